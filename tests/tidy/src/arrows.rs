@@ -1,17 +1,19 @@
 //! The arrows between our crates: who may depend on whom.
-//! Knows manifests; does not know what the crates do with each other.
+//! Knows the table of what is allowed; how manifests are read is next door in `crates`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::crates::{Arrow, arrows, manifests};
 use crate::repository::{Finding, TrackedFile, places, report, tracked_files};
 
 /// May use every crate of ours.
 const ANY: &[&str] = &["*"];
 
-const ARROWS_PAGE: &str =
-    "DESIGN says that arrows point down; a new one comes with a decision record (docs/decisions)";
+const ADVICE: &str =
+    "arrows point down; a new one goes into this table and comes with a decision record";
 
-/// Every crate of ours, by its folder, and the folders that its normal and build dependencies may name.
+/// Every crate of ours, by its folder, and the folders that its normal and build dependencies may
+/// name.
 /// `folder/*` stands for each folder below.
 const MAY_USE: &[(&str, &[&str])] = &[
     // L0
@@ -92,17 +94,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tests/*", ANY),
 ];
 
-/// A dependency of one of our crates on another of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Arrow {
-    from: String,
-    to: String,
-    /// A dev-dependency: it may point anywhere, and still not close a circle.
-    is_dev: bool,
-    manifest: String,
-    line: usize,
-}
-
 #[test]
 fn arrows_between_crates_point_down() {
     let arrows = arrows(tracked_files());
@@ -147,7 +138,7 @@ fn check_table(files: &[TrackedFile], table: &[(&str, &[&str])]) -> Vec<Finding>
             continue;
         };
         if !is_dev && !allowed.iter().any(|pattern| matches(pattern, &to)) {
-            let message = format!("`{from}` may not depend on `{to}`: {ARROWS_PAGE}");
+            let message = format!("`{from}` may not depend on `{to}`: {ADVICE}");
             findings.push(Finding::new(&manifest, line, message));
         }
     }
@@ -217,144 +208,15 @@ fn is_package(files: &[TrackedFile], path: &str) -> bool {
         .any(|file| file.path == path && file.text().contains("[package]"))
 }
 
-/// Manifests by folder; the root's folder is the empty string.
-fn manifests(files: &[TrackedFile]) -> BTreeMap<String, toml::Table> {
-    let mut manifests = BTreeMap::new();
-    for file in files {
-        let folder = match file.path.as_str() {
-            "Cargo.toml" => "",
-            path => match path.strip_suffix("/Cargo.toml") {
-                Some(folder) => folder,
-                None => continue,
-            },
-        };
-        // A template with placeholders is not a manifest yet.
-        if let Ok(table) = file.text().parse::<toml::Table>() {
-            manifests.insert(folder.into(), table);
-        }
-    }
-    manifests
-}
-
-fn arrows(files: &[TrackedFile]) -> Vec<Arrow> {
-    let manifests = manifests(files);
-    let mut arrows = Vec::new();
-    for (folder, manifest) in &manifests {
-        let path = if folder.is_empty() {
-            "Cargo.toml".into()
-        } else {
-            format!("{folder}/Cargo.toml")
-        };
-        let text = files
-            .iter()
-            .find(|file| file.path == path)
-            .map_or("", TrackedFile::text);
-        for (is_dev, dependencies) in dependency_tables(manifest) {
-            for (name, value) in dependencies {
-                if let Some(to) = resolve(&manifests, folder, name, value) {
-                    let line = text
-                        .lines()
-                        .position(|line| line.starts_with(name.as_str()));
-                    let line = line.map_or(1, |index| index + 1);
-                    arrows.push(Arrow {
-                        from: folder.clone(),
-                        to,
-                        is_dev,
-                        manifest: path.clone(),
-                        line,
-                    });
-                }
-            }
-        }
-    }
-    arrows
-}
-
-/// All dependency tables of a manifest, those under `[target.…]` too, each with whether it is for tests only.
-fn dependency_tables(manifest: &toml::Table) -> Vec<(bool, &toml::Table)> {
-    let mut tables = Vec::new();
-    let targets = manifest.get("target").and_then(toml::Value::as_table);
-    let by_target = targets
-        .into_iter()
-        .flat_map(|targets| targets.values().filter_map(toml::Value::as_table));
-    for holder in std::iter::once(manifest).chain(by_target) {
-        for (key, is_dev) in [
-            ("dependencies", false),
-            ("build-dependencies", false),
-            ("dev-dependencies", true),
-        ] {
-            if let Some(table) = holder.get(key).and_then(toml::Value::as_table) {
-                tables.push((is_dev, table));
-            }
-        }
-    }
-    tables
-}
-
-/// Folder of the crate of ours that this dependency names; None for a crate from outside.
-fn resolve(
-    manifests: &BTreeMap<String, toml::Table>,
-    folder: &str,
-    name: &str,
-    value: &toml::Value,
-) -> Option<String> {
-    let is_inherited = value.get("workspace").and_then(toml::Value::as_bool) == Some(true);
-    if !is_inherited {
-        return Some(join(folder, value.get("path")?.as_str()?));
-    }
-    let workspace = workspace_of(manifests, folder)?;
-    let inherited = manifests[&workspace]
-        .get("workspace")?
-        .get("dependencies")?
-        .get(name)?;
-    Some(join(&workspace, inherited.get("path")?.as_str()?))
-}
-
-/// Folder of the workspace that this crate belongs to: the one that its manifest names, or the nearest above.
-fn workspace_of(manifests: &BTreeMap<String, toml::Table>, folder: &str) -> Option<String> {
-    let named = manifests
-        .get(folder)?
-        .get("package")
-        .and_then(|package| package.get("workspace"));
-    if let Some(path) = named.and_then(toml::Value::as_str) {
-        return Some(join(folder, path));
-    }
-    let mut above = Some(folder);
-    while let Some(candidate) = above {
-        if manifests
-            .get(candidate)
-            .is_some_and(|manifest| manifest.contains_key("workspace"))
-        {
-            return Some(candidate.into());
-        }
-        above = match candidate.rsplit_once('/') {
-            Some((parent, _)) => Some(parent),
-            None if candidate.is_empty() => None,
-            None => Some(""),
-        };
-    }
-    None
-}
-
-fn join(folder: &str, relative: &str) -> String {
-    let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
-    for part in relative.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            name => parts.push(name),
-        }
-    }
-    parts.join("/")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ROOT: &str = "[workspace]\n[workspace.dependencies]\ncore = { path = \"host/core\" }\nraft = { path = \"host/raft\" }\n";
+    const ROOT: &str = r#"[workspace]
+[workspace.dependencies]
+core = { path = "host/core" }
+raft = { path = "host/raft" }
+"#;
 
     fn example(manifests: &[(&str, &str)]) -> Vec<TrackedFile> {
         let root = [("Cargo.toml", ROOT)];

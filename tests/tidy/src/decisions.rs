@@ -112,7 +112,18 @@ fn records(files: &[TrackedFile]) -> impl Iterator<Item = (usize, &TrackedFile)>
 mod tests {
     use super::*;
 
-    const COMPLETE: &str = "# 0001. A\n\nStatus: accepted, 2026-11\n\n## Context\n\n## Decision\n\n## Consequences\n\n## Rejected\n";
+    const COMPLETE: &str = r"# 0001. A
+
+Status: accepted, 2026-11
+
+## Context
+
+## Decision
+
+## Consequences
+
+## Rejected
+";
 
     fn found_in(name: &str, index: &str, text: &str) -> Vec<Finding> {
         let record = TrackedFile::example(&format!("{FOLDER}{name}"), text);

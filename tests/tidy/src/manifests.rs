@@ -1,9 +1,11 @@
-//! Rules about single manifests: heavy dependencies have one owner, each dependency has a reason and one version.
+//! Rules about single manifests: heavy dependencies have one owner, each dependency has a reason
+//! and one version.
 //! Knows Cargo's tables; the arrows between our own crates are next door.
 
 use crate::repository::{Finding, TrackedFile, places, report, tracked_files};
 
-/// The heavy dependencies (the crate, and its family `name-*`), each with the one manifest that may name it.
+/// The heavy dependencies (the crate, and its family `name-*`), each with the one manifest that may
+/// name it.
 const HEAVY: &[(&str, &str)] = &[
     ("wasmtime", "host/engine/Cargo.toml"),
     ("rocksdb", "host/store/Cargo.toml"),
@@ -133,7 +135,8 @@ fn check_inherited(files: &[TrackedFile]) -> Vec<Finding> {
     findings
 }
 
-/// Manifests of the root's workspace. Excluded ones (guests, fuzz targets) have a workspace of their own.
+/// Manifests of the root's workspace. Excluded ones (guests, fuzz targets) have a workspace of
+/// their own.
 fn manifests_of_members(files: &[TrackedFile]) -> impl Iterator<Item = &TrackedFile> {
     let root = files.iter().find(|file| file.path == "Cargo.toml");
     let root: toml::Table = root
@@ -173,7 +176,8 @@ fn begin_alike(left: &str, right: &str) -> bool {
     alike >= ALIKE_CHARACTERS
 }
 
-/// Dependency lines of the tables that `is_wanted` takes. Comments are part of the rule, so this reads lines.
+/// Dependency lines of the tables that `is_wanted` takes. Comments are part of the rule, so this
+/// reads lines.
 fn lines_of(text: &str, is_wanted: fn(&str) -> bool) -> Vec<Line<'_>> {
     let mut lines = Vec::new();
     let mut inside = false;
@@ -207,7 +211,8 @@ fn lines_of(text: &str, is_wanted: fn(&str) -> bool) -> Vec<Line<'_>> {
     lines
 }
 
-/// Splits `name = …` and `name.key = …` at the start of a line; None inside a value of several lines.
+/// Splits `name = …` and `name.key = …` at the start of a line; None inside a value of several
+/// lines.
 fn name_and_value(line: &str) -> Option<(&str, &str)> {
     let is_name = |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
     let end = line.find(|character| !is_name(character))?;
@@ -248,7 +253,15 @@ mod tests {
 
     #[test]
     fn a_dependency_without_a_reason_is_flagged() {
-        let text = "[workspace.dependencies]\nquorate-core = { path = \"host/core\" }\n\n# --- small ones ---\nclap = \"4\"\n# Why.\nbytes = \"1\"\nserde = \"1\"\n";
+        let text = r#"[workspace.dependencies]
+quorate-core = { path = "host/core" }
+
+# --- small ones ---
+clap = "4"
+# Why.
+bytes = "1"
+serde = "1"
+"#;
         let root = TrackedFile::example("Cargo.toml", text);
         assert_eq!(
             places(&check_reasons(&root, &[])),
@@ -286,7 +299,12 @@ mod tests {
 
     #[test]
     fn both_ways_to_inherit_a_version_pass() {
-        let member = "[package]\nname = \"core\"\n[dependencies]\nbytes.workspace = true\ntoml = { workspace = true, optional = true }\n";
+        let member = r#"[package]
+name = "core"
+[dependencies]
+bytes.workspace = true
+toml = { workspace = true, optional = true }
+"#;
         assert_eq!(check_inherited(&workspace(member)), []);
     }
 }

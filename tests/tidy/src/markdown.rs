@@ -15,7 +15,8 @@ fn each_page_has_one_title() {
     report("one title per page", &check_titles(tracked_files()));
 }
 
-/// Lines of prose with their numbers, counted from 1: code blocks and HTML comments are left out, inline code is blanked.
+/// Lines of prose with their numbers, counted from 1: code blocks and HTML comments are left out,
+/// inline code is blanked.
 pub(crate) fn prose(text: &str) -> Vec<(usize, String)> {
     let mut lines = Vec::new();
     let mut fence: Option<&str> = None;

@@ -3,7 +3,8 @@
 
 use crate::repository::{Finding, TrackedFile, git, report, root, tracked_files};
 
-/// One line for each released file: its git blob hash, blanks, its path. Lines that start with `#` explain.
+/// One line for each released file: its git blob hash, blanks, its path. Lines that start with `#`
+/// explain.
 const LIST: &str = "wit/published.txt";
 
 #[test]

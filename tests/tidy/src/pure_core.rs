@@ -1,5 +1,7 @@
-//! The core can not look at the world: no clock, no thread, no IO, no unordered iteration, no randomness, no async.
-//! Knows the core's sources; host/core/clippy.toml says the same to clippy, which sees through aliases.
+//! The core can not look at the world: no clock, no thread, no IO, no unordered iteration, no
+//! randomness, no async.
+//! Knows the core's sources; host/core/clippy.toml says the same to clippy, which sees through
+//! aliases.
 
 use crate::repository::{Finding, TrackedFile, line_of_position, places, report, tracked_files};
 use crate::rust_text::{find_word, only_code};
@@ -179,7 +181,10 @@ mod tests {
 
     #[test]
     fn words_in_comments_and_longer_names_pass() {
-        let text = "//! No HashMap, no std::fs, no async.\nuse std::{collections::BTreeMap, time::Duration};\nlet operand = strand;\n";
+        let text = r"//! No HashMap, no std::fs, no async.
+use std::{collections::BTreeMap, time::Duration};
+let operand = strand;
+";
         assert_eq!(found_in(text), [""; 0]);
     }
 

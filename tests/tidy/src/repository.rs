@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// A file above this many bytes has no text for the rules: the rules are about what people write and read.
+/// A file above this many bytes has no text for the rules: the rules are about what people write
+/// and read.
 const TEXT_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// One tracked file.

@@ -1,4 +1,5 @@
-//! Tells code, comments and literals of a Rust source apart, so that a rule about code does not trip over a sentence.
+//! Tells code, comments and literals of a Rust source apart, so that a rule about code does not
+//! trip over a sentence.
 //! Knows the lexical rules only; does not parse.
 
 use std::ops::Range;
@@ -63,7 +64,9 @@ pub(crate) fn find_word(code: &str, word: &str) -> Vec<usize> {
             let after = code[position + word.len()..].chars().next();
             let starts = word.chars().next().is_some_and(is_name);
             let ends = word.chars().next_back().is_some_and(is_name);
-            !(starts && before.is_some_and(is_name)) && !(ends && after.is_some_and(is_name))
+            let is_longer_before = starts && before.is_some_and(is_name);
+            let is_longer_after = ends && after.is_some_and(is_name);
+            !is_longer_before && !is_longer_after
         })
         .collect()
 }

@@ -1,4 +1,5 @@
-//! Rules about single Rust sources: their first line, words that are not committed, sleeps and ports of tests.
+//! Rules about single Rust sources: their first line, words that are not committed, sleeps and
+//! ports of tests.
 //! Knows text; clippy knows the language and checks the rest.
 
 use std::ops::Range;
@@ -200,7 +201,8 @@ fn check_allows(files: &[TrackedFile]) -> Vec<Finding> {
     findings
 }
 
-/// The parts of a source that are tests: all of it under a folder `tests`, else the modules for tests only.
+/// The parts of a source that are tests: all of it under a folder `tests`, else the modules for
+/// tests only.
 fn test_ranges(file: &TrackedFile, code: &str) -> Vec<Range<usize>> {
     if file.path.split('/').any(|folder| folder == "tests") {
         return std::iter::once(0..code.len()).collect();
@@ -234,7 +236,13 @@ mod tests {
 
     #[test]
     fn leftovers_are_flagged_in_code_and_not_in_sentences() {
-        let text = "//! A.\nfn a() { todo!() }\n// todo! is a macro\nfn b() { dbg!(\"dbg!\"); }\n#[ignore]\nfn c() { unimplemented!() }\n";
+        let text = r#"//! A.
+fn a() { todo!() }
+// todo! is a macro
+fn b() { dbg!("dbg!"); }
+#[ignore]
+fn c() { unimplemented!() }
+"#;
         let found = places(&check_banned(&example("sdk/a.rs", text)));
         assert_eq!(
             found,
@@ -253,7 +261,13 @@ mod tests {
 
     #[test]
     fn a_sleep_in_a_test_is_flagged_and_one_in_the_product_is_not() {
-        let text = "//! A.\nfn a() { std::thread::sleep(b); }\n#[cfg(test)]\nmod tests {\n  fn c() { thread::sleep(d); }\n}\n";
+        let text = r"//! A.
+fn a() { std::thread::sleep(b); }
+#[cfg(test)]
+mod tests {
+  fn c() { thread::sleep(d); }
+}
+";
         let found = check_sleeps(&example("host/net/src/a.rs", text), &[]);
         assert_eq!(places(&found), ["host/net/src/a.rs:5"]);
         let found = check_sleeps(
@@ -289,7 +303,14 @@ mod tests {
 
     #[test]
     fn an_allowed_lint_without_a_reason_is_flagged() {
-        let text = "#[allow(dead_code)]\nfn a() {}\n#[allow(\n    dead_code,\n    reason = \"b\"\n)]\nfn c() {}\n";
+        let text = r#"#[allow(dead_code)]
+fn a() {}
+#[allow(
+    dead_code,
+    reason = "b"
+)]
+fn c() {}
+"#;
         assert_eq!(
             places(&check_allows(&example("sdk/a.rs", text))),
             ["sdk/a.rs:1"]

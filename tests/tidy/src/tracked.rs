@@ -1,4 +1,5 @@
-//! Rules about every tracked file: no paths of the machine that it was written on, no stray executable bits.
+//! Rules about every tracked file: no paths of the machine that it was written on, no stray
+//! executable bits.
 //! Knows paths, bits and text; not what the files are for.
 
 use crate::repository::{Finding, TrackedFile, line_of_position, places, report, tracked_files};

@@ -24,26 +24,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("host/store", &["host/core", "host/wire"]),
     ("host/net", &["host/core", "host/wire"]),
     // L2: siblings do not know each other.
-    (
-        "host/raft",
-        &[
-            "host/core",
-            "host/wire",
-            "host/engine",
-            "host/store",
-            "host/net",
-        ],
-    ),
-    (
-        "host/sequencer",
-        &[
-            "host/core",
-            "host/wire",
-            "host/engine",
-            "host/store",
-            "host/net",
-        ],
-    ),
+    ("host/raft", &["host/core", "host/wire", "host/engine", "host/store", "host/net"]),
+    ("host/sequencer", &["host/core", "host/wire", "host/engine", "host/store", "host/net"]),
     // L3
     (
         "host/gateway",
@@ -78,13 +60,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sdk/client", &["host/core", "host/wire", "host/net"]),
     (
         "sdk/testkit",
-        &[
-            "host/core",
-            "host/wire",
-            "host/engine",
-            "host/sequencer",
-            "sdk/componentize",
-        ],
+        &["host/core", "host/wire", "host/engine", "host/sequencer", "sdk/componentize"],
     ),
     ("sdk/componentize", &[]),
     // Guests see nothing of the host but wit/.
@@ -101,18 +77,12 @@ fn arrows_between_crates_point_down() {
         !arrows.is_empty(),
         "no arrow was read from the manifests: the rule would check nothing"
     );
-    report(
-        "arrows between crates",
-        &check_table(tracked_files(), MAY_USE),
-    );
+    report("arrows between crates", &check_table(tracked_files(), MAY_USE));
 }
 
 #[test]
 fn crates_do_not_depend_on_each_other_in_a_circle() {
-    report(
-        "no circles between crates",
-        &check_circles(&arrows(tracked_files())),
-    );
+    report("no circles between crates", &check_circles(&arrows(tracked_files())));
 }
 
 fn check_table(files: &[TrackedFile], table: &[(&str, &[&str])]) -> Vec<Finding> {
@@ -126,14 +96,7 @@ fn check_table(files: &[TrackedFile], table: &[(&str, &[&str])]) -> Vec<Finding>
             findings.push(Finding::new(&path, 1, message));
         }
     }
-    for Arrow {
-        from,
-        to,
-        is_dev,
-        manifest,
-        line,
-    } in arrows(files)
-    {
+    for Arrow { from, to, is_dev, manifest, line } in arrows(files) {
         let Some(allowed) = may_use(table, &from) else {
             continue;
         };
@@ -164,24 +127,14 @@ fn check_circles(arrows: &[Arrow]) -> Vec<Finding> {
         }
         false
     };
-    let on_circle = arrows
-        .iter()
-        .filter(|arrow| reaches(&arrow.to, &arrow.from));
+    let on_circle = arrows.iter().filter(|arrow| reaches(&arrow.to, &arrow.from));
     on_circle
-        .map(
-            |Arrow {
-                 from,
-                 to,
-                 manifest,
-                 line,
-                 ..
-             }| {
-                let message = format!(
-                    "`{to}` leads back to `{from}`: move what both need into a crate below them"
-                );
-                Finding::new(manifest, *line, message)
-            },
-        )
+        .map(|Arrow { from, to, manifest, line, .. }| {
+            let message = format!(
+                "`{to}` leads back to `{from}`: move what both need into a crate below them"
+            );
+            Finding::new(manifest, *line, message)
+        })
         .collect()
 }
 
@@ -189,10 +142,7 @@ fn may_use<'table>(
     table: &[(&str, &'table [&'table str])],
     folder: &str,
 ) -> Option<&'table [&'table str]> {
-    table
-        .iter()
-        .find(|(pattern, _)| matches(pattern, folder))
-        .map(|(_, allowed)| *allowed)
+    table.iter().find(|(pattern, _)| matches(pattern, folder)).map(|(_, allowed)| *allowed)
 }
 
 fn matches(pattern: &str, folder: &str) -> bool {
@@ -203,9 +153,7 @@ fn matches(pattern: &str, folder: &str) -> bool {
 }
 
 fn is_package(files: &[TrackedFile], path: &str) -> bool {
-    files
-        .iter()
-        .any(|file| file.path == path && file.text().contains("[package]"))
+    files.iter().any(|file| file.path == path && file.text().contains("[package]"))
 }
 
 #[cfg(test)]
@@ -220,10 +168,7 @@ raft = { path = "host/raft" }
 
     fn example(manifests: &[(&str, &str)]) -> Vec<TrackedFile> {
         let root = [("Cargo.toml", ROOT)];
-        root.iter()
-            .chain(manifests)
-            .map(|(path, text)| TrackedFile::example(path, text))
-            .collect()
+        root.iter().chain(manifests).map(|(path, text)| TrackedFile::example(path, text)).collect()
     }
 
     #[test]
@@ -232,40 +177,25 @@ raft = { path = "host/raft" }
             "host/core/Cargo.toml",
             "[package]\n[dependencies]\nraft.workspace = true\n",
         )]);
-        assert_eq!(
-            places(&check_table(&files, MAY_USE)),
-            ["host/core/Cargo.toml:3"]
-        );
+        assert_eq!(places(&check_table(&files, MAY_USE)), ["host/core/Cargo.toml:3"]);
     }
 
     #[test]
     fn an_arrow_that_points_up_by_path_or_for_one_target_is_flagged_too() {
         let by_path = "[package]\n[dependencies]\nraft = { path = \"../raft\" }\n";
         let files = example(&[("host/core/Cargo.toml", by_path)]);
-        assert_eq!(
-            places(&check_table(&files, MAY_USE)),
-            ["host/core/Cargo.toml:3"]
-        );
+        assert_eq!(places(&check_table(&files, MAY_USE)), ["host/core/Cargo.toml:3"]);
 
         let by_target = "[package]\n[target.'cfg(unix)'.dependencies]\nraft.workspace = true\n";
         let files = example(&[("host/core/Cargo.toml", by_target)]);
-        assert_eq!(
-            places(&check_table(&files, MAY_USE)),
-            ["host/core/Cargo.toml:3"]
-        );
+        assert_eq!(places(&check_table(&files, MAY_USE)), ["host/core/Cargo.toml:3"]);
     }
 
     #[test]
     fn arrows_down_and_those_of_tests_pass() {
         let files = example(&[
-            (
-                "host/raft/Cargo.toml",
-                "[package]\n[dependencies]\ncore.workspace = true\n",
-            ),
-            (
-                "host/core/Cargo.toml",
-                "[package]\n[dev-dependencies]\nraft.workspace = true\n",
-            ),
+            ("host/raft/Cargo.toml", "[package]\n[dependencies]\ncore.workspace = true\n"),
+            ("host/core/Cargo.toml", "[package]\n[dev-dependencies]\nraft.workspace = true\n"),
         ]);
         assert_eq!(places(&check_table(&files, MAY_USE)), [""; 0]);
     }
@@ -274,61 +204,37 @@ raft = { path = "host/raft" }
     fn siblings_of_the_second_layer_do_not_know_each_other() {
         let sequencer = "[package]\n[dependencies]\nraft.workspace = true\n";
         let files = example(&[("host/sequencer/Cargo.toml", sequencer)]);
-        assert_eq!(
-            places(&check_table(&files, MAY_USE)),
-            ["host/sequencer/Cargo.toml:3"]
-        );
+        assert_eq!(places(&check_table(&files, MAY_USE)), ["host/sequencer/Cargo.toml:3"]);
     }
 
     #[test]
     fn a_crate_that_the_table_does_not_know_is_flagged() {
         let files = example(&[("host/new/Cargo.toml", "[package]\nname = \"new\"\n")]);
-        assert_eq!(
-            places(&check_table(&files, MAY_USE)),
-            ["host/new/Cargo.toml:1"]
-        );
+        assert_eq!(places(&check_table(&files, MAY_USE)), ["host/new/Cargo.toml:1"]);
     }
 
     #[test]
     fn a_guest_that_depends_on_the_host_is_flagged() {
         let guests = "[workspace]\n[workspace.dependencies]\ncore = { path = \"../host/core\" }\n";
         let lock = "[package]\n[dependencies]\ncore.workspace = true\n";
-        let files = example(&[
-            ("recipes/Cargo.toml", guests),
-            ("recipes/lock/Cargo.toml", lock),
-        ]);
-        assert_eq!(
-            places(&check_table(&files, MAY_USE)),
-            ["recipes/lock/Cargo.toml:3"]
-        );
+        let files = example(&[("recipes/Cargo.toml", guests), ("recipes/lock/Cargo.toml", lock)]);
+        assert_eq!(places(&check_table(&files, MAY_USE)), ["recipes/lock/Cargo.toml:3"]);
     }
 
     #[test]
     fn a_circle_through_a_dev_dependency_is_flagged_at_both_ends() {
         let files = example(&[
-            (
-                "host/raft/Cargo.toml",
-                "[package]\n[dependencies]\ncore.workspace = true\n",
-            ),
-            (
-                "host/core/Cargo.toml",
-                "[package]\n[dev-dependencies]\nraft.workspace = true\n",
-            ),
+            ("host/raft/Cargo.toml", "[package]\n[dependencies]\ncore.workspace = true\n"),
+            ("host/core/Cargo.toml", "[package]\n[dev-dependencies]\nraft.workspace = true\n"),
         ]);
         let found = check_circles(&arrows(&files));
-        assert_eq!(
-            places(&found),
-            ["host/core/Cargo.toml:3", "host/raft/Cargo.toml:3"]
-        );
+        assert_eq!(places(&found), ["host/core/Cargo.toml:3", "host/raft/Cargo.toml:3"]);
     }
 
     #[test]
     fn a_chain_is_no_circle() {
         let files = example(&[
-            (
-                "host/raft/Cargo.toml",
-                "[package]\n[dependencies]\ncore.workspace = true\n",
-            ),
+            ("host/raft/Cargo.toml", "[package]\n[dependencies]\ncore.workspace = true\n"),
             (
                 "tests/it/Cargo.toml",
                 "[package]\n[dependencies]\ncore.workspace = true\nraft.workspace = true\n",

@@ -40,21 +40,13 @@ pub(crate) fn arrows(files: &[TrackedFile]) -> Vec<Arrow> {
     let manifests = manifests(files);
     let mut arrows = Vec::new();
     for (folder, manifest) in &manifests {
-        let path = if folder.is_empty() {
-            "Cargo.toml".into()
-        } else {
-            format!("{folder}/Cargo.toml")
-        };
-        let text = files
-            .iter()
-            .find(|file| file.path == path)
-            .map_or("", TrackedFile::text);
+        let path =
+            if folder.is_empty() { "Cargo.toml".into() } else { format!("{folder}/Cargo.toml") };
+        let text = files.iter().find(|file| file.path == path).map_or("", TrackedFile::text);
         for (is_dev, dependencies) in dependency_tables(manifest) {
             for (name, value) in dependencies {
                 if let Some(to) = resolve(&manifests, folder, name, value) {
-                    let line = text
-                        .lines()
-                        .position(|line| line.starts_with(name.as_str()));
+                    let line = text.lines().position(|line| line.starts_with(name.as_str()));
                     let line = line.map_or(1, |index| index + 1);
                     arrows.push(Arrow {
                         from: folder.clone(),
@@ -75,15 +67,12 @@ pub(crate) fn arrows(files: &[TrackedFile]) -> Vec<Arrow> {
 fn dependency_tables(manifest: &toml::Table) -> Vec<(bool, &toml::Table)> {
     let mut tables = Vec::new();
     let targets = manifest.get("target").and_then(toml::Value::as_table);
-    let by_target = targets
-        .into_iter()
-        .flat_map(|targets| targets.values().filter_map(toml::Value::as_table));
+    let by_target =
+        targets.into_iter().flat_map(|targets| targets.values().filter_map(toml::Value::as_table));
     for holder in std::iter::once(manifest).chain(by_target) {
-        for (key, is_dev) in [
-            ("dependencies", false),
-            ("build-dependencies", false),
-            ("dev-dependencies", true),
-        ] {
+        for (key, is_dev) in
+            [("dependencies", false), ("build-dependencies", false), ("dev-dependencies", true)]
+        {
             if let Some(table) = holder.get(key).and_then(toml::Value::as_table) {
                 tables.push((is_dev, table));
             }
@@ -104,29 +93,20 @@ fn resolve(
         return Some(join(folder, value.get("path")?.as_str()?));
     }
     let workspace = workspace_of(manifests, folder)?;
-    let inherited = manifests[&workspace]
-        .get("workspace")?
-        .get("dependencies")?
-        .get(name)?;
+    let inherited = manifests[&workspace].get("workspace")?.get("dependencies")?.get(name)?;
     Some(join(&workspace, inherited.get("path")?.as_str()?))
 }
 
 /// Folder of the workspace that this crate belongs to: the one that its manifest names, or the
 /// nearest above.
 fn workspace_of(manifests: &BTreeMap<String, toml::Table>, folder: &str) -> Option<String> {
-    let named = manifests
-        .get(folder)?
-        .get("package")
-        .and_then(|package| package.get("workspace"));
+    let named = manifests.get(folder)?.get("package").and_then(|package| package.get("workspace"));
     if let Some(path) = named.and_then(toml::Value::as_str) {
         return Some(join(folder, path));
     }
     let mut above = Some(folder);
     while let Some(candidate) = above {
-        if manifests
-            .get(candidate)
-            .is_some_and(|manifest| manifest.contains_key("workspace"))
-        {
+        if manifests.get(candidate).is_some_and(|manifest| manifest.contains_key("workspace")) {
             return Some(candidate.into());
         }
         above = match candidate.rsplit_once('/') {
@@ -166,22 +146,11 @@ fn all_ways_to_name_a_crate_of_ours_are_followed() {
         TrackedFile::example("host/a/Cargo.toml", inherits),
         TrackedFile::example("host/b/Cargo.toml", by_path),
         TrackedFile::example("tests/c/Cargo.toml", elsewhere),
-        TrackedFile::example(
-            "recipes/d/Cargo.toml",
-            "[dev-dependencies]\nsdk.workspace = true\n",
-        ),
+        TrackedFile::example("recipes/d/Cargo.toml", "[dev-dependencies]\nsdk.workspace = true\n"),
     ];
     let found: Vec<String> = arrows(&files)
         .into_iter()
-        .map(
-            |Arrow {
-                 from,
-                 to,
-                 line,
-                 is_dev,
-                 ..
-             }| format!("{from} -> {to} :{line} {is_dev}"),
-        )
+        .map(|Arrow { from, to, line, is_dev, .. }| format!("{from} -> {to} :{line} {is_dev}"))
         .collect();
     let expected = [
         "host/a -> host/core :3 false",

@@ -8,12 +8,7 @@ const FOLDER: &str = "docs/decisions/";
 const INDEX: &str = "docs/decisions/README.md";
 
 /// Headings that each record has, in this order.
-const PARTS: &[&str] = &[
-    "## Context",
-    "## Decision",
-    "## Consequences",
-    "## Rejected",
-];
+const PARTS: &[&str] = &["## Context", "## Decision", "## Consequences", "## Rejected"];
 
 /// What the line below the title begins with.
 const STATUS: &str = "Status: ";
@@ -29,10 +24,7 @@ fn decision_records_are_numbered_indexed_and_complete() {
 }
 
 fn check(files: &[TrackedFile]) -> Vec<Finding> {
-    let index = files
-        .iter()
-        .find(|file| file.path == INDEX)
-        .map_or("", TrackedFile::text);
+    let index = files.iter().find(|file| file.path == INDEX).map_or("", TrackedFile::text);
     let mut findings = Vec::new();
     for (position, (number, file)) in records(files).enumerate() {
         let name = &file.path[FOLDER.len()..];
@@ -41,44 +33,29 @@ fn check(files: &[TrackedFile]) -> Vec<Finding> {
         if number != position + 1 {
             flag(
                 1,
-                format!(
-                    "expected number {:04}: records are numbered without gaps",
-                    position + 1
-                ),
+                format!("expected number {:04}: records are numbered without gaps", position + 1),
             );
         }
         if !index.contains(&format!("]({name})")) {
-            flag(
-                1,
-                format!("is not in {INDEX}: add a line with a link to {name}"),
-            );
+            flag(1, format!("is not in {INDEX}: add a line with a link to {name}"));
         }
         let title = format!("# {number:04}. ");
         if !file.text().starts_with(&title) {
-            flag(
-                1,
-                format!("begin with `{title}` and the decision in a few words"),
-            );
+            flag(1, format!("begin with `{title}` and the decision in a few words"));
         }
         let has_status = file.text().lines().any(|line| {
             let status = line.strip_prefix(STATUS).unwrap_or_default();
             STATUSES.iter().any(|known| status.starts_with(known))
         });
         if !has_status {
-            flag(
-                1,
-                format!("needs a line `{STATUS}` with one of {STATUSES:?}, and the month"),
-            );
+            flag(1, format!("needs a line `{STATUS}` with one of {STATUSES:?}, and the month"));
         }
         if let Some(message) = check_parts(file.text()) {
             flag(1, message);
         }
         let lines = file.text().lines().count();
         if lines > LINES_MAX {
-            flag(
-                LINES_MAX,
-                format!("{lines} lines, {LINES_MAX} at most: a record is a page"),
-            );
+            flag(LINES_MAX, format!("{lines} lines, {LINES_MAX} at most: a record is a page"));
         }
     }
     findings
@@ -91,10 +68,7 @@ fn check_parts(text: &str) -> Option<String> {
         .filter(|line| line.starts_with("## "))
         .collect();
     let is_complete = PARTS.len() <= headings.len()
-        && PARTS
-            .iter()
-            .zip(&headings)
-            .all(|(part, heading)| heading.starts_with(part));
+        && PARTS.iter().zip(&headings).all(|(part, heading)| heading.starts_with(part));
     (!is_complete).then(|| format!("needs the parts {PARTS:?} in this order, not {headings:?}"))
 }
 
@@ -145,22 +119,14 @@ Status: accepted, 2026-11
     #[test]
     fn a_gap_in_the_numbers_is_flagged() {
         let text = COMPLETE.replace("0001", "0002");
-        assert!(
-            found_in("0002-a.md", "[A](0002-a.md)", &text)[0]
-                .message
-                .contains("without gaps")
-        );
+        assert!(found_in("0002-a.md", "[A](0002-a.md)", &text)[0].message.contains("without gaps"));
     }
 
     #[test]
     fn a_missing_part_status_or_title_is_flagged() {
         for missing in ["## Rejected", "Status: accepted", "# 0001."] {
             let text = COMPLETE.replace(missing, "");
-            assert_eq!(
-                found_in("0001-a.md", "[A](0001-a.md)", &text).len(),
-                1,
-                "{missing}"
-            );
+            assert_eq!(found_in("0001-a.md", "[A](0001-a.md)", &text).len(), 1, "{missing}");
         }
     }
 

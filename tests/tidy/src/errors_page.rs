@@ -34,10 +34,7 @@ struct Code {
 #[test]
 fn the_list_of_error_codes_is_in_order() {
     let codes = parse(file(LIST)).unwrap_or_else(|finding| panic!("{finding:?}"));
-    assert!(
-        !codes.is_empty(),
-        "{LIST} has no codes: the rules would check nothing"
-    );
+    assert!(!codes.is_empty(), "{LIST} has no codes: the rules would check nothing");
     report("the list of error codes", &check_list(&codes));
 }
 
@@ -71,9 +68,7 @@ fn parse(list: &TrackedFile) -> Result<Vec<Code>, Finding> {
     let mut class = String::new();
     let mut meaning: Vec<&str> = Vec::new();
     let lines = list.text().lines().map(str::trim).enumerate();
-    let body = lines
-        .skip_while(|(_, line)| !line.starts_with("error_codes! {"))
-        .skip(1);
+    let body = lines.skip_while(|(_, line)| !line.starts_with("error_codes! {")).skip(1);
     for (index, line) in body.take_while(|(_, line)| *line != "}") {
         if let Some(doc) = line.strip_prefix("///") {
             meaning.push(doc.trim());
@@ -121,14 +116,8 @@ fn check_list(codes: &[Code]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (index, code) in codes.iter().enumerate() {
         let mut flag = |message: String| findings.push(Finding::new(LIST, code.line, message));
-        if codes[..index]
-            .iter()
-            .any(|other| other.number >= code.number)
-        {
-            flag(format!(
-                "{}: numbers ascend, and none is used twice",
-                code.number
-            ));
+        if codes[..index].iter().any(|other| other.number >= code.number) {
+            flag(format!("{}: numbers ascend, and none is used twice", code.number));
         }
         if codes[..index].iter().any(|other| other.kebab == code.kebab) {
             flag(format!("`{}`: each name is used once", code.kebab));
@@ -140,10 +129,7 @@ fn check_list(codes: &[Code]) -> Vec<Finding> {
             ));
         }
         if code.meaning.is_empty() {
-            flag(format!(
-                "`{}` has no doc comment: say what it means",
-                code.kebab
-            ));
+            flag(format!("`{}` has no doc comment: say what it means", code.kebab));
         }
     }
     findings
@@ -159,20 +145,10 @@ fn table(codes: &[Code]) -> String {
             text.push_str(&format!("\n### {class}\n\n"));
             text.push_str("| Code | Name | Meaning | Outcome | Advice |\n|---|---|---|---|---|\n");
         }
-        let Code {
-            number,
-            kebab,
-            meaning,
-            outcome,
-            advice,
-            ..
-        } = code;
+        let Code { number, kebab, meaning, outcome, advice, .. } = code;
         let meaning = meaning.replace('|', "\\|");
-        writeln!(
-            text,
-            "| Q{number} | `{kebab}` | {meaning} | {outcome} | {advice} |"
-        )
-        .expect("a String takes all text");
+        writeln!(text, "| Q{number} | `{kebab}` | {meaning} | {outcome} | {advice} |")
+            .expect("a String takes all text");
     }
     text.push('\n');
     text
@@ -198,11 +174,7 @@ fn check_page(page: &TrackedFile, codes: &[Code]) -> Vec<Finding> {
     }
     let wanted = wanted.lines().nth(first).unwrap_or("the end of the page");
     let advice = "run UPDATE_EXPECT=1 cargo test -p quorate-tidy and look at the difference";
-    vec![Finding::new(
-        &page.path,
-        first + 1,
-        format!("expected `{wanted}`: {advice}"),
-    )]
+    vec![Finding::new(&page.path, first + 1, format!("expected `{wanted}`: {advice}"))]
 }
 
 /// Every case of the WIT enum `error-code` is a name of the list.
@@ -210,9 +182,7 @@ fn check_wit(wit: &TrackedFile, codes: &[Code]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut cases = 0_usize;
     let lines = wit.text().lines().map(str::trim).enumerate();
-    let body = lines
-        .skip_while(|(_, line)| !line.starts_with("enum error-code"))
-        .skip(1);
+    let body = lines.skip_while(|(_, line)| !line.starts_with("enum error-code")).skip(1);
     for (index, line) in body.take_while(|(_, line)| *line != "}") {
         if line.is_empty() || line.starts_with("//") {
             continue;
@@ -259,10 +229,7 @@ error_codes! {
     }
 
     fn page_of(table: &str) -> TrackedFile {
-        TrackedFile::example(
-            PAGE,
-            &format!("# Errors\n\n{BEGIN}\n{table}{END}\n\nMore.\n"),
-        )
+        TrackedFile::example(PAGE, &format!("# Errors\n\n{BEGIN}\n{table}{END}\n\nMore.\n"))
     }
 
     #[test]
@@ -289,10 +256,7 @@ error_codes! {
         for (from, to) in [("2001", "1002"), ("no-node", "bad-path"), ("2001", "3001")] {
             let codes = codes_of(&EXAMPLE.replace(from, to));
             let found = places(&check_list(&codes));
-            assert!(
-                found.contains(&format!("{LIST}:13")),
-                "{from} -> {to}: {found:?}"
-            );
+            assert!(found.contains(&format!("{LIST}:13")), "{from} -> {to}: {found:?}");
         }
         let codes = codes_of(&EXAMPLE.replace("    /// Gone.\n", ""));
         assert_eq!(places(&check_list(&codes)), [format!("{LIST}:12")]);
@@ -305,10 +269,7 @@ error_codes! {
         let stale = page_of(&table(&codes).replace("Gone.", "Lost."));
         assert_eq!(places(&check_page(&stale, &codes)), ["docs/errors.md:15"]);
         assert_eq!(check_page(&page_of(""), &codes).len(), 1);
-        assert_eq!(
-            check_page(&TrackedFile::example(PAGE, "# Errors\n"), &codes).len(),
-            1
-        );
+        assert_eq!(check_page(&TrackedFile::example(PAGE, "# Errors\n"), &codes).len(), 1);
     }
 
     #[test]

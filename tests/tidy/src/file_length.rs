@@ -22,10 +22,7 @@ fn check(files: &[TrackedFile], longer: &[(&str, usize)]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in files.iter().filter(|file| file.has_extension("rs")) {
         let lines = count_code_lines(file.text());
-        let listed = longer
-            .iter()
-            .find(|(path, _)| *path == file.path)
-            .map(|(_, most)| *most);
+        let listed = longer.iter().find(|(path, _)| *path == file.path).map(|(_, most)| *most);
         let message = match listed {
             None if lines > CODE_LINES_MAX => {
                 format!("{lines} lines of code, {CODE_LINES_MAX} at most: split it by what it owns")
@@ -45,11 +42,7 @@ fn check(files: &[TrackedFile], longer: &[(&str, usize)]) -> Vec<Finding> {
     }
     for (path, _) in longer {
         if !files.iter().any(|file| file.path == *path) {
-            findings.push(Finding::new(
-                path,
-                1,
-                "is gone: take it out of the list LONGER",
-            ));
+            findings.push(Finding::new(path, 1, "is gone: take it out of the list LONGER"));
         }
     }
     findings
@@ -60,19 +53,13 @@ mod tests {
     use super::*;
 
     fn file_of(lines: usize) -> [TrackedFile; 1] {
-        [TrackedFile::example(
-            "a.rs",
-            &"let a = 1;\n// free\n".repeat(lines),
-        )]
+        [TrackedFile::example("a.rs", &"let a = 1;\n// free\n".repeat(lines))]
     }
 
     #[test]
     fn a_file_above_the_limit_is_flagged_and_comments_are_free() {
         assert_eq!(check(&file_of(CODE_LINES_MAX), &[]), []);
-        assert_eq!(
-            places(&check(&file_of(CODE_LINES_MAX + 1), &[])),
-            ["a.rs:1"]
-        );
+        assert_eq!(places(&check(&file_of(CODE_LINES_MAX + 1), &[])), ["a.rs:1"]);
     }
 
     #[test]

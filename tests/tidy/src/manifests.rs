@@ -14,14 +14,8 @@ const HEAVY: &[(&str, &str)] = &[
 ];
 
 /// Dependencies whose line gives no reason yet. This list can only shrink.
-const WITHOUT_REASON: &[&str] = &[
-    "serde",
-    "serde_json",
-    "thiserror",
-    "tokio",
-    "tracing",
-    "tracing-subscriber",
-];
+const WITHOUT_REASON: &[&str] =
+    &["serde", "serde_json", "thiserror", "tokio", "tracing", "tracing-subscriber"];
 
 /// Names that begin alike for this many characters share the comment above the first of them.
 const ALIKE_CHARACTERS: usize = 4;
@@ -42,34 +36,23 @@ struct Line<'text> {
 
 #[test]
 fn each_heavy_dependency_is_named_in_one_manifest() {
-    report(
-        "one owner for each heavy dependency",
-        &check_heavy(tracked_files()),
-    );
+    report("one owner for each heavy dependency", &check_heavy(tracked_files()));
 }
 
 #[test]
 fn each_dependency_says_why_it_is_there() {
     let root = root_manifest();
     assert!(!lines_of(root.text(), is_workspace_dependencies).is_empty());
-    report(
-        "each dependency has a reason",
-        &check_reasons(root, WITHOUT_REASON),
-    );
+    report("each dependency has a reason", &check_reasons(root, WITHOUT_REASON));
 }
 
 #[test]
 fn each_member_takes_versions_from_the_workspace() {
-    report(
-        "one version of each dependency",
-        &check_inherited(tracked_files()),
-    );
+    report("one version of each dependency", &check_inherited(tracked_files()));
 }
 
 fn root_manifest() -> &'static TrackedFile {
-    let root = tracked_files()
-        .iter()
-        .find(|file| file.path == "Cargo.toml");
+    let root = tracked_files().iter().find(|file| file.path == "Cargo.toml");
     root.expect("the repository has a workspace manifest")
 }
 
@@ -104,10 +87,8 @@ fn check_reasons(root: &TrackedFile, without_reason: &[&str]) -> Vec<Finding> {
         if line.has_reason || shares_reason {
             explained.push(line.name);
             if is_excused {
-                let message = format!(
-                    "`{}` has its reason now: take it out of WITHOUT_REASON",
-                    line.name
-                );
+                let message =
+                    format!("`{}` has its reason now: take it out of WITHOUT_REASON", line.name);
                 findings.push(Finding::new(&root.path, line.number, message));
             }
         } else if !is_excused {
@@ -139,12 +120,8 @@ fn check_inherited(files: &[TrackedFile]) -> Vec<Finding> {
 /// their own.
 fn manifests_of_members(files: &[TrackedFile]) -> impl Iterator<Item = &TrackedFile> {
     let root = files.iter().find(|file| file.path == "Cargo.toml");
-    let root: toml::Table = root
-        .and_then(|root| root.text().parse().ok())
-        .unwrap_or_default();
-    let members = root
-        .get("workspace")
-        .and_then(|workspace| workspace.get("members")?.as_array());
+    let root: toml::Table = root.and_then(|root| root.text().parse().ok()).unwrap_or_default();
+    let members = root.get("workspace").and_then(|workspace| workspace.get("members")?.as_array());
     let paths: Vec<String> = members
         .into_iter()
         .flatten()
@@ -161,18 +138,11 @@ fn is_workspace_dependencies(header: &str) -> bool {
 fn is_dependencies(header: &str) -> bool {
     let last = header.rsplit('.').next().unwrap_or_default();
     header != "workspace.dependencies"
-        && matches!(
-            last,
-            "dependencies" | "dev-dependencies" | "build-dependencies"
-        )
+        && matches!(last, "dependencies" | "dev-dependencies" | "build-dependencies")
 }
 
 fn begin_alike(left: &str, right: &str) -> bool {
-    let alike = left
-        .chars()
-        .zip(right.chars())
-        .take_while(|(left, right)| left == right)
-        .count();
+    let alike = left.chars().zip(right.chars()).take_while(|(left, right)| left == right).count();
     alike >= ALIKE_CHARACTERS
 }
 
@@ -185,10 +155,7 @@ fn lines_of(text: &str, is_wanted: fn(&str) -> bool) -> Vec<Line<'_>> {
     let mut follows = None;
     for (index, line) in text.lines().enumerate() {
         let trimmed = line.trim();
-        if let Some(header) = trimmed
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'))
-        {
+        if let Some(header) = trimmed.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             inside = is_wanted(header);
             (has_reason, follows) = (false, None);
         } else if let Some(comment) = trimmed.strip_prefix('#') {
@@ -196,13 +163,7 @@ fn lines_of(text: &str, is_wanted: fn(&str) -> bool) -> Vec<Line<'_>> {
             has_reason = !comment.contains("---") && comment.chars().any(char::is_alphabetic);
             follows = None;
         } else if let Some((name, value)) = name_and_value(line).filter(|_| inside) {
-            lines.push(Line {
-                number: index + 1,
-                name,
-                value,
-                has_reason,
-                follows,
-            });
+            lines.push(Line { number: index + 1, name, value, has_reason, follows });
             (has_reason, follows) = (false, Some(name));
         } else if trimmed.is_empty() {
             (has_reason, follows) = (false, None);
@@ -263,19 +224,13 @@ bytes = "1"
 serde = "1"
 "#;
         let root = TrackedFile::example("Cargo.toml", text);
-        assert_eq!(
-            places(&check_reasons(&root, &[])),
-            ["Cargo.toml:5", "Cargo.toml:8"]
-        );
+        assert_eq!(places(&check_reasons(&root, &[])), ["Cargo.toml:5", "Cargo.toml:8"]);
     }
 
     #[test]
     fn names_that_begin_alike_share_the_reason_above_them() {
         let text = "[workspace.dependencies]\n# Why.\nclap = \"4\"\nclap_complete = \"4\"\n";
-        assert_eq!(
-            check_reasons(&TrackedFile::example("Cargo.toml", text), &[]),
-            []
-        );
+        assert_eq!(check_reasons(&TrackedFile::example("Cargo.toml", text), &[]), []);
         let apart = "[workspace.dependencies]\n# Why.\nclap = \"4\"\n\nclap_complete = \"4\"\n";
         let found = check_reasons(&TrackedFile::example("Cargo.toml", apart), &[]);
         assert_eq!(places(&found), ["Cargo.toml:5"]);

@@ -23,9 +23,7 @@ pub(crate) fn prose(text: &str) -> Vec<(usize, String)> {
     let mut in_comment = false;
     for (index, line) in text.lines().enumerate() {
         let trimmed = line.trim_start();
-        let mark = ["```", "~~~"]
-            .into_iter()
-            .find(|mark| trimmed.starts_with(mark));
+        let mark = ["```", "~~~"].into_iter().find(|mark| trimmed.starts_with(mark));
         match (fence, mark) {
             (None, Some(mark)) => fence = Some(mark),
             (Some(open), Some(mark)) if open == mark => fence = None,
@@ -46,12 +44,8 @@ pub(crate) fn prose(text: &str) -> Vec<(usize, String)> {
 fn headings(text: &str, level: usize) -> Vec<(usize, String)> {
     let mark = format!("{} ", "#".repeat(level));
     let raw: Vec<&str> = text.lines().collect();
-    let found = prose(text)
-        .into_iter()
-        .filter(|(_, line)| line.starts_with(&mark));
-    found
-        .map(|(number, _)| (number, raw[number - 1][mark.len()..].trim().to_string()))
-        .collect()
+    let found = prose(text).into_iter().filter(|(_, line)| line.starts_with(&mark));
+    found.map(|(number, _)| (number, raw[number - 1][mark.len()..].trim().to_string())).collect()
 }
 
 fn check_titles(files: &[TrackedFile]) -> Vec<Finding> {
@@ -59,11 +53,7 @@ fn check_titles(files: &[TrackedFile]) -> Vec<Finding> {
     for file in pages(files) {
         let titles = headings(file.text(), 1);
         match titles.as_slice() {
-            [] => findings.push(Finding::new(
-                &file.path,
-                1,
-                "has no title: begin with `# Title`",
-            )),
+            [] => findings.push(Finding::new(&file.path, 1, "has no title: begin with `# Title`")),
             [_] => {}
             [_, more @ ..] => findings.extend(more.iter().map(|(line, title)| {
                 let message = format!("`{title}` is a second title: make it `##`, or another page");
@@ -108,23 +98,15 @@ fn follow(
         Some((path, heading)) => (path, Some(heading)),
         None => (target, None),
     };
-    let path = if path.is_empty() {
-        Some(page.path.clone())
-    } else {
-        resolve(&page.path, path)
-    };
+    let path = if path.is_empty() { Some(page.path.clone()) } else { resolve(&page.path, path) };
     let path = path.ok_or_else(|| format!("`{target}` leads out of the repository"))?;
     if !path.is_empty() && !places.contains(path.as_str()) {
-        return Err(format!(
-            "`{target}` leads to {path}, which is not tracked: correct the link"
-        ));
+        return Err(format!("`{target}` leads to {path}, which is not tracked: correct the link"));
     }
     let Some(heading) = heading else {
         return Ok(());
     };
-    let linked = files
-        .iter()
-        .find(|file| file.path == path && file.has_extension("md"));
+    let linked = files.iter().find(|file| file.path == path && file.has_extension("md"));
     let has_heading = |file: &TrackedFile| {
         let mut all = (1..=6).flat_map(|level| headings(file.text(), level));
         all.any(|(_, title)| slug(&title) == heading)
@@ -147,10 +129,7 @@ fn targets(line: &str) -> Vec<String> {
         let target = rest.split([')', ' ']).next().unwrap_or_default();
         targets.push(target.trim_matches(['<', '>']).to_string());
     }
-    if let Some((_, target)) = line
-        .strip_prefix('[')
-        .and_then(|rest| rest.split_once("]: "))
-    {
+    if let Some((_, target)) = line.strip_prefix('[').and_then(|rest| rest.split_once("]: ")) {
         targets.extend(target.split_whitespace().next().map(str::to_string));
     }
     targets
@@ -177,14 +156,8 @@ fn slug(title: &str) -> String {
     let kept = title
         .chars()
         .filter(|character| character.is_alphanumeric() || matches!(character, ' ' | '-' | '_'));
-    kept.map(|character| {
-        if character == ' ' {
-            '-'
-        } else {
-            character.to_ascii_lowercase()
-        }
-    })
-    .collect()
+    kept.map(|character| if character == ' ' { '-' } else { character.to_ascii_lowercase() })
+        .collect()
 }
 
 fn without_inline_code(line: &str) -> String {
@@ -207,26 +180,17 @@ mod tests {
 
     #[test]
     fn a_dead_link_is_flagged_at_its_line() {
-        let files = [
-            page("docs/a.md", "# A\n\n[b](b.md) and [c](../c.md)\n"),
-            page("c.md", "# C\n"),
-        ];
+        let files =
+            [page("docs/a.md", "# A\n\n[b](b.md) and [c](../c.md)\n"), page("c.md", "# C\n")];
         let found = check_links(&files);
         assert_eq!(places(&found), ["docs/a.md:3"]);
-        assert!(
-            found[0].message.contains("docs/b.md"),
-            "{}",
-            found[0].message
-        );
+        assert!(found[0].message.contains("docs/b.md"), "{}", found[0].message);
     }
 
     #[test]
     fn a_link_to_a_heading_that_is_not_there_is_flagged() {
         let files = [
-            page(
-                "a.md",
-                "# A\n[x](b.md#what-it-is)\n[y](b.md#what)\n[z](#a)\n",
-            ),
+            page("a.md", "# A\n[x](b.md#what-it-is)\n[y](b.md#what)\n[z](#a)\n"),
             page("b.md", "# What it is\n"),
         ];
         assert_eq!(places(&check_links(&files)), ["a.md:3"]);
@@ -248,10 +212,7 @@ mod tests {
 
     #[test]
     fn a_page_without_a_title_or_with_two_is_flagged() {
-        let files = [
-            page("a.md", "text\n"),
-            page("b.md", "# B\n```\n# comment\n```\n# C\n"),
-        ];
+        let files = [page("a.md", "text\n"), page("b.md", "# B\n```\n# comment\n```\n# C\n")];
         assert_eq!(places(&check_titles(&files)), ["a.md:1", "b.md:5"]);
     }
 

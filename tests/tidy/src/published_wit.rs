@@ -18,11 +18,7 @@ fn published_wit_is_unchanged() {
 /// The same hash as `git hash-object PATH`; None when there is no such file.
 fn hash_of(path: &str) -> Option<String> {
     let is_there = root().join(path).is_file();
-    is_there.then(|| {
-        git(&["hash-object", "--no-filters", "--", path])
-            .trim()
-            .to_string()
-    })
+    is_there.then(|| git(&["hash-object", "--no-filters", "--", path]).trim().to_string())
 }
 
 fn check(list: &TrackedFile, hash_of: impl Fn(&str) -> Option<String>) -> Vec<Finding> {

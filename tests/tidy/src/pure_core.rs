@@ -10,41 +10,20 @@ const CORE: &str = "host/core/src/";
 
 /// Paths that the core does not import or write out, and what it does instead.
 const BANNED_PATHS: &[(&str, &str)] = &[
-    (
-        "std::time::Instant",
-        "time comes in as an argument, in milliseconds",
-    ),
-    (
-        "std::time::SystemTime",
-        "time comes in as an argument, in milliseconds",
-    ),
-    (
-        "std::thread",
-        "the core is called, it does not run: threads belong to the crates above",
-    ),
+    ("std::time::Instant", "time comes in as an argument, in milliseconds"),
+    ("std::time::SystemTime", "time comes in as an argument, in milliseconds"),
+    ("std::thread", "the core is called, it does not run: threads belong to the crates above"),
     ("std::fs", "inputs are values; files belong to host/store"),
     ("std::net", "inputs are values; sockets belong to host/net"),
     ("std::env", "settings come in as arguments"),
-    (
-        "std::process",
-        "a refusal is a reply; processes belong to host/server",
-    ),
+    ("std::process", "a refusal is a reply; processes belong to host/server"),
 ];
 
 /// Words that do not appear in the core's code at all.
 const BANNED_WORDS: &[(&str, &str)] = &[
-    (
-        "SystemTime",
-        "time comes in as an argument, in milliseconds",
-    ),
-    (
-        "HashMap",
-        "members must iterate in the same order: BTreeMap",
-    ),
-    (
-        "HashSet",
-        "members must iterate in the same order: BTreeSet",
-    ),
+    ("SystemTime", "time comes in as an argument, in milliseconds"),
+    ("HashMap", "members must iterate in the same order: BTreeMap"),
+    ("HashSet", "members must iterate in the same order: BTreeSet"),
     ("rand", "random bytes come in as arguments"),
     ("getrandom", "random bytes come in as arguments"),
     ("tokio", "the core is synchronous"),
@@ -53,14 +32,8 @@ const BANNED_WORDS: &[(&str, &str)] = &[
 
 #[test]
 fn the_core_does_not_look_at_the_world() {
-    let core = tracked_files()
-        .iter()
-        .filter(|file| file.path.starts_with(CORE))
-        .count();
-    assert!(
-        core > 0,
-        "no source under {CORE}: the rule would check nothing"
-    );
+    let core = tracked_files().iter().filter(|file| file.path.starts_with(CORE)).count();
+    assert!(core > 0, "no source under {CORE}: the rule would check nothing");
     report("the core is pure", &check(tracked_files()));
 }
 
@@ -78,14 +51,10 @@ fn check(files: &[TrackedFile]) -> Vec<Finding> {
             ));
         };
         for (word, advice) in BANNED_WORDS {
-            find_word(&code, word)
-                .into_iter()
-                .for_each(|position| flag(position, word, advice));
+            find_word(&code, word).into_iter().for_each(|position| flag(position, word, advice));
         }
         for (path, advice) in BANNED_PATHS {
-            find_word(&code, path)
-                .into_iter()
-                .for_each(|position| flag(position, path, advice));
+            find_word(&code, path).into_iter().for_each(|position| flag(position, path, advice));
         }
         for (position, imported) in grouped_imports(&code) {
             let banned = BANNED_PATHS
@@ -104,10 +73,7 @@ fn check(files: &[TrackedFile]) -> Vec<Finding> {
 fn grouped_imports(code: &str) -> Vec<(usize, String)> {
     let mut imports = Vec::new();
     for position in find_word(code, "use") {
-        let statement = code[position + "use".len()..]
-            .split(';')
-            .next()
-            .unwrap_or_default();
+        let statement = code[position + "use".len()..].split(';').next().unwrap_or_default();
         if statement.contains('{') {
             let statement: String = statement.split_whitespace().collect();
             expand("", &statement, &mut |path| imports.push((position, path)));
@@ -171,11 +137,7 @@ mod tests {
         ] {
             let text = format!("//! A.\n{line}\n");
             let found = found_in(&text);
-            assert_eq!(
-                found.first().map(String::as_str),
-                Some("host/core/src/a.rs:2"),
-                "{line}"
-            );
+            assert_eq!(found.first().map(String::as_str), Some("host/core/src/a.rs:2"), "{line}");
         }
     }
 

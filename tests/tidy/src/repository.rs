@@ -23,11 +23,7 @@ pub(crate) struct TrackedFile {
 impl TrackedFile {
     /// A made-up file, for the tests of the rules.
     pub(crate) fn example(path: &str, text: &str) -> TrackedFile {
-        TrackedFile {
-            path: path.into(),
-            executable: false,
-            text: Some(text.into()),
-        }
+        TrackedFile { path: path.into(), executable: false, text: Some(text.into()) }
     }
 
     /// The file's text; empty when it has none.
@@ -37,9 +33,7 @@ impl TrackedFile {
 
     /// Whether the file's name ends with `.extension`.
     pub(crate) fn has_extension(&self, extension: &str) -> bool {
-        Path::new(&self.path)
-            .extension()
-            .is_some_and(|found| found == extension)
+        Path::new(&self.path).extension().is_some_and(|found| found == extension)
     }
 }
 
@@ -57,21 +51,14 @@ pub(crate) struct Finding {
 impl Finding {
     /// A finding at a line, counted from 1.
     pub(crate) fn new(file: &str, line: usize, message: impl Into<String>) -> Finding {
-        Finding {
-            file: file.into(),
-            line,
-            message: message.into(),
-        }
+        Finding { file: file.into(), line, message: message.into() }
     }
 }
 
 /// Root of the checkout that this crate was built in.
 pub(crate) fn root() -> PathBuf {
     let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let root = crate_folder
-        .ancestors()
-        .nth(2)
-        .expect("this crate lives in <root>/tests/tidy");
+    let root = crate_folder.ancestors().nth(2).expect("this crate lives in <root>/tests/tidy");
     root.to_path_buf()
 }
 
@@ -118,11 +105,7 @@ fn read_listed(record: &str) -> Option<TrackedFile> {
         }
         _ => None,
     };
-    Some(TrackedFile {
-        path: path.into(),
-        executable: mode == "100755",
-        text,
-    })
+    Some(TrackedFile { path: path.into(), executable: mode == "100755", text })
 }
 
 /// Fails the test with one line per finding, in the form that editors make clickable.
@@ -131,12 +114,7 @@ pub(crate) fn report(rule: &str, findings: &[Finding]) {
         return;
     }
     let mut lines = format!("{rule}: broken in {} place(s)\n", findings.len());
-    for Finding {
-        file,
-        line,
-        message,
-    } in findings
-    {
+    for Finding { file, line, message } in findings {
         lines.push_str(&format!("  {file}:{line}: {message}\n"));
     }
     panic!("{lines}");
@@ -144,26 +122,17 @@ pub(crate) fn report(rule: &str, findings: &[Finding]) {
 
 /// The places of findings as `path:line`, to compare with in the tests of the rules.
 pub(crate) fn places(findings: &[Finding]) -> Vec<String> {
-    findings
-        .iter()
-        .map(|finding| format!("{}:{}", finding.file, finding.line))
-        .collect()
+    findings.iter().map(|finding| format!("{}:{}", finding.file, finding.line)).collect()
 }
 
 /// Number of the line, counted from 1, on which the byte at this position stands.
 pub(crate) fn line_of_position(text: &str, position: usize) -> usize {
-    text.as_bytes()[..position.min(text.len())]
-        .iter()
-        .filter(|byte| **byte == b'\n')
-        .count()
-        + 1
+    text.as_bytes()[..position.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
 }
 
 #[test]
 fn this_very_file_is_tracked_and_read() {
-    let this = tracked_files()
-        .iter()
-        .find(|file| file.path == "tests/tidy/src/repository.rs");
+    let this = tracked_files().iter().find(|file| file.path == "tests/tidy/src/repository.rs");
     let this = this.expect("git lists this file, once it has been added");
     assert!(this.text().contains("this_very_file_is_tracked_and_read"));
     assert!(!this.executable);

@@ -25,10 +25,7 @@ pub(crate) fn without_comments(source: &str) -> String {
 
 /// How many lines hold something else than comments and blanks.
 pub(crate) fn count_code_lines(source: &str) -> usize {
-    without_comments(source)
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .count()
+    without_comments(source).lines().filter(|line| !line.trim().is_empty()).count()
 }
 
 /// Positions of the bodies of `#[cfg(test)] mod ... { ... }` in code that `only_code` returned.
@@ -91,13 +88,10 @@ fn closing_brace(code: &str, open: usize) -> usize {
 
 fn blank(source: &str, keep: impl Fn(Kind) -> bool) -> String {
     let kinds = kinds(source.as_bytes());
-    let bytes = source.bytes().zip(kinds).map(|(byte, kind)| {
-        if byte == b'\n' || keep(kind) {
-            byte
-        } else {
-            b' '
-        }
-    });
+    let bytes = source
+        .bytes()
+        .zip(kinds)
+        .map(|(byte, kind)| if byte == b'\n' || keep(kind) { byte } else { b' ' });
     String::from_utf8(bytes.collect()).expect("characters are kept or blanked whole")
 }
 
@@ -116,10 +110,7 @@ fn kinds(source: &[u8]) -> Vec<Kind> {
 fn next_piece(source: &[u8], at: usize) -> (Kind, usize) {
     let rest = &source[at..];
     if rest.starts_with(b"//") {
-        let length = rest
-            .iter()
-            .position(|byte| *byte == b'\n')
-            .unwrap_or(rest.len());
+        let length = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
         return (Kind::Comment, at + length);
     }
     if rest.starts_with(b"/*") {
@@ -134,10 +125,7 @@ fn next_piece(source: &[u8], at: usize) -> (Kind, usize) {
         // A name is one piece, so that the `r` at the end of a name does not begin a raw string.
         byte if byte.is_ascii_alphanumeric() || byte == b'_' => {
             let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
-            let length = rest
-                .iter()
-                .position(|byte| !is_name(byte))
-                .unwrap_or(rest.len());
+            let length = rest.iter().position(|byte| !is_name(byte)).unwrap_or(rest.len());
             (Kind::Code, at + length)
         }
         _ => (Kind::Code, at + 1),
@@ -167,21 +155,14 @@ fn block_comment_length(rest: &[u8]) -> usize {
 
 /// Length of `r"…"`, `r#"…"#`, `br"…"`, `cr"…"`; None when none starts here. A `r#name` is code.
 fn raw_string_length(rest: &[u8]) -> Option<usize> {
-    let prefix = [&b"r"[..], b"br", b"cr"]
-        .into_iter()
-        .find(|prefix| rest.starts_with(prefix))?;
-    let hashes = rest[prefix.len()..]
-        .iter()
-        .take_while(|byte| **byte == b'#')
-        .count();
+    let prefix = [&b"r"[..], b"br", b"cr"].into_iter().find(|prefix| rest.starts_with(prefix))?;
+    let hashes = rest[prefix.len()..].iter().take_while(|byte| **byte == b'#').count();
     let body = prefix.len() + hashes + 1;
     if rest.get(body - 1) != Some(&b'"') {
         return None;
     }
     let end = [&b"\""[..], &b"#".repeat(hashes)].concat();
-    let found = rest[body..]
-        .windows(end.len())
-        .position(|window| window == end);
+    let found = rest[body..].windows(end.len()).position(|window| window == end);
     Some(found.map_or(rest.len(), |found| body + found + end.len()))
 }
 
@@ -232,18 +213,12 @@ fn raw_strings_escapes_and_raw_names_are_told_apart() {
 
 #[test]
 fn strings_stay_when_only_comments_go() {
-    assert_eq!(
-        without_comments("a(\"b // c\"); // d"),
-        "a(\"b // c\");     "
-    );
+    assert_eq!(without_comments("a(\"b // c\"); // d"), "a(\"b // c\");     ");
 }
 
 #[test]
 fn code_lines_leave_out_comments_and_blank_lines() {
-    assert_eq!(
-        count_code_lines("//! doc\n\n/* a\n b */\nfn a() {\n    // why\n}\n"),
-        2
-    );
+    assert_eq!(count_code_lines("//! doc\n\n/* a\n b */\nfn a() {\n    // why\n}\n"), 2);
 }
 
 #[test]

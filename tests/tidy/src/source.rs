@@ -12,26 +12,15 @@ const FOLDERS: &[&str] = &["host/", "sdk/", "tests/", "recipes/"];
 
 /// Code that is not committed, and what to do instead.
 const BANNED_CODE: &[(&str, &str)] = &[
-    (
-        "todo!",
-        "build it, or leave it out and say so under current limitations",
-    ),
-    (
-        "unimplemented!",
-        "build it, or leave it out and say so under current limitations",
-    ),
+    ("todo!", "build it, or leave it out and say so under current limitations"),
+    ("unimplemented!", "build it, or leave it out and say so under current limitations"),
     ("dbg!", "remove it, or make it a tracing event"),
-    (
-        "#[ignore",
-        "a test that does not run protects nothing: fix it or delete it",
-    ),
+    ("#[ignore", "a test that does not run protects nothing: fix it or delete it"),
 ];
 
 /// Words that are not committed, in code and comments. Put together here, so that this file passes.
-const BANNED_WORDS: &[(&str, &str)] = &[(
-    concat!("FIX", "ME"),
-    "fix it now, or open an issue and describe the limitation",
-)];
+const BANNED_WORDS: &[(&str, &str)] =
+    &[(concat!("FIX", "ME"), "fix it now, or open an issue and describe the limitation")];
 
 /// Files of tests that may block a thread for a time, each with its reason.
 const MAY_SLEEP: &[(&str, &str)] = &[];
@@ -45,10 +34,7 @@ const LOCAL_HOSTS: &[&str] = &["127.0.0.1:", "localhost:", "[::1]:", "0.0.0.0:",
 #[test]
 fn each_source_says_first_what_it_owns() {
     assert!(sources(tracked_files()).count() > 0);
-    report(
-        "`//!` on the first line",
-        &check_first_lines(tracked_files()),
-    );
+    report("`//!` on the first line", &check_first_lines(tracked_files()));
 }
 
 #[test]
@@ -58,26 +44,17 @@ fn no_leftovers_are_committed() {
 
 #[test]
 fn tests_do_not_sleep() {
-    report(
-        "tests wait for conditions",
-        &check_sleeps(tracked_files(), MAY_SLEEP),
-    );
+    report("tests wait for conditions", &check_sleeps(tracked_files(), MAY_SLEEP));
 }
 
 #[test]
 fn tests_do_not_name_ports() {
-    report(
-        "no fixed ports in tests",
-        &check_ports(tracked_files(), MAY_NAME_PORTS),
-    );
+    report("no fixed ports in tests", &check_ports(tracked_files(), MAY_NAME_PORTS));
 }
 
 #[test]
 fn each_allowed_lint_has_a_reason() {
-    report(
-        "lints are allowed with a reason",
-        &check_allows(tracked_files()),
-    );
+    report("lints are allowed with a reason", &check_allows(tracked_files()));
 }
 
 fn sources(files: &[TrackedFile]) -> impl Iterator<Item = &TrackedFile> {
@@ -89,16 +66,11 @@ fn sources(files: &[TrackedFile]) -> impl Iterator<Item = &TrackedFile> {
 fn check_first_lines(files: &[TrackedFile]) -> Vec<Finding> {
     let says_nothing = |file: &&TrackedFile| {
         let first = file.text().lines().next().unwrap_or_default();
-        first
-            .strip_prefix("//!")
-            .is_none_or(|sentence| sentence.trim().is_empty())
+        first.strip_prefix("//!").is_none_or(|sentence| sentence.trim().is_empty())
     };
     let message =
         "begin the file with `//!`: a sentence on what it owns, one on what it does not know";
-    sources(files)
-        .filter(says_nothing)
-        .map(|file| Finding::new(&file.path, 1, message))
-        .collect()
+    sources(files).filter(says_nothing).map(|file| Finding::new(&file.path, 1, message)).collect()
 }
 
 fn check_banned(files: &[TrackedFile]) -> Vec<Finding> {
@@ -110,11 +82,7 @@ fn check_banned(files: &[TrackedFile]) -> Vec<Finding> {
         for (text, (word, advice)) in found_code.chain(found_words) {
             for position in find_word(text, word) {
                 let line = line_of_position(text, position);
-                findings.push(Finding::new(
-                    &file.path,
-                    line,
-                    format!("`{word}`: {advice}"),
-                ));
+                findings.push(Finding::new(&file.path, line, format!("`{word}`: {advice}")));
             }
         }
     }
@@ -185,10 +153,7 @@ fn check_allows(files: &[TrackedFile]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in sources(files) {
         let code = only_code(file.text());
-        for start in ["#[allow(", "#![allow("]
-            .iter()
-            .flat_map(|start| code.match_indices(start))
-        {
+        for start in ["#[allow(", "#![allow("].iter().flat_map(|start| code.match_indices(start)) {
             let (position, _) = start;
             let attribute = code[position..].split(']').next().unwrap_or_default();
             if !attribute.replace(' ', "").contains("reason=") {
@@ -228,10 +193,7 @@ mod tests {
             let found = check_first_lines(&example("host/core/src/a.rs", text));
             assert_eq!(places(&found), ["host/core/src/a.rs:1"], "{text:?}");
         }
-        assert_eq!(
-            check_first_lines(&example("host/core/src/a.rs", "//! Owns a.\n")),
-            []
-        );
+        assert_eq!(check_first_lines(&example("host/core/src/a.rs", "//! Owns a.\n")), []);
     }
 
     #[test]
@@ -244,19 +206,13 @@ fn b() { dbg!("dbg!"); }
 fn c() { unimplemented!() }
 "#;
         let found = places(&check_banned(&example("sdk/a.rs", text)));
-        assert_eq!(
-            found,
-            ["sdk/a.rs:2", "sdk/a.rs:6", "sdk/a.rs:4", "sdk/a.rs:5"]
-        );
+        assert_eq!(found, ["sdk/a.rs:2", "sdk/a.rs:6", "sdk/a.rs:4", "sdk/a.rs:5"]);
     }
 
     #[test]
     fn a_note_to_fix_something_is_flagged_in_a_comment() {
         let text = format!("//! A.\n// {}: later\n", BANNED_WORDS[0].0);
-        assert_eq!(
-            places(&check_banned(&example("sdk/a.rs", &text))),
-            ["sdk/a.rs:2"]
-        );
+        assert_eq!(places(&check_banned(&example("sdk/a.rs", &text))), ["sdk/a.rs:2"]);
     }
 
     #[test]
@@ -270,20 +226,15 @@ mod tests {
 ";
         let found = check_sleeps(&example("host/net/src/a.rs", text), &[]);
         assert_eq!(places(&found), ["host/net/src/a.rs:5"]);
-        let found = check_sleeps(
-            &example("tests/it/src/a.rs", "use std::thread::{self, sleep};"),
-            &[],
-        );
+        let found =
+            check_sleeps(&example("tests/it/src/a.rs", "use std::thread::{self, sleep};"), &[]);
         assert_eq!(places(&found), ["tests/it/src/a.rs:1"]);
     }
 
     #[test]
     fn a_file_that_is_listed_with_its_reason_may_sleep() {
         let files = example("tests/it/src/wait.rs", "fn a() { std::thread::sleep(b); }");
-        assert_eq!(
-            check_sleeps(&files, &[("tests/it/src/wait.rs", "owns the wait")]),
-            []
-        );
+        assert_eq!(check_sleeps(&files, &[("tests/it/src/wait.rs", "owns the wait")]), []);
     }
 
     #[test]
@@ -291,14 +242,8 @@ mod tests {
         let address = |port: u16| format!("let a = \"127.0.0.1:{port}\";");
         let found = check_ports(&example("tests/it/src/a.rs", &address(4747)), &[]);
         assert_eq!(places(&found), ["tests/it/src/a.rs:1"]);
-        assert_eq!(
-            check_ports(&example("tests/it/src/a.rs", &address(0)), &[]),
-            []
-        );
-        assert_eq!(
-            check_ports(&example("host/server/src/a.rs", &address(4747)), &[]),
-            []
-        );
+        assert_eq!(check_ports(&example("tests/it/src/a.rs", &address(0)), &[]), []);
+        assert_eq!(check_ports(&example("host/server/src/a.rs", &address(4747)), &[]), []);
     }
 
     #[test]
@@ -311,9 +256,6 @@ fn a() {}
 )]
 fn c() {}
 "#;
-        assert_eq!(
-            places(&check_allows(&example("sdk/a.rs", text))),
-            ["sdk/a.rs:1"]
-        );
+        assert_eq!(places(&check_allows(&example("sdk/a.rs", text))), ["sdk/a.rs:1"]);
     }
 }

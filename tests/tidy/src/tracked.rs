@@ -21,10 +21,7 @@ const EXECUTABLE: &[&str] = &[".ci/run"];
 
 #[test]
 fn no_file_names_a_path_of_the_machine_that_it_was_written_on() {
-    report(
-        "no paths of one machine",
-        &check_paths(tracked_files(), MAY_NAME_MACHINES),
-    );
+    report("no paths of one machine", &check_paths(tracked_files(), MAY_NAME_MACHINES));
 }
 
 #[test]
@@ -84,25 +81,15 @@ mod tests {
     #[test]
     fn a_relative_path_passes_and_so_does_a_listed_file() {
         let relative = format!("docs{}a.md", MACHINE_PATHS[0]);
-        assert_eq!(
-            check_paths(&[TrackedFile::example("a.md", &relative)], &[]),
-            []
-        );
+        assert_eq!(check_paths(&[TrackedFile::example("a.md", &relative)], &[]), []);
         let absolute = [TrackedFile::example("a.md", MACHINE_PATHS[0])];
         assert_eq!(check_paths(&absolute, &[("a.md", "tests paths")]), []);
     }
 
     #[test]
     fn an_executable_source_is_flagged_and_a_script_is_not() {
-        let executable = |path| TrackedFile {
-            executable: true,
-            ..TrackedFile::example(path, "")
-        };
-        let files = [
-            executable("host/a.rs"),
-            executable("tools/a.sh"),
-            executable(".ci/run"),
-        ];
+        let executable = |path| TrackedFile { executable: true, ..TrackedFile::example(path, "") };
+        let files = [executable("host/a.rs"), executable("tools/a.sh"), executable(".ci/run")];
         assert_eq!(places(&check_bits(&files)), ["host/a.rs:1"]);
     }
 }

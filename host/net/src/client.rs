@@ -14,7 +14,7 @@ use crate::identity::TrustAnchors;
 use crate::limits::{HANDSHAKE_TIMEOUT, IDLE_TIMEOUT};
 use crate::server::{BindError, ShutdownTimedOut};
 use crate::tls::{Protocol, client_crypto};
-use crate::transport::{End, bind_socket, transport};
+use crate::transport::{End, bind_socket, canonical, in_family_of, transport};
 
 /// Settings of a client's socket and of its connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -187,20 +187,22 @@ impl Client {
     /// Moves the client, with all its connections, to another local address; their lanes go on. `None` is any port.
     ///
     /// # Errors
-    /// The address can not be had; the old socket stays.
+    /// The address can not be had, or is IPv6 where the client was bound to IPv4; the old socket stays.
     pub fn rebind(&self, local: Option<SocketAddr>) -> Result<(), BindError> {
+        let address = local.unwrap_or(unspecified_v6());
+        let failed = |cause| BindError::Address { address, cause };
+        // Addresses of peers are kept in the family of the first socket.
+        let bound = self.endpoint.local_addr().map_err(failed)?;
         let socket = match local {
-            Some(address) => {
-                bind_socket(address).map_err(|cause| BindError::Address { address, cause })?
+            Some(local) if local.is_ipv6() && bound.is_ipv4() => {
+                let cause = "a client bound to IPv4 can not move to IPv6".to_owned();
+                return Err(BindError::Setting(cause));
             }
-            None => bind_any()?,
+            Some(local) => bind_socket(in_family_of(bound, local)).map_err(failed)?,
+            None if bound.is_ipv4() => bind_socket(unspecified_v4()).map_err(failed)?,
+            None => bind_socket(unspecified_v6()).map_err(failed)?,
         };
-        self.endpoint
-            .rebind(socket)
-            .map_err(|cause| BindError::Address {
-                address: local.unwrap_or(unspecified_v6()),
-                cause,
-            })
+        self.endpoint.rebind(socket).map_err(failed)
     }
 
     /// The local address, as bound.
@@ -208,7 +210,7 @@ impl Client {
     /// # Errors
     /// What the operating system said.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.endpoint.local_addr()
+        self.endpoint.local_addr().map(canonical)
     }
 
     /// Closes all connections with [`CloseCode::Normal`] and waits until the servers have been told, at most for `deadline`.
@@ -227,12 +229,18 @@ fn unspecified_v6() -> SocketAddr {
     SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0)
 }
 
+fn unspecified_v4() -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0)
+}
+
 /// A socket for both families, or for IPv4 where there is no IPv6.
 fn bind_any() -> Result<std::net::UdpSocket, BindError> {
-    let v4 = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
     bind_socket(unspecified_v6())
-        .or_else(|_| bind_socket(v4))
-        .map_err(|cause| BindError::Address { address: v4, cause })
+        .or_else(|_| bind_socket(unspecified_v4()))
+        .map_err(|cause| BindError::Address {
+            address: unspecified_v4(),
+            cause,
+        })
 }
 
 /// Ends only when the network reports that `address` can not be reached. QUIC itself waits for its timeout, since such a

@@ -251,6 +251,12 @@ impl LaneHandle {
     /// # Errors
     /// `PayloadTooLong`; else what ended the lane. A frame that was queued before the end may or may not have arrived.
     pub async fn send(&self, frame: Bytes) -> Result<(), LaneError> {
+        // Room freed goes to those who wait for it first, so this does not overtake them.
+        let frame = match self.try_send(frame) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Full(frame)) => frame,
+            Err(TrySendError::Refused(_, error)) => return Err(error),
+        };
         let (bytes, cost) = self.shared.measure(&frame)?;
         match self.shared.room.acquire_many(cost).await {
             Ok(room) => {

@@ -10,7 +10,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(dirname "$here")
 out=${1:-$root/target/recipes}
 target=wasm32-unknown-unknown
-recipes="lock counter"
+recipes="lock counter queue barrier election group"
 
 say() { printf 'recipes: %s\n' "$*"; }
 fail() { printf 'recipes: error: %s\n' "$*" >&2; exit 1; }

@@ -50,7 +50,9 @@ fn change(
 
 /// The value, or `None` when there is no znode.
 fn read(path: &str) -> Result<Option<i64>, CounterError> {
-    let Some(node) = tree::if_there(tree::get(path::thing(path)?))? else { return Ok(None) };
+    let Some(node) = tree::if_there(tree::get(path::thing(path)?))? else {
+        return Ok(None);
+    };
     parse(&node.data).map(Some)
 }
 
@@ -60,7 +62,8 @@ fn parse(data: &[u8]) -> Result<i64, CounterError> {
         return Ok(0);
     }
     let text = String::from_utf8_lossy(data);
-    text.parse().map_err(|_| CounterError::NotANumber(text.chars().take(64).collect()))
+    text.parse()
+        .map_err(|_| CounterError::NotANumber(text.chars().take(64).collect()))
 }
 
 fn add(value: i64, by: i64) -> Result<i64, CounterError> {
@@ -70,7 +73,11 @@ fn add(value: i64, by: i64) -> Result<i64, CounterError> {
 fn within(value: i64, new: i64, bounds: &Bounds) -> Result<i64, CounterError> {
     let lowest = bounds.min.unwrap_or(i64::MIN);
     let highest = bounds.max.unwrap_or(i64::MAX);
-    if (lowest..=highest).contains(&new) { Ok(new) } else { Err(CounterError::OutOfBounds(value)) }
+    if (lowest..=highest).contains(&new) {
+        Ok(new)
+    } else {
+        Err(CounterError::OutOfBounds(value))
+    }
 }
 
 #[cfg(test)]
@@ -80,17 +87,42 @@ mod tests {
     #[test]
     fn addition_stops_at_the_ends_of_64_bits() {
         assert!(matches!(add(i64::MAX, 0), Ok(i64::MAX)));
-        assert!(matches!(add(i64::MAX, 1), Err(CounterError::Overflow(i64::MAX))));
-        assert!(matches!(add(i64::MIN, -1), Err(CounterError::Overflow(i64::MIN))));
+        assert!(matches!(
+            add(i64::MAX, 1),
+            Err(CounterError::Overflow(i64::MAX))
+        ));
+        assert!(matches!(
+            add(i64::MIN, -1),
+            Err(CounterError::Overflow(i64::MIN))
+        ));
     }
 
     #[test]
     fn bounds_include_both_ends() {
-        let bounds = Bounds { min: Some(0), max: Some(3) };
+        let bounds = Bounds {
+            min: Some(0),
+            max: Some(3),
+        };
         assert!(matches!(within(2, 3, &bounds), Ok(3)));
-        assert!(matches!(within(3, 4, &bounds), Err(CounterError::OutOfBounds(3))));
-        assert!(matches!(within(0, -1, &bounds), Err(CounterError::OutOfBounds(0))));
-        assert!(matches!(within(0, i64::MIN, &Bounds { min: None, max: None }), Ok(i64::MIN)));
+        assert!(matches!(
+            within(3, 4, &bounds),
+            Err(CounterError::OutOfBounds(3))
+        ));
+        assert!(matches!(
+            within(0, -1, &bounds),
+            Err(CounterError::OutOfBounds(0))
+        ));
+        assert!(matches!(
+            within(
+                0,
+                i64::MIN,
+                &Bounds {
+                    min: None,
+                    max: None
+                }
+            ),
+            Ok(i64::MIN)
+        ));
     }
 
     #[test]

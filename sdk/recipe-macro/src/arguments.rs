@@ -23,15 +23,20 @@ pub fn parse(input: TokenStream) -> Result<Arguments, String> {
     let Some(TokenTree::Ident(component)) = tokens.next() else {
         return Err(USAGE.to_owned());
     };
-    let mut arguments =
-        Arguments { component: component.to_string(), world: None, path: "wit".to_owned() };
+    let mut arguments = Arguments {
+        component: component.to_string(),
+        world: None,
+        path: "wit".to_owned(),
+    };
     loop {
         match tokens.next() {
             None => return Ok(arguments),
             Some(TokenTree::Punct(comma)) if comma.as_char() == ',' => {}
             Some(_) => return Err(USAGE.to_owned()),
         }
-        let Some(key) = tokens.next() else { return Ok(arguments) };
+        let Some(key) = tokens.next() else {
+            return Ok(arguments);
+        };
         match tokens.next() {
             Some(TokenTree::Punct(colon)) if colon.as_char() == ':' => {}
             _ => return Err(USAGE.to_owned()),

@@ -72,7 +72,12 @@
 extern crate self as quorate_recipe;
 
 #[doc(hidden)]
-#[allow(missing_docs, unsafe_code, clippy::all, reason = "generated; the component ABI is raw memory")]
+#[allow(
+    missing_docs,
+    unsafe_code,
+    clippy::all,
+    reason = "generated; the component ABI is raw memory"
+)]
 pub mod __bindings {
     quorate_recipe_macro::__imports!();
 }
@@ -81,6 +86,7 @@ pub mod __bindings {
 pub use wit_bindgen as __rt;
 
 pub mod call;
+pub mod grant;
 pub mod line;
 pub mod log;
 pub mod path;
@@ -118,6 +124,9 @@ impl Error {
     /// assert_eq!(error.code, ErrorCode::BadArguments);
     /// ```
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self {
+            code,
+            message: message.into(),
+        }
     }
 }

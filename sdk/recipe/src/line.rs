@@ -9,6 +9,7 @@
 
 use crate::call::{self, Reason};
 use crate::{Error, Interest, park, path, tree};
+use std::convert::Infallible;
 
 /// How a call's wait for its turn ended: see [`turn`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +49,11 @@ pub fn turn(line: &str, data: &[u8], timeout: Option<u64>) -> Result<Turn, Error
         Reason::First => {
             if is_empty(line)? {
                 let first = place_in(line);
-                let first = tree::create(&first).ephemeral().sequential().parents().data(data)?;
+                let first = tree::create(&first)
+                    .ephemeral()
+                    .sequential()
+                    .parents()
+                    .data(data)?;
                 return Ok(Turn::Mine(first));
             }
             match timeout {
@@ -56,7 +61,7 @@ pub fn turn(line: &str, data: &[u8], timeout: Option<u64>) -> Result<Turn, Error
                 Some(milliseconds) => call::set_timeout(milliseconds),
                 None => {}
             }
-            Place::take(line, data)?.wait()
+            match Place::take(line, data)?.wait()? {}
         }
         Reason::TimedOut => Ok(Turn::TimedOut),
         Reason::Cancelled => Ok(Turn::Cancelled),
@@ -66,7 +71,7 @@ pub fn turn(line: &str, data: &[u8], timeout: Option<u64>) -> Result<Turn, Error
                 tree::release(&place.path)?;
                 Ok(Turn::Mine(place.path))
             }
-            Some(place) => place.wait(),
+            Some(place) => match place.wait()? {},
         },
     }
 }
@@ -107,7 +112,10 @@ impl Place {
     /// # Errors
     /// `no-node`, `limit`, `bad-path`, `no-access`.
     pub fn take(line: &str, data: &[u8]) -> Result<Self, Error> {
-        let path = tree::create(&place_in(line)).call_owned().sequential().data(data)?;
+        let path = tree::create(&place_in(line))
+            .call_owned()
+            .sequential()
+            .data(data)?;
         call::set_state(path.as_bytes());
         Ok(Self { path })
     }
@@ -146,7 +154,7 @@ impl Place {
     /// ```no_run
     /// # fn example(place: quorate_recipe::line::Place) -> Result<(), quorate_recipe::Error> {
     /// if !place.is_first()? {
-    ///     place.wait();
+    ///     match place.wait()? {}
     /// }
     /// # Ok(()) }
     /// ```
@@ -157,19 +165,20 @@ impl Place {
         Ok(self.ahead()?.is_none())
     }
 
-    /// Parks until the one ahead is gone; when nobody is, until somebody changes this place.
+    /// Parks until the one ahead is gone; when nobody is, until somebody changes this place. It returns only to say that it could
+    /// not.
     ///
     /// ```no_run
     /// # fn example(place: quorate_recipe::line::Place) -> Result<(), quorate_recipe::Error> {
     /// if !place.is_first()? {
-    ///     place.wait()?;
+    ///     match place.wait()? {}
     /// }
     /// # Ok(()) }
     /// ```
     ///
     /// # Errors
     /// `no-access`.
-    pub fn wait<T>(&self) -> Result<T, Error> {
+    pub fn wait(&self) -> Result<Infallible, Error> {
         let own = Interest::node_changed(self.path.as_str());
         match self.ahead()? {
             Some(ahead) => park(&[Interest::node_changed(ahead), own]),
@@ -179,8 +188,13 @@ impl Place {
 
     /// The path of the place next ahead.
     fn ahead(&self) -> Result<Option<String>, Error> {
-        let Some(name) = tree::child_before(&self.path)? else { return Ok(None) };
-        let line = self.path.strip_suffix(path::name(&self.path)).unwrap_or_default();
+        let Some(name) = tree::child_before(&self.path)? else {
+            return Ok(None);
+        };
+        let line = self
+            .path
+            .strip_suffix(path::name(&self.path))
+            .unwrap_or_default();
         path::child(line, &name).map(Some)
     }
 }

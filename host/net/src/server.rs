@@ -123,9 +123,7 @@ impl Server {
     /// See [`BindError`].
     pub fn bind(config: &ServerConfig) -> Result<Self, BindError> {
         if config.protocols.is_empty() {
-            return Err(BindError::Setting(
-                "a server must serve at least one protocol".to_owned(),
-            ));
+            return Err(BindError::Setting("a server must serve at least one protocol".to_owned()));
         }
         let crypto =
             server_crypto(&config.identity, &config.protocols).map_err(BindError::Identity)?;
@@ -138,10 +136,7 @@ impl Server {
             .incoming_buffer_size(INCOMING_BUFFER_BYTES)
             .incoming_buffer_size_total(INCOMING_BUFFER_BYTES_TOTAL)
             .migration(true);
-        let failed = |cause| BindError::Address {
-            address: config.listen,
-            cause,
-        };
+        let failed = |cause| BindError::Address { address: config.listen, cause };
         let socket = bind_socket(config.listen).map_err(failed)?;
         let local_address = socket.local_addr().map_err(failed)?;
         let endpoint = Endpoint::new(
@@ -160,13 +155,7 @@ impl Server {
         });
         let (sender, established) = mpsc::channel(ACCEPT_QUEUE_MAX);
         let acceptor = tokio::spawn(accept_all(endpoint.clone(), Arc::clone(&admission), sender));
-        Ok(Self {
-            endpoint,
-            local_address,
-            established,
-            admission,
-            acceptor,
-        })
+        Ok(Self { endpoint, local_address, established, admission, acceptor })
     }
 
     /// The next connection that has come through its handshake; `None` when the endpoint is lost.
@@ -215,10 +204,7 @@ impl Server {
     }
 
     fn close_all(&self) {
-        self.endpoint.close(
-            CloseCode::ShuttingDown.varint(),
-            b"the server is shutting down",
-        );
+        self.endpoint.close(CloseCode::ShuttingDown.varint(), b"the server is shutting down");
     }
 }
 
@@ -239,17 +225,19 @@ async fn accept_all(
     let mut handshakes = JoinSet::new();
     loop {
         tokio::select! {
+            // Those that have ended first: their room counts for the next.
+            biased;
+            Some(ended) = handshakes.join_next() => {
+                if let Err(failed) = ended {
+                    tracing::error!(%failed, "a handshake's task failed");
+                }
+            }
             incoming = endpoint.accept() => {
                 let Some(incoming) = incoming else { break };
                 let open_count = endpoint.open_connections();
                 if let Some(connecting) = admission.admit(incoming, open_count, handshakes.len()) {
                     let timeout = admission.handshake_timeout;
                     handshakes.spawn(shake_hands(connecting, timeout, established.clone()));
-                }
-            }
-            Some(ended) = handshakes.join_next() => {
-                if let Err(failed) = ended {
-                    tracing::error!(%failed, "a handshake's task failed");
                 }
             }
         }
@@ -313,12 +301,7 @@ async fn shake_hands(
         connection.close(CloseCode::UnknownProtocol.varint(), b"unknown protocol");
         return tracing::debug!(%peer, "connection without a known protocol");
     };
-    if let Err(unwanted) = established
-        .send(Connection::new(connection, protocol))
-        .await
-    {
-        unwanted
-            .0
-            .close(CloseCode::ShuttingDown, "the server is shutting down");
+    if let Err(unwanted) = established.send(Connection::new(connection, protocol)).await {
+        unwanted.0.close(CloseCode::ShuttingDown, "the server is shutting down");
     }
 }

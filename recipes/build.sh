@@ -1,5 +1,8 @@
 #!/bin/bash
-# Builds the recipes as core wasm modules: recipes/build.sh [OUT_DIR], target/recipes of the repository by default.
+# Builds recipes as core wasm modules.
+#
+#   recipes/build.sh [OUT_DIR]          the six of this repository, into target/recipes by default
+#   recipes/build.sh OUT_DIR CRATE_DIR  the recipe in another crate
 #
 # Guests are built by rustup's wasm32-unknown-unknown where that is installed, else by Debian's packages. Set
 # QUORATE_GUEST_TOOLCHAIN=rustup or =debian to insist on one. A core module becomes a component on the host, with
@@ -10,7 +13,17 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(dirname "$here")
 out=${1:-$root/target/recipes}
 target=wasm32-unknown-unknown
-recipes="lock counter queue barrier election group"
+if [ $# -ge 2 ]; then
+    crates=$(cd "$2" && pwd)
+    recipes=$(sed -n 's/^name *= *"\(.*\)"$/\1/p' "$crates/Cargo.toml" | head -n 1)
+    locked=
+    prefix=
+else
+    crates=$here
+    recipes="lock counter queue barrier election group"
+    locked=--locked
+    prefix=quorate_recipe_
+fi
 
 say() { printf 'recipes: %s\n' "$*"; }
 fail() { printf 'recipes: error: %s\n' "$*" >&2; exit 1; }
@@ -64,14 +77,14 @@ esac
 build_dir=${QUORATE_GUEST_TARGET_DIR:-$root/target/guest-build}
 mkdir -p "$out"
 (
-    cd "$here"
+    cd "$crates"
     unset CARGO_BUILD_TARGET CARGO_ENCODED_RUSTFLAGS RUSTFLAGS
     export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="$flags"
-    build --release --locked --target "$target" --target-dir "$build_dir" --lib
+    build --release $locked --target "$target" --target-dir "$build_dir" --lib
 )
 
 for recipe in $recipes; do
-    module=$build_dir/$target/release/quorate_recipe_$recipe.wasm
+    module=$build_dir/$target/release/$prefix$(printf %s "$recipe" | tr - _).wasm
     [ -f "$module" ] || fail "$module was not built"
     # Unchanged modules keep their time, so that what is made from them is not made again.
     if ! cmp -s "$module" "$out/$recipe.core.wasm"; then

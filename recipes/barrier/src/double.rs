@@ -28,12 +28,7 @@ impl Double {
         let session = call::session();
         let inside = path::child(&hall, &format!("{session:016x}"))?;
         let waiting = lobby.place(session);
-        Ok(Self {
-            hall,
-            lobby,
-            inside,
-            waiting,
-        })
+        Ok(Self { hall, lobby, inside, waiting })
     }
 
     /// The round that the caller is in, once it is.
@@ -78,9 +73,7 @@ impl Double {
         }
         if others.len() as u64 + 1 < count {
             before_waiting(timeout_ms)?;
-            tree::create(&self.waiting)
-                .call_owned()
-                .data(count.to_string().as_bytes())?;
+            tree::create(&self.waiting).call_owned().data(count.to_string().as_bytes())?;
             return self.stay(timeout_ms);
         }
         match hall {
@@ -104,10 +97,10 @@ impl Double {
         ])
     }
 
-    /// Returns once nobody of the round is inside.
+    /// Takes the caller out, and returns once nobody of the round is inside.
     ///
-    /// Of those inside, the one with the first name stays until it is alone and waits for the one with the last; every other
-    /// leaves at once and waits for the first. So a departure wakes at most one call, except the very last one.
+    /// Who waits does so for one member at a time, the one next before it by name, so that not everybody who waits is run again at
+    /// each departure.
     pub fn leave(&self, timeout_ms: Option<u64>) -> Result<(), BarrierError> {
         let Some(hall) = tree::stat(&self.hall)? else {
             return Ok(());
@@ -117,62 +110,38 @@ impl Double {
         if !seen.is_empty() && seen != round {
             return Ok(());
         }
-        let interests = match self.departure(hall.mzxid)? {
-            Departure::Done => return Ok(()),
-            Departure::WaitFor(interests) => interests,
+        if tree::exists(&self.inside)? {
+            tree::delete(&self.inside)?;
+        }
+        let interests = if let Some(member) = self.somebody()? {
+            vec![Interest::node_changed(member)]
+        } else if let Some(place) = self.lobby.admitted(hall.mzxid)? {
+            vec![Interest::children_changed(self.hall.as_str()), Interest::node_changed(place)]
+        } else {
+            return Ok(());
         };
         before_waiting(timeout_ms)?;
         call::set_state(&round);
         park(&interests)
     }
 
-    fn departure(&self, round: u64) -> Result<Departure, BarrierError> {
-        let own = path::name(&self.inside);
-        let is_inside = tree::exists(&self.inside)?;
-        let first = tree::first_child(&self.hall)?;
-        let last = tree::children(&self.hall).reverse().next().transpose()?;
-        let awaited = match (first, last) {
-            (Some(first), Some(last)) if is_inside && first == own => (last != own).then_some(last),
-            (first, _) => {
-                if is_inside {
-                    tree::delete(&self.inside)?;
-                }
-                first
-            }
+    /// The member next before the caller by name, in a circle; none when nobody is inside.
+    fn somebody(&self) -> Result<Option<String>, Error> {
+        let name = match tree::child_before(&self.inside)? {
+            Some(name) => Some(name),
+            None => tree::children(&self.hall).reverse().next().transpose()?,
         };
-        if let Some(awaited) = awaited {
-            let awaited = path::child(&self.hall, &awaited)?;
-            return Ok(Departure::WaitFor(vec![Interest::node_changed(awaited)]));
-        }
-        if let Some(late) = self.lobby.admitted(round)? {
-            let hall = Interest::children_changed(self.hall.as_str());
-            return Ok(Departure::WaitFor(vec![hall, Interest::node_changed(late)]));
-        }
-        if is_inside {
-            tree::delete(&self.inside)?;
-        }
-        Ok(Departure::Done)
+        name.map(|name| path::child(&self.hall, &name)).transpose()
     }
 
     pub fn attendance(&self) -> Result<Presence, BarrierError> {
         let inside = tree::if_there(tree::children_count(&self.hall))?.unwrap_or(0);
-        Ok(Presence {
-            inside,
-            waiting: self.lobby.places()?.len() as u64,
-        })
+        Ok(Presence { inside, waiting: self.lobby.places()?.len() as u64 })
     }
-}
-
-/// What is left to do for a caller that leaves.
-enum Departure {
-    Done,
-    WaitFor(Vec<Interest>),
 }
 
 /// How many members the one who waits at `place` expects.
 fn expected_count(place: &str) -> Result<Option<u64>, Error> {
     let data = tree::get(place)?.data;
-    Ok(std::str::from_utf8(&data)
-        .ok()
-        .and_then(|text| text.parse().ok()))
+    Ok(std::str::from_utf8(&data).ok().and_then(|text| text.parse().ok()))
 }

@@ -64,14 +64,11 @@ mod tests {
 
     #[test]
     fn no_path_has_names_that_begin_like_another_paths() {
-        let paths = [
-            "/", "/a", "/a/b", "/a-", "/a-b", "/a%2Fb", "/A", "/a.b", "/ä", "/a b",
-        ];
+        let paths = ["/", "/a", "/a/b", "/a-", "/a-b", "/a%2Fb", "/A", "/a.b", "/ä", "/a b"];
         for one in paths {
             for other in paths {
-                let begins = Lobby::of(one)
-                    .place(7)
-                    .starts_with(&format!("/{}", Lobby::of(other).prefix));
+                let begins =
+                    Lobby::of(one).place(7).starts_with(&format!("/{}", Lobby::of(other).prefix));
                 assert_eq!(begins, one == other, "{one} and {other}");
             }
         }

@@ -62,8 +62,7 @@ fn parse(data: &[u8]) -> Result<i64, CounterError> {
         return Ok(0);
     }
     let text = String::from_utf8_lossy(data);
-    text.parse()
-        .map_err(|_| CounterError::NotANumber(text.chars().take(64).collect()))
+    text.parse().map_err(|_| CounterError::NotANumber(text.chars().take(64).collect()))
 }
 
 fn add(value: i64, by: i64) -> Result<i64, CounterError> {
@@ -73,11 +72,7 @@ fn add(value: i64, by: i64) -> Result<i64, CounterError> {
 fn within(value: i64, new: i64, bounds: &Bounds) -> Result<i64, CounterError> {
     let lowest = bounds.min.unwrap_or(i64::MIN);
     let highest = bounds.max.unwrap_or(i64::MAX);
-    if (lowest..=highest).contains(&new) {
-        Ok(new)
-    } else {
-        Err(CounterError::OutOfBounds(value))
-    }
+    if (lowest..=highest).contains(&new) { Ok(new) } else { Err(CounterError::OutOfBounds(value)) }
 }
 
 #[cfg(test)]
@@ -87,42 +82,17 @@ mod tests {
     #[test]
     fn addition_stops_at_the_ends_of_64_bits() {
         assert!(matches!(add(i64::MAX, 0), Ok(i64::MAX)));
-        assert!(matches!(
-            add(i64::MAX, 1),
-            Err(CounterError::Overflow(i64::MAX))
-        ));
-        assert!(matches!(
-            add(i64::MIN, -1),
-            Err(CounterError::Overflow(i64::MIN))
-        ));
+        assert!(matches!(add(i64::MAX, 1), Err(CounterError::Overflow(i64::MAX))));
+        assert!(matches!(add(i64::MIN, -1), Err(CounterError::Overflow(i64::MIN))));
     }
 
     #[test]
     fn bounds_include_both_ends() {
-        let bounds = Bounds {
-            min: Some(0),
-            max: Some(3),
-        };
+        let bounds = Bounds { min: Some(0), max: Some(3) };
         assert!(matches!(within(2, 3, &bounds), Ok(3)));
-        assert!(matches!(
-            within(3, 4, &bounds),
-            Err(CounterError::OutOfBounds(3))
-        ));
-        assert!(matches!(
-            within(0, -1, &bounds),
-            Err(CounterError::OutOfBounds(0))
-        ));
-        assert!(matches!(
-            within(
-                0,
-                i64::MIN,
-                &Bounds {
-                    min: None,
-                    max: None
-                }
-            ),
-            Ok(i64::MIN)
-        ));
+        assert!(matches!(within(3, 4, &bounds), Err(CounterError::OutOfBounds(3))));
+        assert!(matches!(within(0, -1, &bounds), Err(CounterError::OutOfBounds(0))));
+        assert!(matches!(within(0, i64::MIN, &Bounds { min: None, max: None }), Ok(i64::MIN)));
     }
 
     #[test]

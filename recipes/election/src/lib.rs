@@ -41,10 +41,7 @@ impl Guest for Election {
         match line::turn(&election, candidate.as_bytes(), timeout_ms)? {
             Turn::Mine(node) => {
                 let term = grant::make(&election, node)?;
-                Ok(Victory {
-                    term: term.token,
-                    node: term.node,
-                })
+                Ok(Victory { term: term.token, node: term.node })
             }
             Turn::TimedOut => Err(ElectionError::TimedOut),
             Turn::Cancelled => Err(ElectionError::Cancelled),
@@ -131,28 +128,13 @@ impl Guest for Election {
 
 fn leadership(leader: Grant) -> Result<Leadership, Error> {
     let candidate = text(tree::get(&leader.node)?.data);
-    let Grant {
-        token: term,
-        since,
-        session,
-        ..
-    } = leader;
-    Ok(Leadership {
-        term,
-        session,
-        candidate,
-        since,
-    })
+    let Grant { token: term, since, session, .. } = leader;
+    Ok(Leadership { term, session, candidate, since })
 }
 
 fn candidacy(place: String, node: tree::Node) -> Candidacy {
     let session = node.stat.owner.unwrap_or_default();
-    Candidacy {
-        place,
-        session,
-        candidate: text(node.data),
-        since: node.stat.created,
-    }
+    Candidacy { place, session, candidate: text(node.data), since: node.stat.created }
 }
 
 /// What a candidate said of itself came in as text.

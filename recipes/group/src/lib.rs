@@ -72,16 +72,10 @@ impl Guest for Group {
         timeout_ms: Option<u64>,
     ) -> Result<Change, GroupError> {
         let group = path::own(&path, "_members")?;
-        let now = tree::stat(&group)?.map_or(
-            Change {
-                version: 0,
-                count: 0,
-            },
-            |stat| Change {
-                version: stat.pzxid.max(stat.mzxid),
-                count: stat.children_count,
-            },
-        );
+        let now = tree::stat(&group)?.map_or(Change { version: 0, count: 0 }, |stat| Change {
+            version: stat.pzxid.max(stat.mzxid),
+            count: stat.children_count,
+        });
         if known != Some(now.version) {
             return Ok(now);
         }
@@ -91,10 +85,7 @@ impl Guest for Group {
             (Reason::First, Some(milliseconds)) => call::set_timeout(milliseconds),
             _ => {}
         }
-        park(&[
-            Interest::children_changed(group.as_str()),
-            Interest::node_changed(group.as_str()),
-        ])
+        park(&[Interest::children_changed(group.as_str()), Interest::node_changed(group.as_str())])
     }
 
     fn remove(path: String) -> Result<(), GroupError> {
@@ -124,10 +115,5 @@ fn checked(data: &str) -> Result<&[u8], GroupError> {
 fn member(name: String, node: tree::Node) -> Member {
     let data = String::from_utf8_lossy(&node.data).into_owned();
     let session = node.stat.owner.unwrap_or_default();
-    Member {
-        name,
-        data,
-        session,
-        since: node.stat.created,
-    }
+    Member { name, data, session, since: node.stat.created }
 }

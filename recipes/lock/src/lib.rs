@@ -37,10 +37,7 @@ impl Guest for Lock {
         match line::turn(&lock, note.as_bytes(), options.timeout_ms)? {
             Turn::Mine(node) => {
                 let grant = grant::make(&lock, node)?;
-                Ok(Grant {
-                    token: grant.token,
-                    node: grant.node,
-                })
+                Ok(Grant { token: grant.token, node: grant.node })
             }
             Turn::TimedOut => Err(LockError::TimedOut),
             Turn::Cancelled => Err(LockError::Cancelled),
@@ -60,12 +57,7 @@ impl Guest for Lock {
             return Ok(None);
         };
         let note = note(tree::get(&held.node)?.data);
-        Ok(Some(Tenure {
-            token: held.token,
-            session: held.session,
-            note,
-            since: held.since,
-        }))
+        Ok(Some(Tenure { token: held.token, session: held.session, note, since: held.since }))
     }
 
     fn waiters(path: String, after: Option<String>, limit: u32) -> Result<Vec<Waiting>, LockError> {
@@ -106,12 +98,7 @@ impl Guest for Lock {
 
 fn waiting(place: String, node: tree::Node) -> Waiting {
     let session = node.stat.owner.unwrap_or_default();
-    Waiting {
-        place,
-        session,
-        note: note(node.data),
-        since: node.stat.created,
-    }
+    Waiting { place, session, note: note(node.data), since: node.stat.created }
 }
 
 /// A caller's note as it was given: a place without data has none.

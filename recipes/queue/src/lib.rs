@@ -91,10 +91,7 @@ struct Znodes {
 
 impl Znodes {
     fn of(path: &str) -> Result<Self, QueueError> {
-        Ok(Self {
-            items: path::own(path, "_items")?,
-            takers: path::own(path, "_takers")?,
-        })
+        Ok(Self { items: path::own(path, "_items")?, takers: path::own(path, "_takers")? })
     }
 
     /// The first item and its znode.
@@ -103,10 +100,7 @@ impl Znodes {
             return Ok(None);
         };
         let node = path::child(&self.items, &name)?;
-        let item = Item {
-            id: number(&name)?,
-            payload: tree::blob(&node)?,
-        };
+        let item = Item { id: number(&name)?, payload: tree::blob(&node)? };
         Ok(Some((item, node)))
     }
 
@@ -120,11 +114,7 @@ impl Znodes {
 
     /// The first item, unless somebody came earlier and is to get it.
     fn pop_unless_awaited(&self) -> Result<Option<Item>, QueueError> {
-        if line::is_empty(&self.takers)? {
-            self.pop()
-        } else {
-            Ok(None)
-        }
+        if line::is_empty(&self.takers)? { self.pop() } else { Ok(None) }
     }
 
     /// A place among the takers. At a queue that nobody has offered to yet there is no line, and a call that waits may not
@@ -144,14 +134,9 @@ impl Znodes {
 
 /// The number in an item's name, behind its letter.
 fn number(name: &str) -> Result<u64, Error> {
-    let digits = name
-        .strip_prefix('i')
-        .and_then(|digits| digits.parse().ok());
+    let digits = name.strip_prefix('i').and_then(|digits| digits.parse().ok());
     digits.ok_or_else(|| {
-        Error::new(
-            ErrorCode::BadArguments,
-            format!("`{name}` among the items is not one of them"),
-        )
+        Error::new(ErrorCode::BadArguments, format!("`{name}` among the items is not one of them"))
     })
 }
 

@@ -23,11 +23,8 @@ pub fn parse(input: TokenStream) -> Result<Arguments, String> {
     let Some(TokenTree::Ident(component)) = tokens.next() else {
         return Err(USAGE.to_owned());
     };
-    let mut arguments = Arguments {
-        component: component.to_string(),
-        world: None,
-        path: "wit".to_owned(),
-    };
+    let mut arguments =
+        Arguments { component: component.to_string(), world: None, path: "wit".to_owned() };
     loop {
         match tokens.next() {
             None => return Ok(arguments),

@@ -32,12 +32,7 @@ fn collect(tokens: TokenStream, module: &str, component: &str, found: &mut Vec<S
         let after = |distance: usize| tokens.get(index + distance);
         if word == "mod" {
             if let (Some(name), Some(TokenTree::Group(body))) = (after(1), after(2)) {
-                collect(
-                    body.stream(),
-                    &format!("{module}::{name}"),
-                    component,
-                    found,
-                );
+                collect(body.stream(), &format!("{module}::{name}"), component, found);
             }
         } else if word == "macro_rules"
             && let (Some(name), Some(TokenTree::Group(rules))) = (after(2), after(3))
@@ -53,14 +48,10 @@ fn collect(tokens: TokenStream, module: &str, component: &str, found: &mut Vec<S
 
 /// The right side of `(matcher) => (body);`.
 fn only_rule(rules: &Group) -> Option<TokenStream> {
-    rules
-        .stream()
-        .into_iter()
-        .skip(1)
-        .find_map(|token| match token {
-            TokenTree::Group(body) => Some(body.stream()),
-            _ => None,
-        })
+    rules.stream().into_iter().skip(1).find_map(|token| match token {
+        TokenTree::Group(body) => Some(body.stream()),
+        _ => None,
+    })
 }
 
 /// The body with `$ty` and `$($path_to_types)*` replaced, as the macro itself would.

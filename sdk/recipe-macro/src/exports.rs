@@ -20,10 +20,7 @@ impl Exports {
     /// # Errors
     /// The world exports nothing, or something that a recipe can not export.
     pub fn of(resolve: &Resolve, world: WorldId) -> Result<Self, String> {
-        let mut exports = Self {
-            modules: Vec::new(),
-            errors: Vec::new(),
-        };
+        let mut exports = Self { modules: Vec::new(), errors: Vec::new() };
         for (key, item) in &resolve.worlds[world].exports {
             let module = match (key, item) {
                 (WorldKey::Name(_), WorldItem::Function(_)) => String::new(),
@@ -32,9 +29,7 @@ impl Exports {
                 }
                 (WorldKey::Interface(id), _) => module_of(resolve, *id)?,
                 (WorldKey::Name(name), WorldItem::Type { .. }) => {
-                    return Err(format!(
-                        "type `{name}`: put exported types into an interface"
-                    ));
+                    return Err(format!("type `{name}`: put exported types into an interface"));
                 }
             };
             if let WorldItem::Interface { id, .. } = item {
@@ -46,9 +41,7 @@ impl Exports {
         }
         if exports.modules.is_empty() {
             let name = &resolve.worlds[world].name;
-            return Err(format!(
-                "the world `{name}` exports nothing: `export` an interface"
-            ));
+            return Err(format!("the world `{name}` exports nothing: `export` an interface"));
         }
         Ok(exports)
     }
@@ -63,8 +56,7 @@ impl Exports {
                 _ => false,
             });
             if let (Some(case), None) = (carriers.next(), carriers.next()) {
-                self.errors
-                    .push((format!("{module}{}", camel(name)), camel(&case.name)));
+                self.errors.push((format!("{module}{}", camel(name)), camel(&case.name)));
             }
         }
     }
@@ -80,10 +72,7 @@ pub fn shared_interfaces(resolve: &Resolve, world: WorldId) -> Vec<(String, With
         })
         .map(|name| {
             let path = format!("{SDK}::__bindings::quorate::recipe::{}", ident(name));
-            (
-                format!("{HOST_PACKAGE}/{name}@{HOST_VERSION}"),
-                WithOption::Path(path),
-            )
+            (format!("{HOST_PACKAGE}/{name}@{HOST_VERSION}"), WithOption::Path(path))
         })
         .collect()
 }
@@ -95,9 +84,7 @@ fn host_interface(resolve: &Resolve, id: InterfaceId) -> Option<&str> {
     let version = package.version.as_ref()?.to_string();
     let host = HOST_PACKAGE.split_once(':')?;
     let is_host = (package.namespace.as_str(), package.name.as_str()) == host;
-    (is_host && version == HOST_VERSION)
-        .then_some(interface.name.as_deref())
-        .flatten()
+    (is_host && version == HOST_VERSION).then_some(interface.name.as_deref()).flatten()
 }
 
 /// Follows `use` and `type` aliases to see whether they end at `quorate:recipe/types.error`.
@@ -120,10 +107,7 @@ fn module_of(resolve: &Resolve, id: InterfaceId) -> Result<String, String> {
     };
     let package = &resolve.packages[package].name;
     let (namespace, package) = (ident(&package.namespace), ident(&package.name));
-    Ok(format!(
-        "exports::{namespace}::{package}::{}::",
-        ident(name)
-    ))
+    Ok(format!("exports::{namespace}::{package}::{}::", ident(name)))
 }
 
 fn ident(kebab: &str) -> String {

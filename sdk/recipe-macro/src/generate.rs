@@ -23,12 +23,9 @@ const ALLOWED: &str = "#[allow(missing_docs, unused, clippy::all, clippy::pedant
 /// # Errors
 /// A sentence: the embedded package is broken.
 pub fn imports() -> Result<String, String> {
-    let Packages {
-        mut resolve, main, ..
-    } = source::host()?;
-    let world = resolve
-        .select_world(&[main], Some("imports"))
-        .map_err(|error| format!("{error:#}"))?;
+    let Packages { mut resolve, main, .. } = source::host()?;
+    let world =
+        resolve.select_world(&[main], Some("imports")).map_err(|error| format!("{error:#}"))?;
     let options = Opts {
         generate_all: true,
         runtime_path: Some("::wit_bindgen::rt".to_owned()),
@@ -43,11 +40,7 @@ pub fn imports() -> Result<String, String> {
 /// # Errors
 /// A sentence for the recipe's author.
 pub fn recipe(arguments: &Arguments) -> Result<String, String> {
-    let Packages {
-        mut resolve,
-        main,
-        files,
-    } = source::recipe(&arguments.path)?;
+    let Packages { mut resolve, main, files } = source::recipe(&arguments.path)?;
     let world = resolve
         .select_world(&[main], arguments.world.as_deref())
         .map_err(|error| format!("choosing the world of this recipe: {error:#}"))?;
@@ -67,16 +60,11 @@ pub fn recipe(arguments: &Arguments) -> Result<String, String> {
         out.push('\n');
     };
     let entries = entry_points(&bindings, component)?;
-    line(format!(
-        "#[doc(hidden)] {ALLOWED} mod __quorate_bindings {{ {bindings}"
-    ));
+    line(format!("#[doc(hidden)] {ALLOWED} mod __quorate_bindings {{ {bindings}"));
     line(format!("use super::{component}; {entries}"));
     for file in files {
         // Makes the compiler build this crate again when a WIT file of it changes.
-        line(format!(
-            "const _: &[u8] = include_bytes!({:?});",
-            file.display().to_string()
-        ));
+        line(format!("const _: &[u8] = include_bytes!({:?});", file.display().to_string()));
     }
     for (path, case) in &exports.errors {
         line(format!(
@@ -97,9 +85,6 @@ fn bindings(options: Opts, resolve: &mut Resolve, world: WorldId) -> Result<Stri
         .build()
         .generate(resolve, world, &mut files)
         .map_err(|error| format!("generating bindings: {error:#}"))?;
-    let (_, source) = files
-        .iter()
-        .next()
-        .ok_or("generating bindings: no output")?;
+    let (_, source) = files.iter().next().ok_or("generating bindings: no output")?;
     String::from_utf8(source.to_vec()).map_err(|error| format!("generating bindings: {error}"))
 }

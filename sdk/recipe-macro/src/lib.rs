@@ -31,11 +31,7 @@ pub fn __imports(_input: TokenStream) -> TokenStream {
 /// Source text as tokens; a failure becomes an error of the crate that is being compiled, at the macro's place.
 fn into_tokens(expanded: Result<String, String>) -> TokenStream {
     expanded
-        .and_then(|source| {
-            source
-                .parse()
-                .map_err(|error| format!("generated source: {error}"))
-        })
+        .and_then(|source| source.parse().map_err(|error| format!("generated source: {error}")))
         .unwrap_or_else(|message| compile_error(&message))
 }
 

@@ -36,18 +36,12 @@ pub fn host() -> Result<Packages, String> {
     for (name, text) in HOST_FILES {
         sources.push(Path::new(name), text);
     }
-    let group = sources
-        .parse()
-        .map_err(|(sources, error)| error.render(&sources))?;
+    let group = sources.parse().map_err(|(sources, error)| error.render(&sources))?;
     let main = match resolve.push_group(group) {
         Ok(main) => main,
         Err(error) => return Err(error.render(&resolve.source_map)),
     };
-    Ok(Packages {
-        resolve,
-        main,
-        files: Vec::new(),
-    })
+    Ok(Packages { resolve, main, files: Vec::new() })
 }
 
 /// The package of the host and the one at `path`, relative to the crate that is being compiled.
@@ -64,16 +58,9 @@ pub fn recipe(path: &str) -> Result<Packages, String> {
         Ok(pushed) => pushed,
         Err(error) => {
             let cause = resolve.render_error(&error);
-            return Err(format!(
-                "the WIT of this recipe at {}: {cause}",
-                place.display()
-            ));
+            return Err(format!("the WIT of this recipe at {}: {cause}", place.display()));
         }
     };
     let files = sources.paths().map(Path::to_path_buf).collect();
-    Ok(Packages {
-        resolve,
-        main,
-        files,
-    })
+    Ok(Packages { resolve, main, files })
 }

@@ -159,13 +159,8 @@ mod tests {
     #[test]
     fn numbers_of_reasons_are_those_of_the_wit() {
         let known = [0, 1, 2, 3, 4].map(Reason::of);
-        let named = [
-            Reason::First,
-            Reason::Changed,
-            Reason::TimedOut,
-            Reason::Cancelled,
-            Reason::Upgraded,
-        ];
+        let named =
+            [Reason::First, Reason::Changed, Reason::TimedOut, Reason::Cancelled, Reason::Upgraded];
         assert_eq!(known, named);
         assert_eq!(Reason::of(5), Reason::Other(5));
     }

@@ -37,18 +37,8 @@ pub struct Grant {
 /// # Errors
 /// `no-node` when the line has no znode, `no-access`.
 pub fn make(line: &str, node: String) -> Result<Grant, Error> {
-    let grant = Grant {
-        token: call::zxid(),
-        since: call::now(),
-        node,
-        session: call::session(),
-    };
-    let text = format!(
-        "{} {} {}",
-        grant.token,
-        grant.since,
-        path::name(&grant.node)
-    );
+    let grant = Grant { token: call::zxid(), since: call::now(), node, session: call::session() };
+    let text = format!("{} {} {}", grant.token, grant.since, path::name(&grant.node));
     tree::set(line, text.as_bytes())?;
     Ok(grant)
 }
@@ -73,12 +63,7 @@ pub fn current(line: &str) -> Result<Option<Grant>, Error> {
     };
     let node = path::child(line, place)?;
     let owner = tree::stat(&node)?.and_then(|stat| stat.owner);
-    Ok(owner.map(|session| Grant {
-        token,
-        since,
-        node,
-        session,
-    }))
+    Ok(owner.map(|session| Grant { token, since, node, session }))
 }
 
 /// Ends the grant with this token if the calling session has it. Whether it had.
@@ -115,24 +100,13 @@ mod tests {
 
     #[test]
     fn a_record_is_two_numbers_and_a_name() {
-        assert_eq!(
-            parse(b"42 1790000000000 w07"),
-            Some((42, 1_790_000_000_000, "w07"))
-        );
+        assert_eq!(parse(b"42 1790000000000 w07"), Some((42, 1_790_000_000_000, "w07")));
     }
 
     #[test]
     fn other_data_is_no_grant() {
-        for data in [
-            &b""[..],
-            b"42",
-            b"42 1",
-            b"42 1 ",
-            b"x 1 w",
-            b"42 1 w w",
-            b"4 1 a/b",
-            b"\xff",
-        ] {
+        for data in [&b""[..], b"42", b"42 1", b"42 1 ", b"x 1 w", b"42 1 w w", b"4 1 a/b", b"\xff"]
+        {
             assert_eq!(parse(data), None, "{data:?}");
         }
     }

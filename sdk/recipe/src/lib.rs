@@ -124,9 +124,6 @@ impl Error {
     /// assert_eq!(error.code, ErrorCode::BadArguments);
     /// ```
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-        }
+        Self { code, message: message.into() }
     }
 }

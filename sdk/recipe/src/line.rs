@@ -49,11 +49,7 @@ pub fn turn(line: &str, data: &[u8], timeout: Option<u64>) -> Result<Turn, Error
         Reason::First => {
             if is_empty(line)? {
                 let first = place_in(line);
-                let first = tree::create(&first)
-                    .ephemeral()
-                    .sequential()
-                    .parents()
-                    .data(data)?;
+                let first = tree::create(&first).ephemeral().sequential().parents().data(data)?;
                 return Ok(Turn::Mine(first));
             }
             match timeout {
@@ -112,10 +108,7 @@ impl Place {
     /// # Errors
     /// `no-node`, `limit`, `bad-path`, `no-access`.
     pub fn take(line: &str, data: &[u8]) -> Result<Self, Error> {
-        let path = tree::create(&place_in(line))
-            .call_owned()
-            .sequential()
-            .data(data)?;
+        let path = tree::create(&place_in(line)).call_owned().sequential().data(data)?;
         call::set_state(path.as_bytes());
         Ok(Self { path })
     }
@@ -191,10 +184,7 @@ impl Place {
         let Some(name) = tree::child_before(&self.path)? else {
             return Ok(None);
         };
-        let line = self
-            .path
-            .strip_suffix(path::name(&self.path))
-            .unwrap_or_default();
+        let line = self.path.strip_suffix(path::name(&self.path)).unwrap_or_default();
         path::child(line, &name).map(Some)
     }
 }

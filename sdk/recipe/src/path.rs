@@ -19,11 +19,7 @@ use crate::{Error, ErrorCode};
 /// `bad-path`: the caller's path is not absolute, or an element of it starts with `_`.
 pub fn own(path: &str, name: &str) -> Result<String, Error> {
     thing(path)?;
-    Ok(if path == "/" {
-        format!("/{name}")
-    } else {
-        format!("{path}/{name}")
-    })
+    Ok(if path == "/" { format!("/{name}") } else { format!("{path}/{name}") })
 }
 
 /// The caller's path, if it may name a thing of a recipe.
@@ -38,10 +34,7 @@ pub fn own(path: &str, name: &str) -> Result<String, Error> {
 /// `bad-path`: it is not absolute, or an element of it starts with `_`.
 pub fn thing(path: &str) -> Result<&str, Error> {
     let Some(rest) = path.strip_prefix('/') else {
-        return Err(Error::new(
-            ErrorCode::BadPath,
-            format!("`{path}` does not start with /"),
-        ));
+        return Err(Error::new(ErrorCode::BadPath, format!("`{path}` does not start with /")));
     };
     match rest.split('/').find(|element| element.starts_with('_')) {
         None => Ok(path),

@@ -100,11 +100,8 @@ pub fn if_there<T>(read: Result<T, Error>) -> Result<Option<T>, Error> {
 /// # Ok(()) }
 /// ```
 pub fn create(path: &str) -> Create<'_> {
-    let options = CreateOptions {
-        lifetime: Lifetime::Persistent,
-        sequential: false,
-        parents: false,
-    };
+    let options =
+        CreateOptions { lifetime: Lifetime::Persistent, sequential: false, parents: false };
     Create { path, options }
 }
 
@@ -375,13 +372,7 @@ pub fn children_count(path: &str) -> Result<u64, Error> {
 /// # Ok(()) }
 /// ```
 pub fn children(path: &str) -> Children<'_> {
-    Children {
-        path,
-        after: None,
-        reverse: false,
-        page: Vec::new().into_iter(),
-        at_end: false,
-    }
+    Children { path, after: None, reverse: false, page: Vec::new().into_iter(), at_end: false }
 }
 
 /// Names in a page: few enough to be cheap when only the first is wanted, enough to make long lists cheap too.
@@ -429,11 +420,7 @@ impl Iterator for Children<'_> {
         if self.at_end {
             return None;
         }
-        let page = Page {
-            after: self.after.take(),
-            limit: PAGE_NAMES,
-            reverse: self.reverse,
-        };
+        let page = Page { after: self.after.take(), limit: PAGE_NAMES, reverse: self.reverse };
         match tree::children(self.path, &page) {
             Ok(names) => {
                 // The host may give shorter pages than asked for: only an empty one is the end.

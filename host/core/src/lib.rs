@@ -1,1 +1,35 @@
-//! Placeholder.
+//! The semantic core: what a request does to the tree, and how a transaction changes it.
+//!
+//! It never looks at the world: no clock, no randomness, no IO, no async, no unordered iteration. Time and the applied
+//! state come in as arguments, transactions and replies go out as values. A refused operation is a reply, not an `Err`.
+//!
+//! Reading order: the values ([`ids`], [`limits`], [`error`], [`codec`], [`path`]), the records and where they stand
+//! ([`znode`], [`session`], [`deployment`], [`key`], [`read`], [`draft`]), what is asked and answered ([`request`]), what
+//! changes ([`change`], [`transaction`], [`apply`]), what can be read ([`query`]), and how a request becomes a transaction ([`txn`],
+//! [`recipe`], [`execute`]).
+#![forbid(unsafe_code)]
+
+pub mod codec;
+pub mod error;
+pub mod ids;
+pub mod limits;
+pub mod path;
+
+pub mod deployment;
+pub mod session;
+pub mod znode;
+
+pub mod draft;
+pub mod key;
+pub mod read;
+
+pub mod change;
+pub mod request;
+pub mod transaction;
+
+pub mod apply;
+pub mod query;
+
+pub mod execute;
+pub mod recipe;
+pub mod txn;

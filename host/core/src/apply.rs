@@ -1,0 +1,366 @@
+//! How a change rewrites the tree, and how an entry is taken or discarded. The leader runs the same code while it
+//! executes, every member when the entry is committed: there is no second way to change the tree.
+//!
+//! A change that does not fit the tree can only come from a defect or a rotten disk. It panics: a member that has gone
+//! astray must not go on (STYLE, Errors).
+
+use bytes::Bytes;
+
+use crate::change::Change;
+use crate::deployment::{Component, Recipe};
+use crate::draft::{Draft, Meta, ReadRecords};
+use crate::ids::{Millis, SessionId, Term, WriteNumber, Zxid};
+use crate::key;
+use crate::path::Path;
+use crate::read::{Direction, Read};
+use crate::session::{Acks, End, KeptReply, Parked, Session};
+use crate::transaction::{Entry, EntryBody, Origin, Outcome, Transaction};
+use crate::znode::{Lifetime, Node};
+
+/// What became of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applied {
+    /// Its transactions are in the draft.
+    Taken,
+    /// It changed nothing, here as on every other member.
+    Discarded(Discard),
+}
+
+/// Why an entry was discarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Discard {
+    /// It was executed under another term than the one in which it was committed.
+    OtherTerm,
+    /// Its epoch is not the one that the last barrier opened.
+    OtherEpoch,
+    /// It was executed on another state than the one that it meets.
+    OtherBase,
+}
+
+/// Applies an entry that was committed in `committed_in`, or discards it whole.
+pub fn entry<R: Read>(draft: &mut Draft<R>, entry: &Entry, committed_in: Term) -> Applied {
+    let mut meta = draft.meta();
+    if entry.term != committed_in {
+        return Applied::Discarded(Discard::OtherTerm);
+    }
+    match &entry.body {
+        EntryBody::Barrier => {
+            if (entry.term, entry.epoch) <= (meta.term, meta.epoch) {
+                return Applied::Discarded(Discard::OtherEpoch);
+            }
+            meta.term = entry.term;
+            meta.epoch = entry.epoch;
+            draft.put_meta(meta);
+        }
+        EntryBody::Batch { base, transactions } => {
+            if (entry.term, entry.epoch) != (meta.term, meta.epoch) {
+                return Applied::Discarded(Discard::OtherEpoch);
+            }
+            if *base != meta.zxid {
+                return Applied::Discarded(Discard::OtherBase);
+            }
+            for transaction in transactions {
+                assert_eq!(transaction.zxid, meta.zxid.next(), "zxids are dense");
+                assert!(transaction.time >= meta.time, "transaction time does not go back");
+                apply_transaction(draft, &mut meta, transaction);
+            }
+            draft.put_meta(meta);
+        }
+    }
+    Applied::Taken
+}
+
+/// Puts the change of all writes so far into the digest. Once, when a draft is complete.
+pub fn seal<R: Read>(draft: &mut Draft<R>) {
+    let mut meta = draft.meta();
+    meta.digest = meta.digest.wrapping_add(draft.digest_delta());
+    draft.put_meta(meta);
+}
+
+fn apply_transaction<R: Read>(draft: &mut Draft<R>, meta: &mut Meta, transaction: &Transaction) {
+    for one in &transaction.changes {
+        change(draft, transaction.zxid, transaction.time, one);
+    }
+    complete(draft, meta, transaction);
+}
+
+/// What every transaction does once its changes are in: its bookkeeping, and where the tree stands now.
+pub(crate) fn complete<R: Read>(draft: &mut Draft<R>, meta: &mut Meta, transaction: &Transaction) {
+    bookkeeping(draft, transaction.zxid, &transaction.origin, &transaction.outcome);
+    for one in &transaction.changes {
+        match one {
+            Change::SessionOpened { .. } => meta.sessions_count += 1,
+            Change::SessionEnded { .. } => meta.sessions_count -= 1,
+            _ => {}
+        }
+    }
+    meta.zxid = transaction.zxid;
+    meta.time = transaction.time;
+}
+
+/// Applies one change.
+pub fn change<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, change: &Change) {
+    match change {
+        Change::NodeCreated { path, data, lifetime } => {
+            node_created(draft, zxid, time, path, data, *lifetime)
+        }
+        Change::DataSet { path, data } => data_set(draft, zxid, time, path, data),
+        Change::NodeDeleted { path } => node_deleted(draft, zxid, path),
+        Change::NodeReleased { path } => node_released(draft, path),
+        Change::SessionOpened { timeout_ms, secret_hash, principal } => {
+            let session = Session {
+                timeout_ms: *timeout_ms,
+                secret_hash: *secret_hash,
+                principal: principal.clone(),
+                opened: time,
+                last_write: WriteNumber(0),
+                acked: WriteNumber(0),
+                kept_count: 0,
+                kept_bytes: 0,
+                parked_count: 0,
+                owned_count: 0,
+                ended: None,
+            };
+            draft.put(key::session(key::session_id(zxid)), session.encode());
+        }
+        Change::SessionEnded { session, end } => session_ended(draft, time, *session, *end),
+        Change::SessionForgotten { session } => session_forgotten(draft, *session),
+        Change::ChunkStored { component, index, bytes } => {
+            draft.put(key::chunk(component, *index), bytes.clone());
+        }
+        Change::ComponentStored { component, bytes, chunks } => {
+            let record = Component { bytes: *bytes, chunks: *chunks };
+            draft.put(key::component(component), record.encode());
+        }
+        Change::VersionMade { recipe, version } => {
+            let before = draft.recipe(recipe);
+            let record = Recipe {
+                active: before.as_ref().and_then(|recipe| recipe.active),
+                last_version: version.number,
+                changed: zxid,
+            };
+            draft.put(key::version(recipe, version.number), version.encode());
+            draft.put(key::recipe(recipe), record.encode());
+        }
+        Change::RecipeActivated { recipe, version } => {
+            point_recipe(draft, zxid, recipe, Some(*version))
+        }
+        Change::RecipeRemoved { recipe } => point_recipe(draft, zxid, recipe, None),
+    }
+}
+
+fn expect_node<R: Read>(draft: &Draft<R>, path: &Path) -> Node {
+    draft
+        .node(path)
+        .unwrap_or_else(|| panic!("a change names the znode {path}, which is not there"))
+}
+
+fn expect_session<R: Read>(draft: &Draft<R>, id: SessionId) -> Session {
+    draft.session(id).unwrap_or_else(|| panic!("a change names session {id}, which is not there"))
+}
+
+fn node_created<R: Read>(
+    draft: &mut Draft<R>,
+    zxid: Zxid,
+    time: Millis,
+    path: &Path,
+    data: &Bytes,
+    lifetime: Lifetime,
+) {
+    assert!(draft.node(path).is_none(), "a change creates the znode {path}, which is there");
+    let node = Node::new(zxid, time, lifetime, data);
+    draft.put(key::node(path), node.encode());
+    if !data.is_empty() {
+        draft.put(key::data(path), data.clone());
+    }
+    if let Some(parent_path) = path.parent() {
+        let mut parent = expect_node_or_root(draft, &parent_path);
+        let name = path.name();
+        if parent.children_count == 0 || name < parent.first_child_bound.as_str() {
+            name.clone_into(&mut parent.first_child_bound);
+        }
+        parent.children_count += 1;
+        parent.children_created += 1;
+        parent.pzxid = zxid;
+        draft.put(key::node(&parent_path), parent.encode());
+    }
+    if let Some(session) = lifetime.session() {
+        draft.put(key::owned(session, lifetime.call_write(), path), Bytes::new());
+        let mut record = expect_session(draft, session);
+        assert!(record.is_live(), "session {session} has ended and gets the znode {path}");
+        record.owned_count += 1;
+        draft.put(key::session(session), record.encode());
+    }
+}
+
+/// The root is there from the beginning, without a transaction that made it.
+fn expect_node_or_root<R: Read>(draft: &Draft<R>, path: &Path) -> Node {
+    if path.is_root() { root(draft) } else { expect_node(draft, path) }
+}
+
+/// The root's record; before anything was created there it is all zeros.
+pub(crate) fn root<R: Read + ?Sized>(read: &R) -> Node {
+    let fresh = || Node::new(Zxid(0), Millis(0), Lifetime::Persistent, b"");
+    read.node(&Path::root()).unwrap_or_else(fresh)
+}
+
+fn data_set<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, path: &Path, data: &Bytes) {
+    let mut node = expect_node_or_root(draft, path);
+    node.mzxid = zxid;
+    node.mtime = time;
+    node.version += 1;
+    node.data_bytes = data.len() as u64;
+    node.data_hash = xxhash_rust::xxh3::xxh3_128(data);
+    draft.put(key::node(path), node.encode());
+    if data.is_empty() {
+        draft.delete(key::data(path));
+    } else {
+        draft.put(key::data(path), data.clone());
+    }
+}
+
+fn node_deleted<R: Read>(draft: &mut Draft<R>, zxid: Zxid, path: &Path) {
+    let node = expect_node(draft, path);
+    assert_eq!(node.children_count, 0, "a change deletes the znode {path}, which has children");
+    let parent_path = path.parent().expect("the root is never deleted: it is not `expect_node`'s");
+    let mut parent = expect_node_or_root(draft, &parent_path);
+    // Where the deleted child was the first, the bound moves up to it: the next look-up steps over this one tombstone.
+    let from = key::child_slot(&parent_path, &parent.first_child_bound);
+    let own = key::node(path);
+    let is_first = draft.range(&from, &own, Direction::Forward).next().is_none();
+    if is_first {
+        path.name().clone_into(&mut parent.first_child_bound);
+    }
+    parent.children_count -= 1;
+    parent.pzxid = zxid;
+    draft.put(key::node(&parent_path), parent.encode());
+    draft.delete(own);
+    if node.data_bytes > 0 {
+        draft.delete(key::data(path));
+    }
+    if let Some(session) = node.lifetime.session() {
+        draft.delete(key::owned(session, node.lifetime.call_write(), path));
+        let mut record = expect_session(draft, session);
+        record.owned_count -= 1;
+        draft.put(key::session(session), record.encode());
+    }
+}
+
+fn node_released<R: Read>(draft: &mut Draft<R>, path: &Path) {
+    let mut node = expect_node(draft, path);
+    let Lifetime::CallOwned(call) = node.lifetime else {
+        panic!("a change releases the znode {path}, which no call owns");
+    };
+    node.lifetime = Lifetime::Ephemeral(call.session);
+    draft.put(key::node(path), node.encode());
+    draft.delete(key::owned(call.session, call.write, path));
+    draft.put(key::owned(call.session, WriteNumber(0), path), Bytes::new());
+}
+
+fn session_ended<R: Read>(draft: &mut Draft<R>, time: Millis, id: SessionId, end: End) {
+    let mut session = expect_session(draft, id);
+    assert_eq!(session.owned_count, 0, "session {id} ends and leaves znodes behind");
+    assert!(session.is_live(), "session {id} ends twice");
+    for (write, _) in draft.parked_of(id) {
+        draft.delete(key::parked(id, write));
+    }
+    session.parked_count = 0;
+    session.ended = Some((time, end));
+    draft.put(key::session(id), session.encode());
+    draft.put(key::ended(time.0, id), Bytes::new());
+}
+
+fn session_forgotten<R: Read>(draft: &mut Draft<R>, id: SessionId) {
+    let session = expect_session(draft, id);
+    let (at, _) =
+        session.ended.unwrap_or_else(|| panic!("session {id} is forgotten while it lives"));
+    for (write, _) in draft.kept_replies(id, session.acked.next(), session.last_write) {
+        draft.delete(key::reply(id, write));
+    }
+    draft.delete(key::ended(at.0, id));
+    draft.delete(key::session(id));
+}
+
+fn point_recipe<R: Read>(draft: &mut Draft<R>, zxid: Zxid, name: &str, active: Option<u64>) {
+    let mut recipe = draft
+        .recipe(name)
+        .unwrap_or_else(|| panic!("a change names the recipe {name}, which is not there"));
+    recipe.active = active;
+    recipe.changed = zxid;
+    draft.put(key::recipe(name), recipe.encode());
+}
+
+/// What every transaction does beside its changes: numbers, acknowledgements, kept replies, parked calls (DESIGN D5).
+fn bookkeeping<R: Read>(draft: &mut Draft<R>, zxid: Zxid, origin: &Origin, outcome: &Outcome) {
+    let (id, write, hash) = match origin {
+        Origin::Host => return,
+        Origin::Write { session, write, hash, .. } | Origin::Rerun { session, write, hash } => {
+            (*session, *write, *hash)
+        }
+    };
+    let mut session = expect_session(draft, id);
+    match origin {
+        Origin::Write { acks, .. } => {
+            assert_eq!(write, session.last_write.next(), "writes of session {id} are dense");
+            acknowledge(draft, id, &mut session, acks);
+            session.last_write = write;
+        }
+        Origin::Rerun { .. } => {
+            assert!(
+                draft.parked(id, write).is_some(),
+                "call {id}:{write} runs again and is not parked"
+            );
+            draft.delete(key::parked(id, write));
+            session.parked_count -= 1;
+        }
+        Origin::Host => {}
+    }
+    match outcome {
+        Outcome::None => {}
+        Outcome::Replied(reply) => keep_reply(
+            draft,
+            id,
+            write,
+            &mut session,
+            KeptReply { hash, zxid, reply: reply.clone() },
+        ),
+        Outcome::Parked(parked) => park(draft, id, write, &mut session, parked),
+    }
+    draft.put(key::session(id), session.encode());
+}
+
+fn acknowledge<R: Read>(draft: &mut Draft<R>, id: SessionId, session: &mut Session, acks: &Acks) {
+    let last = session.last_write;
+    for (from, to) in acks.spans(session.acked, last) {
+        for (write, kept) in draft.kept_replies(id, from, to) {
+            session.kept_count -= 1;
+            session.kept_bytes -= kept.reply.len() as u64;
+            draft.delete(key::reply(id, write));
+        }
+    }
+    session.acked = session.acked.max(acks.low.min(last));
+}
+
+fn keep_reply<R: Read>(
+    draft: &mut Draft<R>,
+    id: SessionId,
+    write: WriteNumber,
+    session: &mut Session,
+    kept: KeptReply,
+) {
+    session.kept_count += 1;
+    session.kept_bytes += kept.reply.len() as u64;
+    draft.put(key::reply(id, write), kept.encode());
+}
+
+fn park<R: Read>(
+    draft: &mut Draft<R>,
+    id: SessionId,
+    write: WriteNumber,
+    session: &mut Session,
+    parked: &Parked,
+) {
+    assert!(session.is_live(), "session {id} has ended and parks a call");
+    session.parked_count += 1;
+    draft.put(key::parked(id, write), parked.encode());
+}

@@ -1,0 +1,121 @@
+//! What a transaction did, one step each. A change carries all that its event needs; the records that it rewrites follow
+//! from it and from the tree (`apply`).
+
+use bytes::Bytes;
+
+use crate::deployment::{ComponentDigest, Version};
+use crate::ids::SessionId;
+use crate::path::Path;
+use crate::session::End;
+use crate::znode::Lifetime;
+
+/// One step of a transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A znode came into being.
+    NodeCreated {
+        /// Its final path, sequence number included.
+        path: Path,
+        /// Its data.
+        data: Bytes,
+        /// How long it lives.
+        lifetime: Lifetime,
+    },
+    /// A znode's data was set.
+    DataSet {
+        /// Which.
+        path: Path,
+        /// The new data.
+        data: Bytes,
+    },
+    /// A znode without children was deleted.
+    NodeDeleted {
+        /// Which.
+        path: Path,
+    },
+    /// A call-owned znode became an ephemeral one of the same session.
+    NodeReleased {
+        /// Which.
+        path: Path,
+    },
+    /// A session was opened. Its id is the transaction's zxid.
+    SessionOpened {
+        /// Milliseconds.
+        timeout_ms: u64,
+        /// SHA-256 of its secret.
+        secret_hash: [u8; 32],
+        /// Who opened it.
+        principal: String,
+    },
+    /// A session ended. Its znodes were deleted by changes before this one; its parked calls go with it.
+    SessionEnded {
+        /// Which.
+        session: SessionId,
+        /// How.
+        end: End,
+    },
+    /// An ended session's last replies were dropped.
+    SessionForgotten {
+        /// Which.
+        session: SessionId,
+    },
+    /// A piece of a component was stored.
+    ChunkStored {
+        /// The component.
+        component: ComponentDigest,
+        /// Position of the chunk.
+        index: u32,
+        /// The bytes.
+        bytes: Bytes,
+    },
+    /// All pieces of a component are there.
+    ComponentStored {
+        /// The component.
+        component: ComponentDigest,
+        /// Its size.
+        bytes: u64,
+        /// Its chunks.
+        chunks: u32,
+    },
+    /// A version of a recipe was made.
+    VersionMade {
+        /// The recipe.
+        recipe: String,
+        /// The version.
+        version: Box<Version>,
+    },
+    /// A recipe points at this version now.
+    RecipeActivated {
+        /// The recipe.
+        recipe: String,
+        /// The version.
+        version: u64,
+    },
+    /// A recipe points at no version now.
+    RecipeRemoved {
+        /// The recipe.
+        recipe: String,
+    },
+}
+
+impl Change {
+    /// Roughly how many bytes it takes in the log: what limits of bytes count.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        const HEAD: usize = 16;
+        HEAD + match self {
+            Self::NodeCreated { path, data, .. } | Self::DataSet { path, data } => {
+                path.as_str().len() + data.len()
+            }
+            Self::NodeDeleted { path } | Self::NodeReleased { path } => path.as_str().len(),
+            Self::SessionOpened { principal, .. } => 40 + principal.len(),
+            Self::SessionEnded { .. } | Self::SessionForgotten { .. } => 8,
+            Self::ChunkStored { bytes, .. } => 40 + bytes.len(),
+            Self::ComponentStored { .. } => 44,
+            Self::VersionMade { recipe, version } => recipe.len() + version.encode().len(),
+            Self::RecipeActivated { recipe, .. } | Self::RecipeRemoved { recipe } => {
+                8 + recipe.len()
+            }
+        }
+    }
+}

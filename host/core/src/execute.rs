@@ -1,0 +1,569 @@
+//! From a request to a transaction: the one function from (view, request, recipes) to (view, transaction). Whether a
+//! write may be executed at all was decided before (`session::admit`); when a parked call runs again is the sequencer's.
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+
+use crate::change::Change;
+use crate::deployment::{Version, check_name};
+use crate::draft::{ReadRecords, View};
+use crate::error::{ErrorCode, Refusal};
+use crate::ids::{CallId, SessionId};
+use crate::key;
+use crate::limits;
+use crate::read::Read;
+use crate::recipe::{Interest, Reason, Recipes, Run, RunEnd};
+use crate::request::{
+    Answer, Body, Call, Chunk, Deploy, Failure, LifetimeKind, Operation, Reply, Request,
+};
+use crate::session::{End, Parked};
+use crate::transaction::{Origin, Transaction};
+use crate::txn::{CreateOptions, Slot, Txn};
+
+/// What came of a write.
+pub struct Executed {
+    /// The view, with the transaction's writes.
+    pub view: View,
+    /// The transaction; none if a call ran again, changed nothing and waits on.
+    pub transaction: Option<Transaction>,
+    /// What a call that parked waits for.
+    pub waits: Option<Waits>,
+}
+
+/// What a parked call waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waits {
+    /// What wakes it.
+    pub interests: Vec<Interest>,
+    /// What is replicated of it.
+    pub parked: Parked,
+}
+
+impl Executed {
+    fn replied((view, transaction): (View, Transaction)) -> Self {
+        Self { view, transaction: Some(transaction), waits: None }
+    }
+}
+
+/// Executes a write for the first time.
+pub fn write(view: View, slot: Slot, request: &Request, recipes: &mut dyn Recipes) -> Executed {
+    let origin = Origin::Write {
+        session: request.session,
+        write: request.write,
+        hash: request.hash,
+        acks: request.acks.clone(),
+    };
+    let txn = Txn::begin(view, slot, origin);
+    let plain = |txn: Txn, result: Result<Answer, Failure>| {
+        Executed::replied(match result {
+            Ok(answer) => txn.finish(&Reply::Done(answer)),
+            Err(failure) => txn.abandon(&Reply::Refused(failure)),
+        })
+    };
+    match &request.body {
+        Body::Single(Operation::Call(call)) => first_run(txn, request, call, recipes),
+        Body::Single(operation) => {
+            let mut txn = txn;
+            let result = tree_operation(&mut txn, operation).map_err(Failure::from);
+            plain(txn, result)
+        }
+        Body::Multi(operations) => {
+            let (txn, result) = multi(txn, request, operations, recipes);
+            plain(txn, result)
+        }
+        // The wake-up is the sequencer's; the write itself only takes its number.
+        Body::Cancel(_) => plain(txn, Ok(Answer::Done)),
+        Body::CloseSession => {
+            let mut txn = txn;
+            txn.end_session(request.session, End::Closed);
+            plain(txn, Ok(Answer::Done))
+        }
+        Body::StoreChunk(chunk) => {
+            let mut txn = txn;
+            let result = store_chunk(&mut txn, chunk).map_err(Failure::from);
+            plain(txn, result)
+        }
+        Body::Deploy(deploy) => {
+            let (txn, result) = activate_new(txn, request, deploy, recipes);
+            plain(txn, result.map_err(Failure::from))
+        }
+        Body::Rollback { recipe, version } => {
+            let (txn, result) = activate_old(txn, recipe, *version, recipes);
+            plain(txn, result.map_err(Failure::from))
+        }
+        Body::RemoveRecipe(recipe) => {
+            let mut txn = txn;
+            let result = remove_recipe(&mut txn, recipe).map_err(Failure::from);
+            plain(txn, result)
+        }
+    }
+}
+
+/// Runs a parked call again. A run that fails is followed by a cancelled one; if that fails too, the call is over
+/// (DESIGN D4).
+pub fn rerun(
+    view: View,
+    slot: Slot,
+    request: &Request,
+    call: &Call,
+    parked: &Parked,
+    reason: Reason,
+    recipes: &mut dyn Recipes,
+) -> Executed {
+    let origin =
+        Origin::Rerun { session: request.session, write: request.write, hash: request.hash };
+    let txn = Txn::begin(view, slot, origin);
+    let (txn, end) = run(txn, request, call, Some(parked), reason, true, recipes);
+    let failed = match end {
+        RunEnd::Failed(refusal) => refusal,
+        end => return settle(txn, request, call, Some(parked), end),
+    };
+    let (txn, end) = if reason.is_last() {
+        (txn, RunEnd::Failed(failed.clone()))
+    } else {
+        run(txn.restart(), request, call, Some(parked), Reason::Cancelled, false, recipes)
+    };
+    match end {
+        RunEnd::Failed(_) => {
+            let message = format!("a waiting call failed when it was run again: {failed}");
+            let refusal = Refusal::new(ErrorCode::FailedAfterPark, message);
+            Executed::replied(txn.abandon(&Reply::Refused(refusal.into())))
+        }
+        end => settle(txn, request, call, Some(parked), end),
+    }
+}
+
+/// Ends a parked call without running it: its znodes go.
+pub fn end_parked(view: View, slot: Slot, request: &Request, refusal: Refusal) -> Executed {
+    let origin =
+        Origin::Rerun { session: request.session, write: request.write, hash: request.hash };
+    Executed::replied(Txn::begin(view, slot, origin).abandon(&Reply::Refused(refusal.into())))
+}
+
+/// Opens a session.
+///
+/// # Errors
+/// `limit`; the view comes back unchanged, and the number is free again.
+pub fn open_session(
+    view: View,
+    slot: Slot,
+    timeout_ms: u64,
+    secret_hash: [u8; 32],
+    principal: String,
+) -> (View, Result<Transaction, Refusal>) {
+    let mut txn = Txn::begin(view, slot, Origin::Host);
+    match txn.open_session(timeout_ms, secret_hash, principal) {
+        Ok(_) => {
+            let (view, transaction) = txn.finish_unanswered();
+            (view, Ok(transaction))
+        }
+        Err(refusal) => (txn.forget(), Err(refusal)),
+    }
+}
+
+/// Expires a session. No transaction if it has ended.
+pub fn expire_session(view: View, slot: Slot, id: SessionId) -> (View, Option<Transaction>) {
+    housekeeping(view, slot, |txn| txn.end_session(id, End::Expired))
+}
+
+/// Forgets an ended session. No transaction if it lives or is gone.
+pub fn forget_session(view: View, slot: Slot, id: SessionId) -> (View, Option<Transaction>) {
+    housekeeping(view, slot, |txn| txn.forget_session(id))
+}
+
+fn housekeeping(view: View, slot: Slot, act: impl FnOnce(&mut Txn)) -> (View, Option<Transaction>) {
+    let mut txn = Txn::begin(view, slot, Origin::Host);
+    act(&mut txn);
+    if txn.changes().is_empty() {
+        return (txn.forget(), None);
+    }
+    let (view, transaction) = txn.finish_unanswered();
+    (view, Some(transaction))
+}
+
+fn first_run(txn: Txn, request: &Request, call: &Call, recipes: &mut dyn Recipes) -> Executed {
+    let (txn, end) = run(txn, request, call, None, Reason::First, true, recipes);
+    settle(txn, request, call, None, end)
+}
+
+/// Makes a transaction of how a run ended.
+fn settle(
+    txn: Txn,
+    request: &Request,
+    call: &Call,
+    before: Option<&Parked>,
+    end: RunEnd,
+) -> Executed {
+    match end {
+        RunEnd::Returned { value, is_error: false } => {
+            Executed::replied(txn.finish(&Reply::Done(Answer::Called(value))))
+        }
+        RunEnd::Returned { value, is_error: true } => {
+            Executed::replied(txn.abandon(&Reply::Done(Answer::Called(value))))
+        }
+        RunEnd::Failed(refusal) => Executed::replied(txn.abandon(&Reply::Refused(refusal.into()))),
+        RunEnd::Parked { interests, state, deadline } => {
+            let version = txn.recipe(&call.recipe).and_then(|recipe| recipe.active).unwrap_or(0);
+            let parked = Parked {
+                hash: request.hash,
+                deadline,
+                recipe: call.recipe.clone(),
+                version,
+                state,
+            };
+            let waits = Some(Waits { interests, parked: parked.clone() });
+            if before == Some(&parked) && txn.changes().is_empty() {
+                return Executed { view: txn.forget(), transaction: None, waits };
+            }
+            let (view, transaction) = txn.park(parked);
+            Executed { view, transaction: Some(transaction), waits }
+        }
+    }
+}
+
+/// One run of a call, with all that the host checks around it.
+fn run(
+    txn: Txn,
+    request: &Request,
+    call: &Call,
+    parked: Option<&Parked>,
+    reason: Reason,
+    may_park: bool,
+    recipes: &mut dyn Recipes,
+) -> (Txn, RunEnd) {
+    let Some(version) = txn.active_version(&call.recipe) else {
+        let refusal = Refusal::new(
+            ErrorCode::NoRecipe,
+            format!("no recipe is deployed as \"{}\"", call.recipe),
+        );
+        return (txn, RunEnd::Failed(refusal));
+    };
+    let session = txn.session(request.session);
+    let parked_count = session.as_ref().map_or(0, |session| session.parked_count);
+    let principal = session.as_ref().map_or("", |session| session.principal.as_str());
+    if !version.manifest.allows(principal, &call.function) {
+        let message = format!(
+            "the manifest of {} does not let \"{principal}\" call {}",
+            call.recipe, call.function
+        );
+        return (txn, RunEnd::Failed(Refusal::new(ErrorCode::NoAccess, message)));
+    }
+    let run = Run {
+        id: CallId { session: request.session, write: request.write },
+        principal,
+        version: &version,
+        call,
+        reason,
+        state: parked.map_or_else(Bytes::new, |parked| parked.state.clone()),
+        deadline: parked.and_then(|parked| parked.deadline),
+        may_park: may_park && !reason.is_last(),
+    };
+    let mut txn = txn;
+    txn.begin_run(version.manifest.limits.changes, version.manifest.limits.changes_bytes);
+    let (mut txn, end) = recipes.run(&run, txn);
+    txn.end_run();
+    let end = match end {
+        RunEnd::Parked { interests, state, deadline } => {
+            check_park(&txn, &run, &interests, &state, parked_count)
+                .map_or_else(RunEnd::Failed, |()| RunEnd::Parked { interests, state, deadline })
+        }
+        end => end,
+    };
+    (txn, end)
+}
+
+fn check_park(
+    txn: &Txn,
+    run: &Run<'_>,
+    interests: &[Interest],
+    state: &Bytes,
+    parked_count: u64,
+) -> Result<(), Refusal> {
+    if !run.may_park {
+        let why =
+            if run.reason.is_last() { "this was its last run" } else { "it is part of a multi" };
+        return Err(Refusal::new(
+            ErrorCode::WouldBlock,
+            format!("the call would have to wait, but {why}"),
+        ));
+    }
+    if txn.has_persistent_writes() {
+        let message = "the call parked after it changed a persistent znode; a waiting call writes ephemeral ones only";
+        return Err(Refusal::new(ErrorCode::RecipeTrapped, message));
+    }
+    if interests.len() > limits::INTERESTS_MAX {
+        return Err(Refusal::limit(
+            "interests of a park",
+            interests.len() as u64,
+            limits::INTERESTS_MAX as u64,
+        ));
+    }
+    if state.len() > limits::CALL_STATE_BYTES_MAX {
+        return Err(Refusal::limit(
+            "bytes of a call's state",
+            state.len() as u64,
+            limits::CALL_STATE_BYTES_MAX as u64,
+        ));
+    }
+    if run.reason == Reason::First && parked_count >= limits::PARKED_CALLS_PER_SESSION_MAX {
+        return Err(Refusal::limit(
+            "parked calls of a session",
+            parked_count + 1,
+            limits::PARKED_CALLS_PER_SESSION_MAX,
+        ));
+    }
+    Ok(())
+}
+
+fn tree_operation(txn: &mut Txn, operation: &Operation) -> Result<Answer, Refusal> {
+    match operation {
+        Operation::Create { path, data, lifetime, sequence, parents } => {
+            if *lifetime == LifetimeKind::CallOwned {
+                return Err(Refusal::new(
+                    ErrorCode::BadArguments,
+                    "only a recipe's call can own a znode",
+                ));
+            }
+            let options =
+                CreateOptions { lifetime: *lifetime, sequence: *sequence, parents: *parents };
+            let (path, stat) = txn.create(path, data.clone(), options)?;
+            Ok(Answer::Created { path: path.as_str().to_owned(), stat })
+        }
+        Operation::Set { path, data, version } => {
+            txn.set(path, data.clone(), *version).map(Answer::Stat)
+        }
+        Operation::Delete { path, version } => txn.delete(path, *version).map(|()| Answer::Done),
+        Operation::Check { path, version } => txn.check(path, *version).map(Answer::Stat),
+        Operation::Call(_) => Err(Refusal::new(ErrorCode::Internal, "a call is no tree operation")),
+    }
+}
+
+fn multi(
+    mut txn: Txn,
+    request: &Request,
+    operations: &[Operation],
+    recipes: &mut dyn Recipes,
+) -> (Txn, Result<Answer, Failure>) {
+    if operations.len() > limits::MULTI_OPERATIONS_MAX {
+        let refusal = Refusal::limit(
+            "operations of a multi",
+            operations.len() as u64,
+            limits::MULTI_OPERATIONS_MAX as u64,
+        );
+        return (txn, Err(refusal.into()));
+    }
+    let mut answers = Vec::with_capacity(operations.len());
+    let mut reply_bytes = 0;
+    for (index, operation) in operations.iter().enumerate() {
+        let result = if let Operation::Call(call) = operation {
+            let (after, end) = run(txn, request, call, None, Reason::First, false, recipes);
+            txn = after;
+            multi_call(end)
+        } else {
+            tree_operation(&mut txn, operation).map_err(Failure::from)
+        };
+        let result = result.and_then(|answer| {
+            reply_bytes += if let Answer::Called(value) = &answer {
+                value.len()
+            } else {
+                limits::PATH_BYTES_MAX
+            };
+            if reply_bytes
+                > limits::REPLY_BYTES_MAX
+                    .max(limits::MULTI_OPERATIONS_MAX * (limits::PATH_BYTES_MAX + 128))
+            {
+                let max = limits::REPLY_BYTES_MAX as u64;
+                return Err(Refusal::limit(
+                    "bytes of the results of a multi",
+                    reply_bytes as u64,
+                    max,
+                )
+                .into());
+            }
+            Ok(answer)
+        });
+        match result {
+            Ok(answer) => answers.push(answer),
+            Err(failure) => {
+                let operation = u32::try_from(index).ok();
+                return (txn, Err(Failure { operation, ..failure }));
+            }
+        }
+    }
+    (txn, Ok(Answer::Multi(answers)))
+}
+
+fn multi_call(end: RunEnd) -> Result<Answer, Failure> {
+    match end {
+        RunEnd::Returned { value, is_error: false } => Ok(Answer::Called(value)),
+        RunEnd::Returned { value, is_error: true } => {
+            let refusal =
+                Refusal::new(ErrorCode::RecipeRefused, "the function returned its error case");
+            Err(Failure { refusal, operation: None, value: Some(value) })
+        }
+        RunEnd::Failed(refusal) => Err(refusal.into()),
+        RunEnd::Parked { .. } => Err(Refusal::new(
+            ErrorCode::WouldBlock,
+            "the call would have to wait, but it is part of a multi",
+        )
+        .into()),
+    }
+}
+
+/// Stores a chunk; the last one seals the component, if the whole hashes to its digest.
+fn store_chunk(txn: &mut Txn, chunk: &Chunk) -> Result<Answer, Refusal> {
+    let bad = |message: String| Err(Refusal::new(ErrorCode::BadArguments, message));
+    if txn.component(&chunk.component).is_some() {
+        return Ok(Answer::Done);
+    }
+    if chunk.total_bytes == 0 || chunk.total_bytes > limits::COMPONENT_BYTES_MAX {
+        return Err(Refusal::limit(
+            "bytes of a component",
+            chunk.total_bytes,
+            limits::COMPONENT_BYTES_MAX,
+        ));
+    }
+    let chunks = chunk.total_bytes.div_ceil(limits::CHUNK_BYTES_MAX as u64);
+    let index = u64::from(chunk.index);
+    if index >= chunks {
+        return bad(format!("chunk {index} of a component of {chunks} chunks"));
+    }
+    let expected = (chunk.total_bytes - index * limits::CHUNK_BYTES_MAX as u64)
+        .min(limits::CHUNK_BYTES_MAX as u64);
+    if chunk.bytes.len() as u64 != expected {
+        return bad(format!("chunk {index} has {} bytes, not {expected}", chunk.bytes.len()));
+    }
+    let stored = Change::ChunkStored {
+        component: chunk.component,
+        index: chunk.index,
+        bytes: chunk.bytes.clone(),
+    };
+    txn.record(stored)?;
+    if index + 1 < chunks {
+        return Ok(Answer::Done);
+    }
+    let mut hasher = Sha256::new();
+    for index in 0..=chunk.index {
+        let Some(bytes) = txn.get(&key::chunk(&chunk.component, index)) else {
+            return bad(format!("chunk {index} is missing: upload the component again, in order"));
+        };
+        hasher.update(&bytes);
+    }
+    if <[u8; 32]>::from(hasher.finalize()) != chunk.component {
+        return bad("the chunks do not hash to the component's digest: upload it again".to_owned());
+    }
+    let chunks = chunk.index + 1;
+    txn.record(Change::ComponentStored {
+        component: chunk.component,
+        bytes: chunk.total_bytes,
+        chunks,
+    })?;
+    Ok(Answer::Done)
+}
+
+fn activate_new(
+    mut txn: Txn,
+    request: &Request,
+    deploy: &Deploy,
+    recipes: &mut dyn Recipes,
+) -> (Txn, Result<Answer, Refusal>) {
+    let before = match check_deploy(&txn, deploy, recipes) {
+        Ok(before) => before,
+        Err(refusal) => return (txn, Err(refusal)),
+    };
+    let number = txn.recipe(&deploy.recipe).map_or(0, |recipe| recipe.last_version) + 1;
+    let principal =
+        txn.session(request.session).map_or_else(String::new, |session| session.principal);
+    let version = Version {
+        number,
+        component: deploy.component,
+        manifest: deploy.manifest.clone(),
+        principal,
+        deployed: txn.time(),
+    };
+    let made =
+        Change::VersionMade { recipe: deploy.recipe.clone(), version: Box::new(version.clone()) };
+    if let Err(refusal) = txn.record(made) {
+        return (txn, Err(refusal));
+    }
+    activate(txn, &deploy.recipe, &version, before.map(|version| version.number), recipes)
+}
+
+/// What must hold before a component becomes a version; gives the active one.
+fn check_deploy(
+    txn: &Txn,
+    deploy: &Deploy,
+    recipes: &mut dyn Recipes,
+) -> Result<Option<Version>, Refusal> {
+    check_name(&deploy.recipe)?;
+    let manifest_bytes = deploy.manifest.encode().len();
+    if manifest_bytes > limits::MANIFEST_BYTES_MAX {
+        return Err(Refusal::limit(
+            "bytes of a manifest",
+            manifest_bytes as u64,
+            limits::MANIFEST_BYTES_MAX as u64,
+        ));
+    }
+    if txn.component(&deploy.component).is_none() {
+        return Err(Refusal::new(
+            ErrorCode::NotAdmitted,
+            "the component has not been uploaded whole",
+        ));
+    }
+    let before = txn.active_version(&deploy.recipe);
+    let breaking =
+        recipes.check(&deploy.component, before.as_ref().map(|version| &version.component))?;
+    if !breaking.is_empty() && !deploy.breaking_allowed {
+        let message = format!("callers of the active version would break: {}", breaking.join("; "));
+        return Err(Refusal::new(ErrorCode::BreakingChange, message));
+    }
+    Ok(before)
+}
+
+fn activate_old(
+    txn: Txn,
+    name: &str,
+    number: u64,
+    recipes: &mut dyn Recipes,
+) -> (Txn, Result<Answer, Refusal>) {
+    let before = txn.active_version(name).map(|version| version.number);
+    let Some(version) = txn.version(name, number) else {
+        let refusal =
+            Refusal::new(ErrorCode::NoRecipe, format!("recipe {name} has no version {number}"));
+        return (txn, Err(refusal));
+    };
+    if let Err(refusal) = recipes.check(&version.component, None) {
+        return (txn, Err(refusal));
+    }
+    activate(txn, name, &version, before, recipes)
+}
+
+/// Points the name at the version, makes its root, and lets it migrate; all in this transaction.
+fn activate(
+    mut txn: Txn,
+    name: &str,
+    version: &Version,
+    before: Option<u64>,
+    recipes: &mut dyn Recipes,
+) -> (Txn, Result<Answer, Refusal>) {
+    let activated = Change::RecipeActivated { recipe: name.to_owned(), version: version.number };
+    let prepared = txn.record(activated).and_then(|()| txn.create_missing(&version.manifest.root));
+    if let Err(refusal) = prepared {
+        return (txn, Err(refusal));
+    }
+    txn.begin_run(version.manifest.limits.changes, version.manifest.limits.changes_bytes);
+    let (mut txn, migrated) = recipes.migrate(version, before, txn);
+    txn.end_run();
+    (txn, migrated.map(|()| Answer::Activated { version: version.number }))
+}
+
+fn remove_recipe(txn: &mut Txn, name: &str) -> Result<Answer, Refusal> {
+    if txn.recipe(name).is_none_or(|recipe| recipe.active.is_none()) {
+        return Err(Refusal::new(
+            ErrorCode::NoRecipe,
+            format!("no recipe is deployed as \"{name}\""),
+        ));
+    }
+    txn.record(Change::RecipeRemoved { recipe: name.to_owned() })?;
+    Ok(Answer::Done)
+}

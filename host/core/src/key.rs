@@ -1,0 +1,304 @@
+//! Where each record stands: tables, and keys whose order is the order of scans. A key begins with its table; the
+//! namespace stands before it, put there by whoever keeps many namespaces in one store.
+
+use bytes::Bytes;
+
+use crate::ids::{SessionId, WriteNumber, Zxid};
+use crate::path::Path;
+
+/// Tables, by their first byte. Numbers are frozen: they are on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Table {
+    /// One record: last zxid, time, digest, leadership.
+    Meta = 0x00,
+    /// depth (2 bytes), path -> znode record without its data.
+    Node = 0x10,
+    /// depth, path -> data. Not in the digest: the znode's record holds its hash.
+    Data = 0x11,
+    /// session -> session record.
+    Session = 0x20,
+    /// session, write number -> kept reply.
+    Reply = 0x21,
+    /// session, write number -> parked call.
+    Parked = 0x22,
+    /// session, write number of the owning call or 0, path -> nothing: the znodes that go with a session or call.
+    Owned = 0x23,
+    /// time of its end, session -> nothing: ended sessions in the order in which they are forgotten.
+    Ended = 0x24,
+    /// name -> recipe record.
+    Recipe = 0x30,
+    /// name, 0, version -> deployed version.
+    Version = 0x31,
+    /// digest of a component -> size and chunks.
+    Component = 0x32,
+    /// digest, index -> bytes. Not in the digest: the component is named by its own.
+    Chunk = 0x33,
+}
+
+/// Whether records of the key's table count in the state digest.
+#[must_use]
+pub fn counts_in_digest(key: &[u8]) -> bool {
+    key.first().is_some_and(|&table| {
+        table != Table::Meta as u8 && table != Table::Data as u8 && table != Table::Chunk as u8
+    })
+}
+
+/// The one meta record.
+#[must_use]
+pub fn meta() -> Bytes {
+    Bytes::from_static(&[Table::Meta as u8])
+}
+
+fn of_path(table: Table, depth: u16, text: &str) -> Bytes {
+    let mut key = Vec::with_capacity(3 + text.len());
+    key.push(table as u8);
+    key.extend_from_slice(&depth.to_be_bytes());
+    key.extend_from_slice(text.as_bytes());
+    Bytes::from(key)
+}
+
+/// The record of a znode.
+#[must_use]
+pub fn node(path: &Path) -> Bytes {
+    of_path(Table::Node, path.depth(), path.as_str())
+}
+
+/// The data of a znode.
+#[must_use]
+pub fn data(path: &Path) -> Bytes {
+    of_path(Table::Data, path.depth(), path.as_str())
+}
+
+/// The keys of a znode's direct children: one contiguous range, in the order of their names.
+#[must_use]
+pub fn children(parent: &Path) -> (Bytes, Bytes) {
+    (child_slot(parent, ""), children_end(parent))
+}
+
+/// Where a child of this name stands or would stand; the name need not be valid.
+#[must_use]
+pub fn child_slot(parent: &Path, name: &str) -> Bytes {
+    let slash = if parent.is_root() { "" } else { "/" };
+    of_path(Table::Node, parent.depth() + 1, &format!("{parent}{slash}{name}"))
+}
+
+/// Behind the last child: `0` follows `/` in ASCII.
+fn children_end(parent: &Path) -> Bytes {
+    let text = if parent.is_root() { "0".to_owned() } else { format!("{parent}0") };
+    of_path(Table::Node, parent.depth() + 1, &text)
+}
+
+/// The name of the child whose record has this key.
+#[must_use]
+pub fn child_name(key: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(key.get(3..)?).ok()?;
+    text.rfind('/').map(|at| &text[at + 1..])
+}
+
+fn of_numbers(table: Table, numbers: &[u64], tail: &[u8]) -> Bytes {
+    let mut key = Vec::with_capacity(1 + 8 * numbers.len() + tail.len());
+    key.push(table as u8);
+    for number in numbers {
+        key.extend_from_slice(&number.to_be_bytes());
+    }
+    key.extend_from_slice(tail);
+    Bytes::from(key)
+}
+
+/// The record of a session.
+#[must_use]
+pub fn session(id: SessionId) -> Bytes {
+    of_numbers(Table::Session, &[id.0], &[])
+}
+
+/// All sessions.
+#[must_use]
+pub fn sessions() -> (Bytes, Bytes) {
+    table_range(Table::Session)
+}
+
+/// The kept reply of a write.
+#[must_use]
+pub fn reply(id: SessionId, write: WriteNumber) -> Bytes {
+    of_numbers(Table::Reply, &[id.0, write.0], &[])
+}
+
+/// The kept replies of a session with `from <= write number <= to`.
+#[must_use]
+pub fn replies(id: SessionId, from: WriteNumber, to: WriteNumber) -> (Bytes, Bytes) {
+    (reply(id, from), after(&reply(id, to)))
+}
+
+/// The record of a parked call.
+#[must_use]
+pub fn parked(id: SessionId, write: WriteNumber) -> Bytes {
+    of_numbers(Table::Parked, &[id.0, write.0], &[])
+}
+
+/// All parked calls of a session.
+#[must_use]
+pub fn parked_of(id: SessionId) -> (Bytes, Bytes) {
+    (of_numbers(Table::Parked, &[id.0], &[]), of_numbers(Table::Parked, &[id.0 + 1], &[]))
+}
+
+/// All parked calls.
+#[must_use]
+pub fn parked_all() -> (Bytes, Bytes) {
+    table_range(Table::Parked)
+}
+
+/// The mark that a session (write number 0) or a call of it owns a znode.
+#[must_use]
+pub fn owned(id: SessionId, call: WriteNumber, path: &Path) -> Bytes {
+    of_numbers(Table::Owned, &[id.0, call.0], path.as_str().as_bytes())
+}
+
+/// All znodes that go with a call.
+#[must_use]
+pub fn owned_by_call(id: SessionId, call: WriteNumber) -> (Bytes, Bytes) {
+    (
+        of_numbers(Table::Owned, &[id.0, call.0], &[]),
+        of_numbers(Table::Owned, &[id.0, call.0 + 1], &[]),
+    )
+}
+
+/// All znodes that go with a session, those of its calls included.
+#[must_use]
+pub fn owned_by_session(id: SessionId) -> (Bytes, Bytes) {
+    (of_numbers(Table::Owned, &[id.0], &[]), of_numbers(Table::Owned, &[id.0 + 1], &[]))
+}
+
+/// The path in a key of the table `Owned`.
+#[must_use]
+pub fn owned_path(key: &[u8]) -> Option<Path> {
+    Path::parse(std::str::from_utf8(key.get(17..)?).ok()?).ok()
+}
+
+/// The mark of an ended session.
+#[must_use]
+pub fn ended(at_ms: u64, id: SessionId) -> Bytes {
+    of_numbers(Table::Ended, &[at_ms, id.0], &[])
+}
+
+/// Sessions that ended before this time.
+#[must_use]
+pub fn ended_before(at_ms: u64) -> (Bytes, Bytes) {
+    (of_numbers(Table::Ended, &[0], &[]), of_numbers(Table::Ended, &[at_ms], &[]))
+}
+
+/// The session in a key of the tables `Session` and `Ended`.
+#[must_use]
+pub fn session_of(key: &[u8]) -> Option<SessionId> {
+    let at = if key.first() == Some(&(Table::Ended as u8)) { 9 } else { 1 };
+    let bytes = key.get(at..at + 8)?;
+    Some(SessionId(u64::from_be_bytes(bytes.try_into().ok()?)))
+}
+
+/// The session and write number in a key of the tables `Reply` and `Parked`.
+#[must_use]
+pub fn write_of(key: &[u8]) -> Option<(SessionId, WriteNumber)> {
+    let session = u64::from_be_bytes(key.get(1..9)?.try_into().ok()?);
+    let write = u64::from_be_bytes(key.get(9..17)?.try_into().ok()?);
+    Some((SessionId(session), WriteNumber(write)))
+}
+
+/// The record of a recipe.
+#[must_use]
+pub fn recipe(name: &str) -> Bytes {
+    of_numbers(Table::Recipe, &[], name.as_bytes())
+}
+
+/// All recipes, in the order of their names.
+#[must_use]
+pub fn recipes() -> (Bytes, Bytes) {
+    table_range(Table::Recipe)
+}
+
+/// One version of a recipe.
+#[must_use]
+pub fn version(name: &str, version: u64) -> Bytes {
+    let mut tail = Vec::with_capacity(name.len() + 9);
+    tail.extend_from_slice(name.as_bytes());
+    tail.push(0);
+    tail.extend_from_slice(&version.to_be_bytes());
+    of_numbers(Table::Version, &[], &tail)
+}
+
+/// All versions of a recipe, oldest first.
+#[must_use]
+pub fn versions(name: &str) -> (Bytes, Bytes) {
+    (version(name, 0), after(&version(name, u64::MAX)))
+}
+
+/// The record of a component.
+#[must_use]
+pub fn component(digest: &[u8; 32]) -> Bytes {
+    of_numbers(Table::Component, &[], digest)
+}
+
+/// One chunk of a component.
+#[must_use]
+pub fn chunk(digest: &[u8; 32], index: u32) -> Bytes {
+    let mut tail = [0; 36];
+    tail[..32].copy_from_slice(digest);
+    tail[32..].copy_from_slice(&index.to_be_bytes());
+    of_numbers(Table::Chunk, &[], &tail)
+}
+
+/// The zxid that a session's id is.
+#[must_use]
+pub fn session_id(zxid: Zxid) -> SessionId {
+    SessionId(zxid.0)
+}
+
+fn table_range(table: Table) -> (Bytes, Bytes) {
+    (Bytes::copy_from_slice(&[table as u8]), Bytes::copy_from_slice(&[table as u8 + 1]))
+}
+
+/// The lowest key above this one.
+#[must_use]
+pub fn after(key: &[u8]) -> Bytes {
+    let mut next = Vec::with_capacity(key.len() + 1);
+    next.extend_from_slice(key);
+    next.push(0);
+    Bytes::from(next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> Path {
+        Path::parse(text).expect("valid")
+    }
+
+    #[test]
+    fn direct_children_are_one_range_and_nothing_else_is_in_it() {
+        let (from, to) = children(&path("/a"));
+        let inside = |text: &str| {
+            let key = node(&path(text));
+            from <= key && key < to
+        };
+        assert!(inside("/a/b") && inside("/a/\u{10000}"));
+        assert!(
+            !inside("/a")
+                && !inside("/a/b/c")
+                && !inside("/ab")
+                && !inside("/a0/b")
+                && !inside("/b/c")
+        );
+        let (from, to) = children(&Path::root());
+        let key = node(&path("/zz"));
+        assert!(from <= key && key < to);
+        assert_eq!(child_name(&node(&path("/a/b"))), Some("b"));
+    }
+
+    #[test]
+    fn owned_keys_give_their_path_back() {
+        let key = owned(SessionId(7), WriteNumber(3), &path("/a/b"));
+        assert_eq!(owned_path(&key), Some(path("/a/b")));
+        let (from, to) = owned_by_call(SessionId(7), WriteNumber(3));
+        assert!(from <= key && key < to);
+    }
+}

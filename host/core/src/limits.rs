@@ -1,0 +1,92 @@
+//! Every bound of the service, with unit and reason. Relations that safety needs are asserted at compile time.
+
+/// Bytes of a path. A key is a path and a few bytes, and RocksDB keeps keys uncompressed in its index blocks.
+pub const PATH_BYTES_MAX: usize = 1024;
+/// Elements of a path: bounds the walk over ancestors that creation of parents makes.
+pub const PATH_DEPTH_MAX: usize = 64;
+/// Bytes of one znode's data: what one frame, one change and one reply must be able to carry.
+pub const DATA_BYTES_MAX: usize = 1024 * 1024;
+/// Children of one listing, so that a reply is bounded whatever a parent holds.
+pub const PAGE_CHILDREN_MAX: u32 = 1000;
+/// Bytes of names (and data, where asked for) after which a page ends early.
+pub const PAGE_BYTES_MAX: usize = 512 * 1024;
+/// Operations of one multi.
+pub const MULTI_OPERATIONS_MAX: usize = 1024;
+/// Changes of one transaction.
+pub const TRANSACTION_CHANGES_MAX: usize = 16 * 1024;
+/// Bytes of changes of one client transaction: an entry must fit the log's record and a member frame.
+pub const TRANSACTION_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of one reply, kept replies included.
+pub const REPLY_BYTES_MAX: usize = DATA_BYTES_MAX + 64 * 1024;
+/// Bytes of the arguments of a recipe call.
+pub const ARGUMENTS_BYTES_MAX: usize = DATA_BYTES_MAX + 16 * 1024;
+/// Bytes of one frame on a lane: the largest request or reply and its head.
+pub const FRAME_BYTES_MAX: usize = 5 * 1024 * 1024;
+/// Transactions of one entry: bounds what a follower applies between two looks at its clock.
+pub const BATCH_TRANSACTIONS_MAX: usize = 1024;
+/// Bytes of changes after which a batch is closed.
+pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
+/// Entries proposed and not yet applied: the pipeline's depth.
+pub const BATCHES_IN_FLIGHT_MAX: usize = 16;
+/// Requests that wait for the sequencer before new ones are refused with `overloaded`.
+pub const SEQUENCER_QUEUE_MAX: usize = 64 * 1024;
+
+/// Replies kept for one session until it acknowledges them.
+pub const KEPT_REPLIES_MAX: u64 = 4096;
+/// Bytes of replies kept for one session.
+pub const KEPT_REPLIES_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Ranges above the low mark that one acknowledgement names.
+pub const ACK_RANGES_MAX: usize = 256;
+/// Calls of one session that may be parked at a time.
+pub const PARKED_CALLS_PER_SESSION_MAX: u64 = 4096;
+/// Ephemeral and call-owned znodes of one session: its expiry is one transaction that deletes them all.
+pub const EPHEMERALS_PER_SESSION_MAX: u64 = 4096;
+/// Bytes of state that a parked call keeps from run to run.
+pub const CALL_STATE_BYTES_MAX: usize = 1024;
+/// Interests of one park.
+pub const INTERESTS_MAX: usize = 64;
+/// Runs of one parked call in a second, after which it ends with `woken-too-often`.
+pub const WAKES_PER_SECOND_MAX: u32 = 1000;
+/// Runs of one parked call that change nothing but its own state, in sequence.
+pub const WAKES_WITHOUT_PROGRESS_MAX: u32 = 100_000;
+
+/// Milliseconds: below this a session would not survive a normal scheduling stall.
+pub const SESSION_TIMEOUT_MS_MIN: u64 = 1_000;
+/// Milliseconds: above this a dead client's locks would be held for longer than operators wait.
+pub const SESSION_TIMEOUT_MS_MAX: u64 = 600_000;
+/// Milliseconds: a client that does not say.
+pub const SESSION_TIMEOUT_MS_DEFAULT: u64 = 10_000;
+/// Sessions of one namespace.
+pub const SESSIONS_MAX: u64 = 1_000_000;
+/// Milliseconds for which an expired or closed session's replies can still be asked for.
+pub const TOMBSTONE_MS: u64 = 600_000;
+/// Bytes of a principal's name.
+pub const PRINCIPAL_BYTES_MAX: usize = 256;
+/// Bytes of a session's secret.
+pub const SECRET_BYTES: usize = 32;
+
+/// Bytes of one uploaded component, unless the operator allows more.
+pub const COMPONENT_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Bytes of one chunk of an upload: chunks are log entries and share the pipeline with everybody's writes.
+pub const CHUNK_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of a recipe's or function's name.
+pub const NAME_BYTES_MAX: usize = 128;
+/// Bytes of a manifest.
+pub const MANIFEST_BYTES_MAX: usize = 64 * 1024;
+/// Versions of one recipe that are remembered; the oldest inactive one goes when another comes.
+pub const RECIPE_VERSIONS_MAX: u64 = 64;
+
+/// ZooKeeper's sequential names have ten digits: above this they would stop sorting (DESIGN D14).
+pub const SEQUENCE_ZOOKEEPER_MAX: u64 = 9_999_999_999;
+
+const _: () = assert!(DATA_BYTES_MAX + PATH_BYTES_MAX < TRANSACTION_BYTES_MAX);
+const _: () = assert!(REPLY_BYTES_MAX < FRAME_BYTES_MAX && ARGUMENTS_BYTES_MAX < FRAME_BYTES_MAX);
+const _: () = assert!(TRANSACTION_BYTES_MAX < FRAME_BYTES_MAX);
+const _: () = assert!(CHUNK_BYTES_MAX < TRANSACTION_BYTES_MAX);
+const _: () = assert!(EPHEMERALS_PER_SESSION_MAX <= TRANSACTION_CHANGES_MAX as u64 / 2);
+const _: () = assert!(
+    EPHEMERALS_PER_SESSION_MAX * (PATH_BYTES_MAX as u64 + 16) < 2 * TRANSACTION_BYTES_MAX as u64,
+    "an expiry may pass the limit of a client's transaction, but stays below two of them"
+);
+const _: () = assert!(KEPT_REPLIES_BYTES_MAX > 2 * REPLY_BYTES_MAX as u64);
+const _: () = assert!(MULTI_OPERATIONS_MAX <= TRANSACTION_CHANGES_MAX);

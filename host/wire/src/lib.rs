@@ -1,5 +1,6 @@
-//! Bytes that leave the process or outlive it: each format with its version, its decoder and its golden files. It does no
-//! IO, and does not know who sends or stores them.
+//! Bytes: what clients and members say to each other, log entries, and the values of recipe calls. It knows how things
+//! are written down, not what they do; sockets and files are not known here.
 #![forbid(unsafe_code)]
 
 pub mod entry;
+pub mod message;

@@ -1,0 +1,141 @@
+//! What goes into the sequencer and what comes out of it. Values only.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quorate_core::error::Refusal;
+use quorate_core::ids::{Epoch, Millis, SessionId, Term, WriteNumber, Zxid};
+use quorate_core::request::Request;
+use quorate_core::transaction::Entry;
+
+/// The two clocks of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Now {
+    /// The leader's wall clock: transactions carry it, unless it goes back.
+    pub wall: Millis,
+    /// Milliseconds of a clock that never goes back: timers within one leadership.
+    pub monotonic_ms: u64,
+}
+
+/// The leadership under which the sequencer works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leadership {
+    /// Raft's term.
+    pub term: Term,
+}
+
+/// Who asked, in the words of whoever brought the request: comes back with direct answers, and is not looked into.
+pub type Token = u64;
+
+/// A write on its way in.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// Where a direct answer goes.
+    pub token: Token,
+    /// The write.
+    pub request: Arc<Request>,
+}
+
+/// What happens to the sequencer.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// This member leads, and has applied its own blank entry of the term.
+    Lead(Leadership),
+    /// This member leads no more.
+    Follow,
+    /// A write. Dropped unless an epoch is open: its bringer submits again when [`Output::Ready`] says so.
+    Submit(Submission),
+    /// A client wants a session.
+    OpenSession {
+        /// Where the answer goes.
+        token: Token,
+        /// Milliseconds, checked against the limits before.
+        timeout_ms: u64,
+        /// SHA-256 of the secret.
+        secret_hash: [u8; 32],
+        /// Who the client is.
+        principal: String,
+    },
+    /// A client has shown that it lives.
+    Heartbeat {
+        /// Where the confirmation goes.
+        token: Token,
+        /// The session.
+        session: SessionId,
+    },
+    /// The entry of this epoch and batch was applied; in the order of proposal.
+    Applied {
+        /// The entry's epoch.
+        epoch: Epoch,
+        /// The entry's batch; 0 for the barrier.
+        batch: u64,
+    },
+    /// Raft did not take the entry of this epoch and batch, or discarded it, or will never say.
+    Refused {
+        /// The entry's epoch.
+        epoch: Epoch,
+        /// The entry's batch; 0 for the barrier.
+        batch: u64,
+    },
+}
+
+/// What the sequencer wants done.
+#[derive(Debug, Clone)]
+pub enum Output {
+    /// Propose this entry, under the leadership that it names, in this order. Every proposal is answered by
+    /// [`Input::Applied`] or [`Input::Refused`].
+    Propose {
+        /// The epoch.
+        epoch: Epoch,
+        /// The batch; 0 for the barrier.
+        batch: u64,
+        /// The entry.
+        entry: Arc<Entry>,
+    },
+    /// An epoch is open: whatever is unanswered is to be submitted (again), each session's writes in order.
+    Ready {
+        /// The epoch.
+        epoch: Epoch,
+    },
+    /// Answer a write that made no transaction, or one whose transaction was applied before.
+    Answer {
+        /// Who asked.
+        token: Token,
+        /// The session.
+        session: SessionId,
+        /// The write.
+        write: WriteNumber,
+        /// The answer.
+        answer: DirectAnswer,
+    },
+    /// A session is open: its transaction has been applied.
+    SessionOpened {
+        /// Who asked.
+        token: Token,
+        /// The session, or why there is none.
+        session: Result<SessionId, Refusal>,
+    },
+    /// The leader has heard of this session now.
+    HeartbeatConfirmed {
+        /// Who asked.
+        token: Token,
+        /// The session.
+        session: SessionId,
+        /// Whether it lives.
+        is_live: bool,
+    },
+}
+
+/// What a write is told without a transaction of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DirectAnswer {
+    /// It was executed before: the reply that was kept, and the transaction that made it.
+    Kept {
+        /// The transaction.
+        zxid: Zxid,
+        /// The encoded reply.
+        reply: Bytes,
+    },
+    /// It is not executed, and consumes no number.
+    Refused(Refusal),
+}

@@ -1,0 +1,183 @@
+//! The body of a write: what is asked for. Its bytes are what a resend is compared by.
+
+use bytes::Bytes;
+use quorate_core::codec::{Malformed, Reader, Writer, malformed};
+use quorate_core::deployment::Manifest;
+use quorate_core::ids::WriteNumber;
+use quorate_core::limits;
+use quorate_core::request::{Body, Call, Chunk, Deploy, LifetimeKind, Operation, Sequence};
+
+/// The hash by which a resend is told from another request.
+#[must_use]
+pub fn hash(body: &[u8]) -> u128 {
+    xxhash_rust::xxh3::xxh3_128(body)
+}
+
+/// The body's bytes.
+#[must_use]
+pub fn encode(body: &Body) -> Bytes {
+    let mut writer = Writer::new();
+    match body {
+        Body::Single(operation) => {
+            writer.u8(0);
+            write_operation(&mut writer, operation);
+        }
+        Body::Multi(operations) => {
+            writer.u8(1);
+            writer.u64(operations.len() as u64);
+            for operation in operations {
+                write_operation(&mut writer, operation);
+            }
+        }
+        Body::Cancel(write) => {
+            writer.u8(2);
+            writer.u64(write.0);
+        }
+        Body::CloseSession => writer.u8(3),
+        Body::StoreChunk(chunk) => {
+            writer.u8(4);
+            writer.raw(&chunk.component);
+            writer.u64(u64::from(chunk.index));
+            writer.u64(chunk.total_bytes);
+            writer.bytes(&chunk.bytes);
+        }
+        Body::Deploy(deploy) => {
+            writer.u8(5);
+            writer.text(&deploy.recipe);
+            writer.raw(&deploy.component);
+            writer.bytes(&deploy.manifest.encode());
+            writer.bool(deploy.breaking_allowed);
+        }
+        Body::Rollback { recipe, version } => {
+            writer.u8(6);
+            writer.text(recipe);
+            writer.u64(*version);
+        }
+        Body::RemoveRecipe(recipe) => {
+            writer.u8(7);
+            writer.text(recipe);
+        }
+    }
+    writer.finish()
+}
+
+/// Reads a body.
+///
+/// # Errors
+/// For anything that is not one body.
+pub fn decode(bytes: Bytes) -> Result<Body, Malformed> {
+    let mut reader = Reader::new(bytes);
+    let body = match reader.u8("body")? {
+        0 => Body::Single(read_operation(&mut reader)?),
+        1 => {
+            let count = reader.count("operations of a multi", limits::MULTI_OPERATIONS_MAX)?;
+            let mut operations = Vec::with_capacity(count.min(64));
+            for _ in 0..count {
+                operations.push(read_operation(&mut reader)?);
+            }
+            Body::Multi(operations)
+        }
+        2 => Body::Cancel(WriteNumber(reader.u64("write number")?)),
+        3 => Body::CloseSession,
+        4 => Body::StoreChunk(Chunk {
+            component: reader.array("component digest")?,
+            index: reader.u32("chunk index")?,
+            total_bytes: reader.u64("component bytes")?,
+            bytes: reader.bytes("chunk")?,
+        }),
+        5 => Body::Deploy(Deploy {
+            recipe: reader.text("recipe name")?,
+            component: reader.array("component digest")?,
+            manifest: Manifest::decode(reader.bytes("manifest")?)?,
+            breaking_allowed: reader.bool("breaking allowed")?,
+        }),
+        6 => {
+            Body::Rollback { recipe: reader.text("recipe name")?, version: reader.u64("version")? }
+        }
+        7 => Body::RemoveRecipe(reader.text("recipe name")?),
+        _ => return Err(malformed("kind of a body")),
+    };
+    reader.finish("body")?;
+    Ok(body)
+}
+
+fn write_operation(writer: &mut Writer, operation: &Operation) {
+    match operation {
+        Operation::Create { path, data, lifetime, sequence, parents } => {
+            writer.u8(0);
+            writer.text(path);
+            writer.bytes(data);
+            writer.u8(match lifetime {
+                LifetimeKind::Persistent => 0,
+                LifetimeKind::Ephemeral => 1,
+                LifetimeKind::CallOwned => 2,
+            });
+            writer.u8(match sequence {
+                Sequence::None => 0,
+                Sequence::Native => 1,
+                Sequence::ZooKeeper => 2,
+            });
+            writer.bool(*parents);
+        }
+        Operation::Set { path, data, version } => {
+            writer.u8(1);
+            writer.text(path);
+            writer.bytes(data);
+            writer.option(*version, Writer::u64);
+        }
+        Operation::Delete { path, version } => {
+            writer.u8(2);
+            writer.text(path);
+            writer.option(*version, Writer::u64);
+        }
+        Operation::Check { path, version } => {
+            writer.u8(3);
+            writer.text(path);
+            writer.option(*version, Writer::u64);
+        }
+        Operation::Call(call) => {
+            writer.u8(4);
+            writer.text(&call.recipe);
+            writer.text(&call.function);
+            writer.u128(call.signature);
+            writer.bytes(&call.arguments);
+        }
+    }
+}
+
+fn read_operation(reader: &mut Reader) -> Result<Operation, Malformed> {
+    let version = |reader: &mut Reader| reader.option("version", |reader| reader.u64("version"));
+    Ok(match reader.u8("operation")? {
+        0 => Operation::Create {
+            path: reader.text("path")?,
+            data: reader.bytes("data")?,
+            lifetime: match reader.u8("lifetime")? {
+                0 => LifetimeKind::Persistent,
+                1 => LifetimeKind::Ephemeral,
+                2 => LifetimeKind::CallOwned,
+                _ => return Err(malformed("lifetime")),
+            },
+            sequence: match reader.u8("sequence")? {
+                0 => Sequence::None,
+                1 => Sequence::Native,
+                2 => Sequence::ZooKeeper,
+                _ => return Err(malformed("sequence")),
+            },
+            parents: reader.bool("parents")?,
+        },
+        1 => Operation::Set {
+            path: reader.text("path")?,
+            data: reader.bytes("data")?,
+            version: version(reader)?,
+        },
+        2 => Operation::Delete { path: reader.text("path")?, version: version(reader)? },
+        3 => Operation::Check { path: reader.text("path")?, version: version(reader)? },
+        4 => Operation::Call(Call {
+            recipe: reader.text("recipe name")?,
+            function: reader.text("function name")?,
+            signature: reader.u128("signature")?,
+            arguments: reader.bytes("arguments")?,
+        }),
+        _ => return Err(malformed("kind of an operation")),
+    })
+}

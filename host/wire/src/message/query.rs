@@ -1,0 +1,393 @@
+//! Reads: what can be asked without a transaction, and what comes back.
+
+use bytes::Bytes;
+use quorate_core::codec::{Malformed, Reader, Writer, malformed};
+use quorate_core::deployment::Version;
+use quorate_core::ids::{Epoch, Term, Zxid};
+use quorate_core::limits;
+use quorate_core::query::{Child, Listing, Page};
+use quorate_core::read::Direction;
+use quorate_core::znode::Stat;
+
+/// How fresh an answer must be (DESIGN D12).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consistency {
+    /// Sees every transaction acknowledged before the read began, anywhere.
+    Linearizable,
+    /// Sees all that this session has seen or written.
+    Session,
+    /// Sees whatever this member has applied.
+    Stale,
+}
+
+impl Consistency {
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Self::Linearizable => 0,
+            Self::Session => 1,
+            Self::Stale => 2,
+        }
+    }
+
+    pub(crate) fn from_number(number: u8) -> Result<Self, Malformed> {
+        match number {
+            0 => Ok(Self::Linearizable),
+            1 => Ok(Self::Session),
+            2 => Ok(Self::Stale),
+            _ => Err(malformed("consistency")),
+        }
+    }
+}
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Query {
+    /// Data and stat of a znode.
+    Get(String),
+    /// Stat of a znode.
+    Stat(String),
+    /// A page of children.
+    Children {
+        /// Their parent.
+        path: String,
+        /// Which.
+        page: Page,
+        /// Their data and stat too.
+        with_data: bool,
+    },
+    /// All deployed recipes.
+    Recipes,
+    /// The versions of a recipe, oldest first.
+    History(String),
+    /// What a recipe's active version exports.
+    Interface(String),
+    /// The last lines of a recipe's log on this member.
+    Logs {
+        /// The recipe.
+        recipe: String,
+        /// At most so many.
+        limit: u32,
+    },
+    /// How this member is.
+    Status,
+}
+
+/// What came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Results {
+    /// Of `Get`.
+    Node {
+        /// Its data.
+        data: Bytes,
+        /// Its stat.
+        stat: Stat,
+    },
+    /// Of `Stat`.
+    Stat(Stat),
+    /// Of `Children` without data.
+    Names(Listing<String>),
+    /// Of `Children` with data.
+    Children(Listing<Child>),
+    /// Of `Recipes`.
+    Recipes(Vec<RecipeLine>),
+    /// Of `History`.
+    History {
+        /// The active version.
+        active: Option<u64>,
+        /// All versions, oldest first.
+        versions: Vec<Version>,
+    },
+    /// Of `Interface`: encoded descriptions of interfaces (docs/value-encoding.md).
+    Interface {
+        /// The active version.
+        version: u64,
+        /// One for each exported interface.
+        interfaces: Vec<Bytes>,
+    },
+    /// Of `Logs`.
+    Logs(Vec<LogLine>),
+    /// Of `Status`.
+    Status(Status),
+}
+
+/// A deployed recipe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecipeLine {
+    /// Its name.
+    pub name: String,
+    /// The version that calls run; none after a removal.
+    pub active: Option<u64>,
+    /// zxid of the last activation or removal.
+    pub changed: Zxid,
+}
+
+/// A line of a recipe's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// Time of the run's transaction, milliseconds since 1970.
+    pub time_ms: u64,
+    /// The run's transaction, if it was kept.
+    pub zxid: Zxid,
+    /// 0 debug, 1 info, 2 warn, 3 error.
+    pub level: u8,
+    /// The text.
+    pub message: String,
+}
+
+/// How a member is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// The member.
+    pub member: u64,
+    /// Its version.
+    pub version: String,
+    /// `leader`, `follower`, `learner`, or `candidate`.
+    pub role: String,
+    /// Raft's term.
+    pub term: Term,
+    /// The sequencer's epoch.
+    pub epoch: Epoch,
+    /// The last applied transaction.
+    pub zxid: Zxid,
+    /// The last applied index of the log.
+    pub applied_index: u64,
+    /// The state digest at that transaction.
+    pub digest: u128,
+    /// Sessions that live.
+    pub sessions: u64,
+    /// CPU time that the process has used, in microseconds.
+    pub cpu_us: u64,
+    /// Resident memory of the process, in bytes.
+    pub memory_bytes: u64,
+    /// Milliseconds since it was started.
+    pub uptime_ms: u64,
+}
+
+/// Recipes, versions or lines in one reply.
+const ROWS_MAX: usize = 10_000;
+
+impl Query {
+    pub(crate) fn write(&self, writer: &mut Writer) {
+        match self {
+            Self::Get(path) => {
+                writer.u8(0);
+                writer.text(path);
+            }
+            Self::Stat(path) => {
+                writer.u8(1);
+                writer.text(path);
+            }
+            Self::Children { path, page, with_data } => {
+                writer.u8(2);
+                writer.text(path);
+                writer.option(page.after.as_ref(), |writer, after| writer.text(after));
+                writer.u64(u64::from(page.limit));
+                writer.bool(page.direction == Direction::Backward);
+                writer.bool(*with_data);
+            }
+            Self::Recipes => writer.u8(3),
+            Self::History(recipe) => {
+                writer.u8(4);
+                writer.text(recipe);
+            }
+            Self::Interface(recipe) => {
+                writer.u8(5);
+                writer.text(recipe);
+            }
+            Self::Logs { recipe, limit } => {
+                writer.u8(6);
+                writer.text(recipe);
+                writer.u64(u64::from(*limit));
+            }
+            Self::Status => writer.u8(7),
+        }
+    }
+
+    pub(crate) fn read(reader: &mut Reader) -> Result<Self, Malformed> {
+        Ok(match reader.u8("query")? {
+            0 => Self::Get(reader.text("path")?),
+            1 => Self::Stat(reader.text("path")?),
+            2 => Self::Children {
+                path: reader.text("path")?,
+                page: Page {
+                    after: reader.option("after", |reader| reader.text("after"))?,
+                    limit: reader.u32("limit")?,
+                    direction: if reader.bool("reverse")? {
+                        Direction::Backward
+                    } else {
+                        Direction::Forward
+                    },
+                },
+                with_data: reader.bool("with data")?,
+            },
+            3 => Self::Recipes,
+            4 => Self::History(reader.text("recipe name")?),
+            5 => Self::Interface(reader.text("recipe name")?),
+            6 => Self::Logs { recipe: reader.text("recipe name")?, limit: reader.u32("limit")? },
+            7 => Self::Status,
+            _ => return Err(malformed("kind of a query")),
+        })
+    }
+}
+
+impl Results {
+    pub(crate) fn write(&self, writer: &mut Writer) {
+        match self {
+            Self::Node { data, stat } => {
+                writer.u8(0);
+                writer.bytes(data);
+                stat.write(writer);
+            }
+            Self::Stat(stat) => {
+                writer.u8(1);
+                stat.write(writer);
+            }
+            Self::Names(listing) => {
+                writer.u8(2);
+                write_rows(writer, &listing.children, |writer, name| writer.text(name));
+                writer.bool(listing.has_more);
+            }
+            Self::Children(listing) => {
+                writer.u8(3);
+                write_rows(writer, &listing.children, |writer, child| {
+                    writer.text(&child.name);
+                    child.stat.write(writer);
+                    writer.bytes(&child.data);
+                });
+                writer.bool(listing.has_more);
+            }
+            Self::Recipes(lines) => {
+                writer.u8(4);
+                write_rows(writer, lines, |writer, line| {
+                    writer.text(&line.name);
+                    writer.option(line.active, Writer::u64);
+                    writer.u64(line.changed.0);
+                });
+            }
+            Self::History { active, versions } => {
+                writer.u8(5);
+                writer.option(*active, Writer::u64);
+                write_rows(writer, versions, |writer, version| version.write(writer));
+            }
+            Self::Interface { version, interfaces } => {
+                writer.u8(6);
+                writer.u64(*version);
+                write_rows(writer, interfaces, |writer, interface| writer.bytes(interface));
+            }
+            Self::Logs(lines) => {
+                writer.u8(7);
+                write_rows(writer, lines, |writer, line| {
+                    writer.u64(line.time_ms);
+                    writer.u64(line.zxid.0);
+                    writer.u8(line.level);
+                    writer.text(&line.message);
+                });
+            }
+            Self::Status(status) => {
+                writer.u8(8);
+                status.write(writer);
+            }
+        }
+    }
+
+    pub(crate) fn read(reader: &mut Reader) -> Result<Self, Malformed> {
+        Ok(match reader.u8("results")? {
+            0 => Self::Node { data: reader.bytes("data")?, stat: Stat::read(reader)? },
+            1 => Self::Stat(Stat::read(reader)?),
+            2 => Self::Names(Listing {
+                children: read_rows(reader, |reader| reader.text("name"))?,
+                has_more: reader.bool("has more")?,
+            }),
+            3 => Self::Children(Listing {
+                children: read_rows(reader, |reader| {
+                    Ok(Child {
+                        name: reader.text("name")?,
+                        stat: Stat::read(reader)?,
+                        data: reader.bytes("data")?,
+                    })
+                })?,
+                has_more: reader.bool("has more")?,
+            }),
+            4 => Self::Recipes(read_rows(reader, |reader| {
+                Ok(RecipeLine {
+                    name: reader.text("recipe name")?,
+                    active: reader.option("version", |reader| reader.u64("version"))?,
+                    changed: Zxid(reader.u64("zxid")?),
+                })
+            })?),
+            5 => Self::History {
+                active: reader.option("version", |reader| reader.u64("version"))?,
+                versions: read_rows(reader, Version::read)?,
+            },
+            6 => Self::Interface {
+                version: reader.u64("version")?,
+                interfaces: read_rows(reader, |reader| reader.bytes("interface"))?,
+            },
+            7 => Self::Logs(read_rows(reader, |reader| {
+                Ok(LogLine {
+                    time_ms: reader.u64("time")?,
+                    zxid: Zxid(reader.u64("zxid")?),
+                    level: reader.u8("level")?,
+                    message: reader.text("message")?,
+                })
+            })?),
+            8 => Self::Status(Status::read(reader)?),
+            _ => return Err(malformed("kind of results")),
+        })
+    }
+}
+
+impl Status {
+    fn write(&self, writer: &mut Writer) {
+        writer.u64(self.member);
+        writer.text(&self.version);
+        writer.text(&self.role);
+        writer.u64(self.term.0);
+        writer.u64(self.epoch.0);
+        writer.u64(self.zxid.0);
+        writer.u64(self.applied_index);
+        writer.u128(self.digest);
+        writer.u64(self.sessions);
+        writer.u64(self.cpu_us);
+        writer.u64(self.memory_bytes);
+        writer.u64(self.uptime_ms);
+    }
+
+    fn read(reader: &mut Reader) -> Result<Self, Malformed> {
+        Ok(Self {
+            member: reader.u64("member")?,
+            version: reader.text("version")?,
+            role: reader.text("role")?,
+            term: Term(reader.u64("term")?),
+            epoch: Epoch(reader.u64("epoch")?),
+            zxid: Zxid(reader.u64("zxid")?),
+            applied_index: reader.u64("applied index")?,
+            digest: reader.u128("digest")?,
+            sessions: reader.u64("sessions")?,
+            cpu_us: reader.u64("cpu time")?,
+            memory_bytes: reader.u64("memory")?,
+            uptime_ms: reader.u64("uptime")?,
+        })
+    }
+}
+
+fn write_rows<T>(writer: &mut Writer, rows: &[T], write: impl Fn(&mut Writer, &T)) {
+    writer.u64(rows.len() as u64);
+    for row in rows {
+        write(writer, row);
+    }
+}
+
+fn read_rows<T>(
+    reader: &mut Reader,
+    read: impl Fn(&mut Reader) -> Result<T, Malformed>,
+) -> Result<Vec<T>, Malformed> {
+    let count = reader.count("rows", ROWS_MAX)?;
+    let mut rows = Vec::new();
+    for _ in 0..count {
+        rows.push(read(reader)?);
+    }
+    Ok(rows)
+}
+
+const _: () = assert!(limits::PAGE_CHILDREN_MAX as usize <= ROWS_MAX);

@@ -67,20 +67,29 @@ pub struct Registry {
     openings: Mutex<BTreeMap<Token, Opening>>,
     next_token: AtomicU64,
     is_ready: AtomicBool,
+    /// The last transaction that was applied here and whose replies are queued.
+    zxid: AtomicU64,
     sequencer: SequencerHandle,
 }
 
 impl Registry {
-    /// No lanes yet.
+    /// No lanes yet; the tree stands at `zxid`.
     #[must_use]
-    pub fn new(sequencer: SequencerHandle) -> Self {
+    pub fn new(sequencer: SequencerHandle, zxid: Zxid) -> Self {
         Self {
             sessions: RwLock::default(),
             openings: Mutex::default(),
             next_token: AtomicU64::new(1),
             is_ready: AtomicBool::new(false),
+            zxid: AtomicU64::new(zxid.0),
             sequencer,
         }
+    }
+
+    /// The last transaction that was applied here and whose replies are queued.
+    #[must_use]
+    pub fn zxid(&self) -> Zxid {
+        Zxid(self.zxid.load(Ordering::Acquire))
     }
 
     /// Whether writes are executed at this moment.
@@ -102,7 +111,10 @@ impl Registry {
         });
         let before = write(&self.sessions).insert(session, attachment.clone());
         if let Some(before) = before {
-            let refusal = Refusal::new(ErrorCode::SessionMoved, "a newer connection has taken the session over");
+            let refusal = Refusal::new(
+                ErrorCode::SessionMoved,
+                "a newer connection has taken the session over",
+            );
             before.send(&ServerMessage::Goodbye(refusal));
             before.end();
         }
@@ -113,7 +125,10 @@ impl Registry {
     pub fn detach(&self, attachment: &Attachment) {
         attachment.end();
         let mut sessions = write(&self.sessions);
-        if sessions.get(&attachment.session).is_some_and(|current| current.number == attachment.number) {
+        if sessions
+            .get(&attachment.session)
+            .is_some_and(|current| current.number == attachment.number)
+        {
             sessions.remove(&attachment.session);
         }
     }
@@ -143,7 +158,13 @@ impl Registry {
     ///
     /// # Errors
     /// `overloaded`, when too many of its writes wait already: the number is not consumed.
-    pub fn submit(&self, attachment: &Attachment, request_id: u64, request: Arc<Request>, bytes: usize) -> Result<(), Refusal> {
+    pub fn submit(
+        &self,
+        attachment: &Attachment,
+        request_id: u64,
+        request: Arc<Request>,
+        bytes: usize,
+    ) -> Result<(), Refusal> {
         let mut waiting = lock(&attachment.waiting);
         if waiting.writes.len() >= limits::OUTSTANDING_WRITES_MAX
             || waiting.bytes + bytes > limits::OUTSTANDING_BYTES_MAX
@@ -173,14 +194,21 @@ impl Registry {
     /// `no-leader`, `overloaded`.
     pub fn heartbeat(&self, attachment: &Attachment, request_id: u64) -> Result<(), Refusal> {
         if !self.is_ready() {
-            return Err(Refusal::new(ErrorCode::NoLeader, "no leader is known here at this moment"));
+            return Err(Refusal::new(
+                ErrorCode::NoLeader,
+                "no leader is known here at this moment",
+            ));
         }
         let mut waiting = lock(&attachment.waiting);
         if waiting.heartbeats.len() >= limits::OUTSTANDING_HEARTBEATS_MAX {
-            return Err(Refusal::new(ErrorCode::Overloaded, "too many heartbeats wait for the leader"));
+            return Err(Refusal::new(
+                ErrorCode::Overloaded,
+                "too many heartbeats wait for the leader",
+            ));
         }
         waiting.heartbeats.push(request_id);
-        self.sequencer.send(Input::Heartbeat { token: attachment.number, session: attachment.session });
+        self.sequencer
+            .send(Input::Heartbeat { token: attachment.number, session: attachment.session });
         Ok(())
     }
 
@@ -197,7 +225,8 @@ impl Registry {
         attachment.send(&if is_live {
             ServerMessage::Confirmed { request }
         } else {
-            let refusal = Refusal::new(ErrorCode::SessionEnded, format!("session {session} has ended"));
+            let refusal =
+                Refusal::new(ErrorCode::SessionEnded, format!("session {session} has ended"));
             ServerMessage::Unconfirmed { request, refusal }
         });
     }
@@ -205,16 +234,19 @@ impl Registry {
     /// Executing begins: everything that is unanswered is submitted again, each session's writes in order.
     pub fn resubmit(&self) {
         self.is_ready.store(true, Ordering::Release);
-        let openings: Vec<Input> = lock(&self.openings).values().map(|opening| opening.input.clone()).collect();
+        let openings: Vec<Input> =
+            lock(&self.openings).values().map(|opening| opening.input.clone()).collect();
         for input in openings {
             self.sequencer.send(input);
         }
-        let mut attachments: Vec<Arc<Attachment>> = read(&self.sessions).values().cloned().collect();
+        let mut attachments: Vec<Arc<Attachment>> =
+            read(&self.sessions).values().cloned().collect();
         attachments.sort_by_key(|attachment| attachment.number);
         for attachment in attachments {
             let waiting = lock(&attachment.waiting);
             for write in waiting.writes.values() {
-                let submission = Submission { token: attachment.number, request: write.request.clone() };
+                let submission =
+                    Submission { token: attachment.number, request: write.request.clone() };
                 self.sequencer.send(Input::Submit(submission));
             }
         }
@@ -242,14 +274,32 @@ impl Registry {
     }
 
     /// A reply that was kept from before, for a write that was sent again.
-    pub fn answer_kept(&self, token: Token, session: SessionId, write: WriteNumber, zxid: Zxid, reply: Bytes) {
+    pub fn answer_kept(
+        &self,
+        token: Token,
+        session: SessionId,
+        write: WriteNumber,
+        zxid: Zxid,
+        reply: Bytes,
+    ) {
         if let Some(attachment) = self.current(session, token) {
-            attachment.answer(write, |request| ServerMessage::Reply { request, zxid, events: NO_EVENTS, reply });
+            attachment.answer(write, |request| ServerMessage::Reply {
+                request,
+                zxid,
+                events: NO_EVENTS,
+                reply,
+            });
         }
     }
 
     /// A write that was not executed.
-    pub fn answer_refused(&self, token: Token, session: SessionId, write: WriteNumber, refusal: Refusal) {
+    pub fn answer_refused(
+        &self,
+        token: Token,
+        session: SessionId,
+        write: WriteNumber,
+        refusal: Refusal,
+    ) {
         if let Some(attachment) = self.current(session, token) {
             attachment.answer(write, |request| ServerMessage::NotExecuted { request, refusal });
         }
@@ -259,17 +309,20 @@ impl Registry {
     pub fn applied(&self, entry: &Entry) {
         let EntryBody::Batch { transactions, .. } = &entry.body else { return };
         for transaction in transactions {
+            self.zxid.store(transaction.zxid.0, Ordering::Release);
             let Some((session, write)) = transaction.origin.write() else { continue };
             let Some(attachment) = read(&self.sessions).get(&session).cloned() else { continue };
             match &transaction.outcome {
                 Outcome::None => {}
                 Outcome::Parked(_) => attachment.note_parked(write),
-                Outcome::Replied(reply) => attachment.answer(write, |request| ServerMessage::Reply {
-                    request,
-                    zxid: transaction.zxid,
-                    events: NO_EVENTS,
-                    reply: reply.clone(),
-                }),
+                Outcome::Replied(reply) => {
+                    attachment.answer(write, |request| ServerMessage::Reply {
+                        request,
+                        zxid: transaction.zxid,
+                        events: NO_EVENTS,
+                        reply: reply.clone(),
+                    })
+                }
             }
         }
     }
@@ -320,7 +373,8 @@ impl Attachment {
     /// The last write up to `bound` that is neither answered nor parked.
     fn last_unsettled(&self, bound: Option<WriteNumber>) -> Option<WriteNumber> {
         let waiting = lock(&self.waiting);
-        let unsettled = |(number, write): (&WriteNumber, &WaitingWrite)| (!write.is_parked).then_some(*number);
+        let unsettled =
+            |(number, write): (&WriteNumber, &WaitingWrite)| (!write.is_parked).then_some(*number);
         match bound {
             Some(bound) => waiting.writes.range(..=bound).rev().find_map(unsettled),
             None => waiting.writes.iter().rev().find_map(unsettled),
@@ -332,7 +386,10 @@ impl Attachment {
         match self.lane.try_send(message.encode()) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
-                tracing::info!(session = self.session.0, "the client does not read its replies: its lane is cut");
+                tracing::info!(
+                    session = self.session.0,
+                    "the client does not read its replies: its lane is cut"
+                );
                 self.end();
             }
             Err(TrySendError::Refused(_, error)) => {

@@ -28,10 +28,8 @@ fn main() -> Result<()> {
     let frame_bytes: usize = arguments.next().map_or(Ok(100), |text| text.parse())?;
     let threads: usize = arguments.next().map_or(Ok(2), |text| text.parse())?;
     println!("{frame_bytes} bytes a frame, {seconds} s a row, {threads} threads");
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads)
-        .enable_all()
-        .build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     // Spawned: what `block_on` runs itself is on a thread beside the workers, and pays a wake-up for each step.
     runtime.block_on(async move { tokio::spawn(bench(seconds, frame_bytes)).await? })
 }
@@ -160,13 +158,7 @@ async fn run_callers(
     for number in 0..in_flight {
         let (waker, replies) = mpsc::channel(1);
         wakers.push(waker);
-        callers.spawn(call_until(
-            sender.handle(),
-            replies,
-            number,
-            frame_bytes,
-            end,
-        ));
+        callers.spawn(call_until(sender.handle(), replies, number, frame_bytes, end));
     }
     let mut latencies = Vec::new();
     let mut frames = Vec::new();

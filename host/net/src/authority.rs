@@ -27,10 +27,7 @@ pub(crate) fn make_authority(now: SystemTime) -> Result<Made, IdentityError> {
     let mut params = authority_params();
     validity(&mut params, AUTHORITY_VALIDITY, now);
     let certificate = params.self_signed(&key).map_err(failed)?;
-    Ok(Made {
-        certificate: certificate.pem(),
-        key: key.serialize_pem(),
-    })
+    Ok(Made { certificate: certificate.pem(), key: key.serialize_pem() })
 }
 
 /// A server certificate for `names` (host names and IP addresses), signed by the authority with that key.
@@ -49,10 +46,7 @@ pub(crate) fn make_server(
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     validity(&mut params, CERTIFICATE_VALIDITY, now);
     let certificate = params.signed_by(&key, &issuer).map_err(failed)?;
-    Ok(Made {
-        certificate: certificate.pem(),
-        key: key.serialize_pem(),
-    })
+    Ok(Made { certificate: certificate.pem(), key: key.serialize_pem() })
 }
 
 fn authority_params() -> CertificateParams {

@@ -67,11 +67,7 @@ pub struct BulkReceiver {
 
 impl BulkSender {
     pub(crate) fn new(stream: SendStream, kind: u8) -> Self {
-        Self {
-            stream,
-            kind: Some(kind),
-            is_finished: false,
-        }
+        Self { stream, kind: Some(kind), is_finished: false }
     }
 
     /// Sends data of any length, and waits while the peer's window is full.
@@ -84,10 +80,7 @@ impl BulkSender {
         match self.kind.take() {
             Some(kind) => {
                 let mut chunks = [Bytes::copy_from_slice(&[kind]), data];
-                self.stream
-                    .write_all_chunks(&mut chunks)
-                    .await
-                    .map_err(write_error)
+                self.stream.write_all_chunks(&mut chunks).await.map_err(write_error)
             }
             None => self.stream.write_chunk(data).await.map_err(write_error),
         }
@@ -106,9 +99,7 @@ impl BulkSender {
             self.stream.finish().map_err(|_| BulkError::Closed)?;
             match self.stream.stopped().await {
                 Ok(None) => Ok(()),
-                Ok(Some(code)) => Err(BulkError::StoppedByPeer {
-                    code: code.into_inner(),
-                }),
+                Ok(Some(code)) => Err(BulkError::StoppedByPeer { code: code.into_inner() }),
                 Err(quinn::StoppedError::ConnectionLost(error)) => {
                     Err(BulkError::ConnectionLost(error.into()))
                 }
@@ -138,11 +129,7 @@ impl Drop for BulkSender {
 
 impl BulkReceiver {
     pub(crate) fn new(stream: RecvStream) -> Self {
-        Self {
-            stream,
-            kind: None,
-            is_ended: false,
-        }
+        Self { stream, kind: None, is_ended: false }
     }
 
     /// The stream's kind. Waits for its first byte; afterwards it is known. To be asked before any `recv`, which skips it.
@@ -225,9 +212,7 @@ impl Drop for BulkReceiver {
 
 fn write_error(error: WriteError) -> BulkError {
     match error {
-        WriteError::Stopped(code) => BulkError::StoppedByPeer {
-            code: code.into_inner(),
-        },
+        WriteError::Stopped(code) => BulkError::StoppedByPeer { code: code.into_inner() },
         WriteError::ConnectionLost(error) => BulkError::ConnectionLost(error.into()),
         WriteError::ClosedStream => BulkError::Closed,
         WriteError::ZeroRttRejected => early_data_refused(),
@@ -236,9 +221,7 @@ fn write_error(error: WriteError) -> BulkError {
 
 fn read_error(error: ReadError) -> BulkError {
     match error {
-        ReadError::Reset(code) => BulkError::CutByPeer {
-            code: code.into_inner(),
-        },
+        ReadError::Reset(code) => BulkError::CutByPeer { code: code.into_inner() },
         ReadError::ConnectionLost(error) => BulkError::ConnectionLost(error.into()),
         ReadError::ClosedStream | ReadError::IllegalOrderedRead => BulkError::Closed,
         ReadError::ZeroRttRejected => early_data_refused(),

@@ -30,11 +30,7 @@ pub struct ClientConfig {
 
 impl Default for ClientConfig {
     fn default() -> Self {
-        Self {
-            local: None,
-            connect_timeout: HANDSHAKE_TIMEOUT,
-            idle_timeout: IDLE_TIMEOUT,
-        }
+        Self { local: None, connect_timeout: HANDSHAKE_TIMEOUT, idle_timeout: IDLE_TIMEOUT }
     }
 }
 
@@ -131,21 +127,13 @@ impl Client {
             }
             None => bind_any()?,
         };
-        let endpoint = Endpoint::new(
-            EndpointConfig::default(),
-            None,
-            socket,
-            Arc::new(TokioRuntime),
-        )
-        .map_err(|cause| BindError::Address {
-            address: config.local.unwrap_or(unspecified_v6()),
-            cause,
-        })?;
-        Ok(Self {
-            endpoint,
-            config,
-            transport,
-        })
+        let endpoint =
+            Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime))
+                .map_err(|cause| BindError::Address {
+                    address: config.local.unwrap_or(unspecified_v6()),
+                    cause,
+                })?;
+        Ok(Self { endpoint, config, transport })
     }
 
     /// Connects to the server at `address`, which must have a certificate for `server_name` (a host name or an IP address) by
@@ -237,10 +225,7 @@ fn unspecified_v4() -> SocketAddr {
 fn bind_any() -> Result<std::net::UdpSocket, BindError> {
     bind_socket(unspecified_v6())
         .or_else(|_| bind_socket(unspecified_v4()))
-        .map_err(|cause| BindError::Address {
-            address: unspecified_v4(),
-            cause,
-        })
+        .map_err(|cause| BindError::Address { address: unspecified_v4(), cause })
 }
 
 /// Ends only when the network reports that `address` can not be reached. QUIC itself waits for its timeout, since such a
@@ -284,10 +269,7 @@ fn not_begun(error: quinn::ConnectError, address: SocketAddr) -> ConnectError {
             address,
             cause: "the port is 0, or this machine has no IPv6".to_owned(),
         },
-        other => ConnectError::Handshake {
-            address,
-            cause: other.to_string(),
-        },
+        other => ConnectError::Handshake { address, cause: other.to_string() },
     }
 }
 
@@ -306,12 +288,7 @@ const NO_APPLICATION_PROTOCOL_ALERT: u8 = 120;
 
 impl Attempt<'_> {
     fn failed(self, error: ConnectionError) -> ConnectError {
-        let Self {
-            address,
-            server_name,
-            protocol,
-            after,
-        } = self;
+        let Self { address, server_name, protocol, after } = self;
         let no_protocol = TransportErrorCode::crypto(NO_APPLICATION_PROTOCOL_ALERT);
         match error {
             ConnectionError::TimedOut => ConnectError::TimedOut { address, after },
@@ -343,10 +320,7 @@ impl Attempt<'_> {
                     cause: error.reason,
                 }
             }
-            other => ConnectError::Handshake {
-                address,
-                cause: other.to_string(),
-            },
+            other => ConnectError::Handshake { address, cause: other.to_string() },
         }
     }
 }

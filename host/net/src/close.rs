@@ -52,9 +52,7 @@ impl CloseCode {
     /// The code with that number, if this crate knows it.
     #[must_use]
     pub fn from_number(number: u64) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|code| u64::from(code.number()) == number)
+        Self::ALL.into_iter().find(|code| u64::from(code.number()) == number)
     }
 
     pub(crate) fn varint(self) -> VarInt {
@@ -115,10 +113,9 @@ impl From<ConnectionError> for CloseReason {
     fn from(error: ConnectionError) -> Self {
         match error {
             ConnectionError::LocallyClosed => Self::Local,
-            ConnectionError::ApplicationClosed(close) => Self::Peer {
-                code: close.error_code.into_inner(),
-                reason: printable(&close.reason),
-            },
+            ConnectionError::ApplicationClosed(close) => {
+                Self::Peer { code: close.error_code.into_inner(), reason: printable(&close.reason) }
+            }
             ConnectionError::TimedOut => Self::TimedOut,
             ConnectionError::Reset => Self::Reset,
             ConnectionError::ConnectionClosed(close)
@@ -134,10 +131,7 @@ impl From<ConnectionError> for CloseReason {
 /// What a peer said, for people: cut to the limit, and without control characters.
 pub(crate) fn printable(reason: &[u8]) -> String {
     let cut = &reason[..reason.len().min(CLOSE_REASON_BYTES_MAX)];
-    String::from_utf8_lossy(cut)
-        .chars()
-        .filter(|char| !char.is_control())
-        .collect()
+    String::from_utf8_lossy(cut).chars().filter(|char| !char.is_control()).collect()
 }
 
 /// The longest beginning of `reason` that fits [`CLOSE_REASON_BYTES_MAX`].
@@ -155,10 +149,8 @@ mod tests {
 
     #[test]
     fn close_codes_keep_their_numbers() {
-        let numbers: Vec<(u32, String)> = CloseCode::ALL
-            .iter()
-            .map(|code| (code.number(), code.to_string()))
-            .collect();
+        let numbers: Vec<(u32, String)> =
+            CloseCode::ALL.iter().map(|code| (code.number(), code.to_string())).collect();
         let expected = [
             (0, "normal"),
             (1, "shutting-down"),
@@ -168,10 +160,7 @@ mod tests {
             (5, "abandoned"),
             (6, "unknown-protocol"),
         ];
-        assert_eq!(
-            numbers,
-            expected.map(|(number, name)| (number, name.to_owned()))
-        );
+        assert_eq!(numbers, expected.map(|(number, name)| (number, name.to_owned())));
         for code in CloseCode::ALL {
             assert_eq!(CloseCode::from_number(u64::from(code.number())), Some(code));
         }

@@ -88,8 +88,7 @@ impl Connection {
     /// finished. `code` is a [`crate::CloseCode`] or a number of the user's own (see [`crate::CloseCode::FIRST_OF_USER`]);
     /// of `reason`, words for people, [`crate::limits::CLOSE_REASON_BYTES_MAX`] bytes are sent.
     pub fn close(&self, code: impl Into<u32>, reason: &str) {
-        self.inner
-            .close(VarInt::from_u32(code.into()), cut_reason(reason));
+        self.inner.close(VarInt::from_u32(code.into()), cut_reason(reason));
     }
 
     /// Waits for the connection's end and says how it came.

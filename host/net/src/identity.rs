@@ -126,10 +126,7 @@ pub struct ServerIdentity {
 
 impl Clone for ServerIdentity {
     fn clone(&self) -> Self {
-        Self {
-            chain: self.chain.clone(),
-            key: self.key.clone_key(),
-        }
+        Self { chain: self.chain.clone(), key: self.key.clone_key() }
     }
 }
 
@@ -182,16 +179,12 @@ impl TrustAnchors {
     pub fn load(file: &Path) -> Result<Self, IdentityError> {
         let mut roots = RootCertStore::empty();
         for certificate in read_certificates(file)? {
-            roots
-                .add(certificate)
-                .map_err(|error| IdentityError::Unusable {
-                    file: file.to_owned(),
-                    cause: error.to_string(),
-                })?;
+            roots.add(certificate).map_err(|error| IdentityError::Unusable {
+                file: file.to_owned(),
+                cause: error.to_string(),
+            })?;
         }
-        Ok(Self {
-            roots: Arc::new(roots),
-        })
+        Ok(Self { roots: Arc::new(roots) })
     }
 }
 
@@ -241,20 +234,15 @@ impl Identity {
             key: directory.join("server-key.pem"),
         };
         if !exists(&files.authority)? {
-            std::fs::create_dir_all(directory).map_err(|cause| IdentityError::Unwritable {
-                file: directory.to_owned(),
-                cause,
-            })?;
+            std::fs::create_dir_all(directory)
+                .map_err(|cause| IdentityError::Unwritable { file: directory.to_owned(), cause })?;
             let made = make_authority(now)?;
             // The certificate last: without it, the next start makes both anew.
             write_whole(&authority_key, &made.key, Secrecy::OwnerOnly)?;
             write_whole(&files.authority, &made.certificate, Secrecy::Public)?;
             renew(&files, &made.key, &names, now)?;
             let loaded = Self::load(&files, &names, now)?;
-            return Ok(Self {
-                origin: IdentityOrigin::Made,
-                ..loaded
-            });
+            return Ok(Self { origin: IdentityOrigin::Made, ..loaded });
         }
         match Self::load(&files, &names, now + CERTIFICATE_RENEW_AHEAD) {
             // Good for a while; and now? A clock that is behind sees certificates of the future.
@@ -264,24 +252,15 @@ impl Identity {
                     // Still good for a while? Then serve with it as long as it lasts.
                     return Self::load(&files, &names, now).map_err(|found| {
                         let found = Box::new(found);
-                        IdentityError::AuthorityKeyMissing {
-                            found,
-                            key: authority_key,
-                        }
+                        IdentityError::AuthorityKeyMissing { found, key: authority_key }
                     });
                 }
                 let signing_key = std::fs::read_to_string(&authority_key).map_err(|cause| {
-                    IdentityError::Unreadable {
-                        file: authority_key.clone(),
-                        cause,
-                    }
+                    IdentityError::Unreadable { file: authority_key.clone(), cause }
                 })?;
                 renew(&files, &signing_key, &names, now)?;
                 let loaded = Self::load(&files, &names, now)?;
-                Ok(Self {
-                    origin: IdentityOrigin::Renewed,
-                    ..loaded
-                })
+                Ok(Self { origin: IdentityOrigin::Renewed, ..loaded })
             }
             Err(found) => Err(found),
         }
@@ -314,11 +293,7 @@ fn can_be_renewed(found: &IdentityError, files: &IdentityFiles) -> bool {
 }
 
 fn exists(file: &Path) -> Result<bool, IdentityError> {
-    file.try_exists()
-        .map_err(|cause| IdentityError::Unreadable {
-            file: file.to_owned(),
-            cause,
-        })
+    file.try_exists().map_err(|cause| IdentityError::Unreadable { file: file.to_owned(), cause })
 }
 
 fn all_names(names: &[String]) -> Result<Vec<String>, IdentityError> {
@@ -336,9 +311,8 @@ fn parse_name(name: &str) -> Result<ServerName<'static>, IdentityError> {
     if let Ok(address) = name.parse::<IpAddr>() {
         return Ok(ServerName::from(address));
     }
-    ServerName::try_from(name.to_owned()).map_err(|_| IdentityError::BadName {
-        name: name.to_owned(),
-    })
+    ServerName::try_from(name.to_owned())
+        .map_err(|_| IdentityError::BadName { name: name.to_owned() })
 }
 
 fn check_key(
@@ -373,10 +347,7 @@ fn verify(
     now: SystemTime,
 ) -> Result<(), IdentityError> {
     let file = files.certificate.clone();
-    let unusable = |cause: String| IdentityError::Unusable {
-        file: file.clone(),
-        cause,
-    };
+    let unusable = |cause: String| IdentityError::Unusable { file: file.clone(), cause };
     let verifier =
         WebPkiServerVerifier::builder_with_provider(Arc::clone(&trust.roots), tls::provider())
             .build()
@@ -406,16 +377,10 @@ fn verify(
             IdentityError::NotYetValid { file }
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            IdentityError::WrongName {
-                file,
-                name: name.to_owned(),
-            }
+            IdentityError::WrongName { file, name: name.to_owned() }
         }
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            IdentityError::WrongAuthority {
-                file,
-                authority: files.authority.clone(),
-            }
+            IdentityError::WrongAuthority { file, authority: files.authority.clone() }
         }
         other => unusable(other.to_string()),
     })

@@ -30,10 +30,7 @@ pub struct LaneLimits {
 
 impl Default for LaneLimits {
     fn default() -> Self {
-        Self {
-            frame_bytes_max: FRAME_BYTES_MAX,
-            queue_bytes_max: LANE_QUEUE_BYTES_MAX,
-        }
+        Self { frame_bytes_max: FRAME_BYTES_MAX, queue_bytes_max: LANE_QUEUE_BYTES_MAX }
     }
 }
 
@@ -159,33 +156,15 @@ pub(crate) fn lane(
     limits: LaneLimits,
 ) -> (LaneSender, LaneReceiver) {
     let shared = Arc::new(Shared {
-        queue: Mutex::new(Queue {
-            encoder: Encoder::default(),
-            cost: 0,
-            state: QueueState::Open,
-        }),
+        queue: Mutex::new(Queue { encoder: Encoder::default(), cost: 0, state: QueueState::Open }),
         work: Notify::new(),
         room: Semaphore::new(limits.queue_bytes_max as usize),
         limits,
     });
-    let writer = Writer {
-        shared: Arc::clone(&shared),
-        stream: send,
-        is_finished: false,
-    };
-    let sender = LaneSender {
-        handle: LaneHandle { shared },
-        writer: tokio::spawn(writer.run()),
-    };
+    let writer = Writer { shared: Arc::clone(&shared), stream: send, is_finished: false };
+    let sender = LaneSender { handle: LaneHandle { shared }, writer: tokio::spawn(writer.run()) };
     let decoder = Decoder::new(limits.frame_bytes_max);
-    (
-        sender,
-        LaneReceiver {
-            stream: receive,
-            decoder,
-            ended: None,
-        },
-    )
+    (sender, LaneReceiver { stream: receive, decoder, ended: None })
 }
 
 impl LaneSender {
@@ -227,17 +206,13 @@ impl LaneSender {
         }
         self.writer.abort();
         // It may have come to its end in this very moment: then that counts.
-        (&mut self.writer)
-            .await
-            .unwrap_or(Err(LaneError::FinishTimedOut))
+        (&mut self.writer).await.unwrap_or(Err(LaneError::FinishTimedOut))
     }
 }
 
 impl Drop for LaneSender {
     fn drop(&mut self) {
-        self.handle
-            .shared
-            .stop_taking(QueueState::Ended(LaneError::Finished));
+        self.handle.shared.stop_taking(QueueState::Ended(LaneError::Finished));
         self.writer.abort();
     }
 }
@@ -260,9 +235,7 @@ impl LaneHandle {
         let (bytes, cost) = self.shared.measure(&frame)?;
         match self.shared.room.acquire_many(cost).await {
             Ok(room) => {
-                self.shared
-                    .push(bytes, cost, frame)
-                    .map_err(|(_, error)| error)?;
+                self.shared.push(bytes, cost, frame).map_err(|(_, error)| error)?;
                 room.forget();
                 Ok(())
             }
@@ -309,10 +282,7 @@ impl Shared {
                 let cost = bytes.saturating_add(FRAME_QUEUE_COST_BYTES);
                 Ok((bytes, cost.min(self.limits.queue_bytes_max)))
             }
-            _ => Err(LaneError::PayloadTooLong {
-                bytes: frame.len(),
-                bytes_max,
-            }),
+            _ => Err(LaneError::PayloadTooLong { bytes: frame.len(), bytes_max }),
         }
     }
 
@@ -376,10 +346,7 @@ impl Writer {
                 (std::mem::take(&mut queue.cost), queue.state.clone())
             };
             if !chunks.is_empty() {
-                self.stream
-                    .write_all_chunks(&mut chunks)
-                    .await
-                    .map_err(write_error)?;
+                self.stream.write_all_chunks(&mut chunks).await.map_err(write_error)?;
                 chunks.clear();
                 self.shared.room.add_permits(cost);
                 continue;
@@ -396,9 +363,7 @@ impl Writer {
         self.is_finished = true;
         match stopped {
             Ok(None) => Ok(()),
-            Ok(Some(code)) => Err(LaneError::StoppedByPeer {
-                code: code.into_inner(),
-            }),
+            Ok(Some(code)) => Err(LaneError::StoppedByPeer { code: code.into_inner() }),
             Err(quinn::StoppedError::ConnectionLost(error)) => {
                 Err(LaneError::ConnectionLost(error.into()))
             }
@@ -409,8 +374,7 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.shared
-            .stop_taking(QueueState::Ended(LaneError::Finished));
+        self.shared.stop_taking(QueueState::Ended(LaneError::Finished));
         if !self.is_finished {
             // Fails if the stream or its connection has ended: then there is nobody to tell.
             self.stream.reset(CloseCode::Abandoned.varint()).ok();
@@ -518,9 +482,7 @@ impl Drop for LaneReceiver {
 
 fn write_error(error: WriteError) -> LaneError {
     match error {
-        WriteError::Stopped(code) => LaneError::StoppedByPeer {
-            code: code.into_inner(),
-        },
+        WriteError::Stopped(code) => LaneError::StoppedByPeer { code: code.into_inner() },
         WriteError::ConnectionLost(error) => LaneError::ConnectionLost(error.into()),
         WriteError::ClosedStream => LaneError::Finished,
         WriteError::ZeroRttRejected => early_data_refused(),
@@ -529,9 +491,7 @@ fn write_error(error: WriteError) -> LaneError {
 
 fn read_error(error: ReadError) -> LaneError {
     match error {
-        ReadError::Reset(code) => LaneError::CutByPeer {
-            code: code.into_inner(),
-        },
+        ReadError::Reset(code) => LaneError::CutByPeer { code: code.into_inner() },
         ReadError::ConnectionLost(error) => LaneError::ConnectionLost(error.into()),
         // The two are ours: the stream was stopped here, or read out of order.
         ReadError::ClosedStream | ReadError::IllegalOrderedRead => LaneError::Finished,

@@ -120,9 +120,7 @@ impl Server {
     /// See [`BindError`].
     pub fn bind(config: &ServerConfig) -> Result<Self, BindError> {
         if config.protocols.is_empty() {
-            return Err(BindError::Setting(
-                "a server must serve at least one protocol".to_owned(),
-            ));
+            return Err(BindError::Setting("a server must serve at least one protocol".to_owned()));
         }
         let crypto =
             server_crypto(&config.identity, &config.protocols).map_err(BindError::Identity)?;
@@ -135,10 +133,7 @@ impl Server {
             .incoming_buffer_size(INCOMING_BUFFER_BYTES)
             .incoming_buffer_size_total(INCOMING_BUFFER_BYTES_TOTAL)
             .migration(true);
-        let failed = |cause| BindError::Address {
-            address: config.listen,
-            cause,
-        };
+        let failed = |cause| BindError::Address { address: config.listen, cause };
         let socket = bind_socket(config.listen).map_err(failed)?;
         let local_address = socket.local_addr().map_err(failed)?;
         let endpoint = Endpoint::new(
@@ -157,13 +152,7 @@ impl Server {
         });
         let (sender, established) = mpsc::channel(ACCEPT_QUEUE_MAX);
         let acceptor = tokio::spawn(accept_all(endpoint.clone(), Arc::clone(&admission), sender));
-        Ok(Self {
-            endpoint,
-            local_address,
-            established,
-            admission,
-            acceptor,
-        })
+        Ok(Self { endpoint, local_address, established, admission, acceptor })
     }
 
     /// The next connection that has come through its handshake; `None` when the endpoint is lost. It may have ended already.
@@ -210,10 +199,7 @@ impl Server {
     }
 
     fn close_all(&self) {
-        self.endpoint.close(
-            CloseCode::ShuttingDown.varint(),
-            b"the server is shutting down",
-        );
+        self.endpoint.close(CloseCode::ShuttingDown.varint(), b"the server is shutting down");
     }
 }
 
@@ -305,12 +291,7 @@ async fn shake_hands(
         connection.close(CloseCode::UnknownProtocol.varint(), b"unknown protocol");
         return tracing::debug!(%peer, "connection without a known protocol");
     };
-    if let Err(unwanted) = established
-        .send(Connection::new(connection, protocol))
-        .await
-    {
-        unwanted
-            .0
-            .close(CloseCode::ShuttingDown, "the server is shutting down");
+    if let Err(unwanted) = established.send(Connection::new(connection, protocol)).await {
+        unwanted.0.close(CloseCode::ShuttingDown, "the server is shutting down");
     }
 }

@@ -36,9 +36,7 @@ impl Protocol {
     /// The protocol with that name.
     #[must_use]
     pub fn from_alpn(alpn: &[u8]) -> Option<Self> {
-        [Self::Client, Self::Member]
-            .into_iter()
-            .find(|protocol| protocol.alpn() == alpn)
+        [Self::Client, Self::Member].into_iter().find(|protocol| protocol.alpn() == alpn)
     }
 }
 
@@ -59,10 +57,7 @@ pub(crate) fn server_crypto(
         .with_no_client_auth()
         .with_single_cert(identity.chain.clone(), identity.key.clone_key())
         .map_err(|error| error.to_string())?;
-    config.alpn_protocols = protocols
-        .iter()
-        .map(|protocol| protocol.alpn().to_vec())
-        .collect();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.alpn().to_vec()).collect();
     // No resumption: sessions of ours are resumed by their own secret, and a ticket would only save a signature.
     config.send_tls13_tickets = 0;
     QuicServerConfig::try_from(config).map_err(|error| error.to_string())

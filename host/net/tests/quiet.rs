@@ -32,11 +32,7 @@ impl tracing::Subscriber for Loud {
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
 
     fn event(&self, event: &Event<'_>) {
-        let mut line = format!(
-            "{} {}:",
-            event.metadata().level(),
-            event.metadata().target()
-        );
+        let mut line = format!("{} {}:", event.metadata().level(), event.metadata().target());
         event.record(&mut Line(&mut line));
         self.0.lock().unwrap().push(line);
     }
@@ -80,9 +76,7 @@ async fn strangers_on_the_port_are_refused_without_a_warning() {
         let crypto = QuicClientConfig::try_from(tls.clone()).unwrap();
         let endpoint = quinn::Endpoint::client(listen).unwrap();
         let settings = quinn::ClientConfig::new(Arc::new(crypto));
-        let connecting = endpoint
-            .connect_with(settings, address, "localhost")
-            .unwrap();
+        let connecting = endpoint.connect_with(settings, address, "localhost").unwrap();
         let refused = tokio::time::timeout(DEADLINE, connecting).await.unwrap();
         assert!(refused.is_err(), "{alpn}");
     }
@@ -93,13 +87,7 @@ async fn strangers_on_the_port_are_refused_without_a_warning() {
     versioned.resize(1200, 7);
     let mut initial = vec![0xc3, 0, 0, 0, 1, 8];
     initial.resize(1200, 7);
-    for noise in [
-        &b""[..],
-        b"\0",
-        b"GET / HTTP/1.1\r\n\r\n",
-        &versioned,
-        &initial,
-    ] {
+    for noise in [&b""[..], b"\0", b"GET / HTTP/1.1\r\n\r\n", &versioned, &initial] {
         socket.send_to(noise, address).unwrap();
     }
 
@@ -108,26 +96,13 @@ async fn strangers_on_the_port_are_refused_without_a_warning() {
     let connecting = client.connect(address, "localhost", &identity.trust, Protocol::Client);
     let (connected, accepted) = tokio::join!(connecting, server.accept());
     let (connected, accepted) = (connected.unwrap(), accepted.unwrap());
-    let limits = LaneLimits {
-        frame_bytes_max: 10,
-        ..LaneLimits::default()
-    };
+    let limits = LaneLimits { frame_bytes_max: 10, ..LaneLimits::default() };
     let (sender, _receiver) = connected.open_lane(LaneLimits::default()).await.unwrap();
-    sender
-        .send(bytes::Bytes::from_static(b"more than ten bytes"))
-        .await
-        .unwrap();
+    sender.send(bytes::Bytes::from_static(b"more than ten bytes")).await.unwrap();
     let (_sender, mut receiver) = accepted.accept_lane(limits).await.unwrap();
-    assert!(
-        tokio::time::timeout(DEADLINE, receiver.recv())
-            .await
-            .unwrap()
-            .is_err()
-    );
+    assert!(tokio::time::timeout(DEADLINE, receiver.recv()).await.unwrap().is_err());
     accepted.close(CloseCode::ProtocolError, "frame too long");
-    tokio::time::timeout(DEADLINE, connected.closed())
-        .await
-        .unwrap();
+    tokio::time::timeout(DEADLINE, connected.closed()).await.unwrap();
     server.shutdown(DEADLINE).await.unwrap();
 
     let heard = loud.0.lock().unwrap().clone();

@@ -20,9 +20,7 @@ async fn bulk_data_arrives_in_both_directions_with_its_kind() {
             let sent = data.clone();
             let sending = tokio::spawn(async move {
                 for start in (0..sent.len()).step_by(400_000) {
-                    sender
-                        .send(sent.slice(start..sent.len().min(start + 400_000)))
-                        .await?;
+                    sender.send(sent.slice(start..sent.len().min(start + 400_000))).await?;
                 }
                 sender.finish(DEADLINE).await
             });
@@ -44,10 +42,7 @@ async fn a_bulk_stream_is_its_kind_and_its_data() {
     sender.send(Bytes::from_static(b"!")).await.unwrap();
     let finishing = tokio::spawn(sender.finish(DEADLINE));
     let mut receive = within(raw.accept_uni()).await.unwrap();
-    assert_eq!(
-        within(receive.read_to_end(100)).await.unwrap(),
-        b"\x09data!"
-    );
+    assert_eq!(within(receive.read_to_end(100)).await.unwrap(), b"\x09data!");
     within(finishing).await.unwrap().unwrap();
 
     let mut send = raw.open_uni().await.unwrap();
@@ -87,9 +82,7 @@ async fn bulk_streams_that_nobody_reads_do_not_hold_up_the_lane() {
     }
 
     // A stalled one that is read goes on to its end, and makes room for the next.
-    let read = within(stalled.remove(0).recv_to_end(usize::MAX))
-        .await
-        .unwrap();
+    let read = within(stalled.remove(0).recv_to_end(usize::MAX)).await.unwrap();
     assert_eq!(read.len(), 2 * STREAM_WINDOW_BYTES as usize);
     within(senders.remove(0)).await.unwrap().unwrap();
     within(lane.client.open_bulk(99)).await.unwrap();
@@ -111,10 +104,7 @@ async fn a_stream_longer_than_allowed_is_refused() {
     let refused = within(receiver.recv_to_end(10_000)).await;
     assert_eq!(refused, Err(BulkError::TooLong { bytes_max: 10_000 }));
     let code = u64::from(CloseCode::ProtocolError.number());
-    assert_eq!(
-        within(sending).await.unwrap(),
-        BulkError::StoppedByPeer { code }
-    );
+    assert_eq!(within(sending).await.unwrap(), BulkError::StoppedByPeer { code });
 }
 
 #[tokio::test]
@@ -127,16 +117,10 @@ async fn an_abandoned_stream_is_never_taken_for_a_whole_one() {
     assert_eq!(within(receiver.kind()).await, Ok(1));
     drop(sender);
     let code = u64::from(CloseCode::Abandoned.number());
-    assert_eq!(
-        within(receiver.recv_to_end(100)).await,
-        Err(BulkError::CutByPeer { code })
-    );
+    assert_eq!(within(receiver.recv_to_end(100)).await, Err(BulkError::CutByPeer { code }));
 
     let mut sender = client.open_bulk(2).await.unwrap();
     sender.send(Bytes::from_static(b"half of")).await.unwrap();
     drop(within(server.accept_bulk()).await.unwrap());
-    assert_eq!(
-        within(sender.finish(DEADLINE)).await,
-        Err(BulkError::StoppedByPeer { code })
-    );
+    assert_eq!(within(sender.finish(DEADLINE)).await, Err(BulkError::StoppedByPeer { code }));
 }

@@ -24,9 +24,7 @@ async fn garbage_is_ignored() {
             // Half of it looks like the first packet of a connection.
             *first = if bytes % 2 == 0 { 0xc0 } else { *first };
         }
-        socket
-            .send_to(&datagram, rig.server.local_address())
-            .unwrap();
+        socket.send_to(&datagram, rig.server.local_address()).unwrap();
     }
     rig.lane(LaneLimits::default()).await;
     assert_eq!(rig.server.load().connections_count, 1);
@@ -47,14 +45,9 @@ async fn a_flood_of_handshakes_is_bounded_and_honest_clients_come_through() {
     let flood = first_packets(&rig, FLOOD).await;
     let attacker = UdpSocket::bind("127.0.0.1:0").unwrap();
     for packet in &flood {
-        attacker
-            .send_to(packet, rig.server.local_address())
-            .unwrap();
+        attacker.send_to(packet, rig.server.local_address()).unwrap();
     }
-    until("the flood has begun", || {
-        rig.server.load().handshakes_count > 0
-    })
-    .await;
+    until("the flood has begun", || rig.server.load().handshakes_count > 0).await;
     let mut handshakes_seen = 0;
     for _ in 0..20 {
         let load = rig.server.load();
@@ -63,10 +56,7 @@ async fn a_flood_of_handshakes_is_bounded_and_honest_clients_come_through() {
         rig.connect().await;
     }
     // Forged addresses get a quarter of the room; the rest is for those that prove theirs.
-    assert!(
-        handshakes_seen <= HANDSHAKES_MAX / 4,
-        "{handshakes_seen} handshakes"
-    );
+    assert!(handshakes_seen <= HANDSHAKES_MAX / 4, "{handshakes_seen} handshakes");
     // The attacker was asked to prove its address for the rest (packets of type Retry).
     attacker.set_nonblocking(true).unwrap();
     let mut retries = 0;
@@ -84,9 +74,8 @@ async fn first_packets(rig: &Rig, count: usize) -> Vec<Vec<u8>> {
     let endpoint = raw_endpoint();
     let mut packets = vec![];
     while packets.len() < count {
-        let connecting = endpoint
-            .connect_with(rig.raw_settings(b"quorate/1"), address, "localhost")
-            .unwrap();
+        let connecting =
+            endpoint.connect_with(rig.raw_settings(b"quorate/1"), address, "localhost").unwrap();
         let mut packet = vec![0; 2000];
         let bytes = within(trap.recv(&mut packet)).await.unwrap();
         drop(connecting);
@@ -107,18 +96,10 @@ async fn a_handshake_that_does_not_go_on_is_dropped() {
     );
     let packets = first_packets(&rig, 1).await;
     let attacker = UdpSocket::bind("127.0.0.1:0").unwrap();
-    attacker
-        .send_to(&packets[0], rig.server.local_address())
-        .unwrap();
+    attacker.send_to(&packets[0], rig.server.local_address()).unwrap();
     until("it has begun", || rig.server.load().connections_count > 0).await;
-    until("it has been given up", || {
-        rig.server.load().handshakes_count == 0
-    })
-    .await;
-    until("it is forgotten", || {
-        rig.server.load().connections_count == 0
-    })
-    .await;
+    until("it has been given up", || rig.server.load().handshakes_count == 0).await;
+    until("it is forgotten", || rig.server.load().connections_count == 0).await;
     rig.connect().await;
 }
 
@@ -129,9 +110,7 @@ async fn connections_that_nobody_accepts_do_not_stop_the_server() {
     let mut waiting = vec![];
     for _ in 0..20 {
         let trust = &rig.identity.trust;
-        let connecting = rig
-            .client
-            .connect(address, "localhost", trust, Protocol::Client);
+        let connecting = rig.client.connect(address, "localhost", trust, Protocol::Client);
         waiting.push(within(connecting).await.unwrap());
     }
     // Half of them have gone again before anybody looked.
@@ -143,10 +122,7 @@ async fn connections_that_nobody_accepts_do_not_stop_the_server() {
         let accepted = within(rig.server.accept()).await.unwrap();
         if let Ok(closed) = tokio::time::timeout(Duration::from_millis(50), accepted.closed()).await
         {
-            assert!(
-                matches!(closed, quorate_net::CloseReason::Peer { code: 0, .. }),
-                "{closed}"
-            );
+            assert!(matches!(closed, quorate_net::CloseReason::Peer { code: 0, .. }), "{closed}");
         } else {
             living += 1;
         }

@@ -49,10 +49,7 @@ fn the_first_start_makes_all_and_the_next_finds_it() {
         assert!(!is_key || *mode == 0o600, "{name} has mode {mode:o}");
     }
     let names: Vec<&str> = listed.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(
-        names,
-        ["ca-key.pem", "ca.pem", "server-key.pem", "server.pem"]
-    );
+    assert_eq!(names, ["ca-key.pem", "ca.pem", "server-key.pem", "server.pem"]);
 }
 
 #[test]
@@ -64,20 +61,11 @@ fn a_certificate_is_renewed_in_time_under_the_same_authority() {
     let authority = fs::read(path.join("ca.pem")).unwrap();
 
     let early = now + CERTIFICATE_VALIDITY - CERTIFICATE_RENEW_AHEAD - DAY;
-    assert_eq!(
-        open(path, &[], early).unwrap().origin,
-        IdentityOrigin::Found
-    );
+    assert_eq!(open(path, &[], early).unwrap().origin, IdentityOrigin::Found);
     let late = now + CERTIFICATE_VALIDITY - CERTIFICATE_RENEW_AHEAD + DAY;
-    assert_eq!(
-        open(path, &[], late).unwrap().origin,
-        IdentityOrigin::Renewed
-    );
+    assert_eq!(open(path, &[], late).unwrap().origin, IdentityOrigin::Renewed);
     let much_later = now + AUTHORITY_VALIDITY - CERTIFICATE_VALIDITY;
-    assert_eq!(
-        open(path, &[], much_later).unwrap().origin,
-        IdentityOrigin::Renewed
-    );
+    assert_eq!(open(path, &[], much_later).unwrap().origin, IdentityOrigin::Renewed);
     assert_eq!(fs::read(path.join("ca.pem")).unwrap(), authority);
 }
 
@@ -87,25 +75,13 @@ fn a_new_name_and_a_lost_key_are_mended() {
     let path = directory.path();
     let now = SystemTime::now();
     open(path, &[], now).unwrap();
-    assert_eq!(
-        open(path, &["a.test"], now).unwrap().origin,
-        IdentityOrigin::Renewed
-    );
-    assert_eq!(
-        open(path, &["a.test"], now).unwrap().origin,
-        IdentityOrigin::Found
-    );
+    assert_eq!(open(path, &["a.test"], now).unwrap().origin, IdentityOrigin::Renewed);
+    assert_eq!(open(path, &["a.test"], now).unwrap().origin, IdentityOrigin::Found);
     fs::remove_file(path.join("server-key.pem")).unwrap();
-    assert_eq!(
-        open(path, &[], now).unwrap().origin,
-        IdentityOrigin::Renewed
-    );
+    assert_eq!(open(path, &[], now).unwrap().origin, IdentityOrigin::Renewed);
     // As a crash between the writes of key and certificate leaves it.
     fs::copy(path.join("ca-key.pem"), path.join("server-key.pem")).unwrap();
-    assert_eq!(
-        open(path, &[], now).unwrap().origin,
-        IdentityOrigin::Renewed
-    );
+    assert_eq!(open(path, &[], now).unwrap().origin, IdentityOrigin::Renewed);
 }
 
 #[test]
@@ -119,14 +95,8 @@ fn without_the_authoritys_key_a_good_certificate_serves_as_long_as_it_lasts() {
     assert_eq!(open(path, &[], late).unwrap().origin, IdentityOrigin::Found);
     let error = open(path, &[], now + CERTIFICATE_VALIDITY + DAY).unwrap_err();
     let text = error.to_string();
-    assert!(
-        matches!(error, IdentityError::AuthorityKeyMissing { .. }),
-        "{error:?}"
-    );
-    assert!(
-        text.contains("server.pem") && text.contains("expired"),
-        "{text}"
-    );
+    assert!(matches!(error, IdentityError::AuthorityKeyMissing { .. }), "{error:?}");
+    assert!(text.contains("server.pem") && text.contains("expired"), "{text}");
     assert!(text.contains("ca-key.pem"), "{text}");
 }
 
@@ -150,54 +120,28 @@ fn each_fault_names_its_file() {
     assert!(matches!(&no_name, IdentityError::BadName { name } if name == "a b"));
 
     let missing = path.join("missing.pem");
-    let unreadable = load(
-        &IdentityFiles {
-            key: missing.clone(),
-            ..files.clone()
-        },
-        now,
-    );
+    let unreadable = load(&IdentityFiles { key: missing.clone(), ..files.clone() }, now);
     assert!(matches!(&unreadable, IdentityError::Unreadable { file, .. } if *file == missing));
-    let mixed = load(
-        &IdentityFiles {
-            key: path.join("ca-key.pem"),
-            ..files.clone()
-        },
-        now,
-    );
+    let mixed = load(&IdentityFiles { key: path.join("ca-key.pem"), ..files.clone() }, now);
     assert!(
         matches!(&mixed, IdentityError::KeyMismatch { key, .. } if key.ends_with("ca-key.pem"))
     );
-    let swapped = load(
-        &IdentityFiles {
-            key: files.certificate.clone(),
-            ..files.clone()
-        },
-        now,
-    );
+    let swapped = load(&IdentityFiles { key: files.certificate.clone(), ..files.clone() }, now);
     assert!(matches!(&swapped, IdentityError::NotPem { file, .. } if *file == files.certificate));
 
     let elsewhere = tempfile::tempdir().unwrap();
     open(elsewhere.path(), &[], now).unwrap();
     let authority = elsewhere.path().join("ca.pem");
-    let foreign = load(
-        &IdentityFiles {
-            authority: authority.clone(),
-            ..files.clone()
-        },
-        now,
-    );
+    let foreign = load(&IdentityFiles { authority: authority.clone(), ..files.clone() }, now);
     assert!(
         matches!(&foreign, IdentityError::WrongAuthority { authority: named, .. } if *named == authority),
         "{foreign:?}"
     );
 
     let noise = path.join("noise.pem");
-    for text in [
-        "",
-        "no PEM at all",
-        "-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n",
-    ] {
+    for text in
+        ["", "no PEM at all", "-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n"]
+    {
         fs::write(&noise, text).unwrap();
         let error = TrustAnchors::load(&noise).unwrap_err();
         assert!(
@@ -205,16 +149,9 @@ fn each_fault_names_its_file() {
             "{error:?}"
         );
     }
-    fs::write(
-        &noise,
-        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-    )
-    .unwrap();
+    fs::write(&noise, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
     let error = TrustAnchors::load(&noise).unwrap_err();
-    assert!(
-        matches!(&error, IdentityError::Unusable { file, .. } if *file == noise),
-        "{error:?}"
-    );
+    assert!(matches!(&error, IdentityError::Unusable { file, .. } if *file == noise), "{error:?}");
 }
 
 #[test]
@@ -226,8 +163,5 @@ fn files_that_are_not_understood_are_left_alone() {
     fs::write(path.join("server.pem"), "somebody's notes").unwrap();
     let error = open(path, &[], now).unwrap_err();
     assert!(matches!(error, IdentityError::NotPem { .. }), "{error:?}");
-    assert_eq!(
-        fs::read_to_string(path.join("server.pem")).unwrap(),
-        "somebody's notes"
-    );
+    assert_eq!(fs::read_to_string(path.join("server.pem")).unwrap(), "somebody's notes");
 }

@@ -37,20 +37,14 @@ impl Rig {
         change(&mut config);
         let server = Server::bind(&config).unwrap();
         let client = Client::bind(client).unwrap();
-        Self {
-            server,
-            client,
-            identity,
-            _directory: directory,
-        }
+        Self { server, client, identity, _directory: directory }
     }
 
     /// A connection, as the client and as the server see it.
     pub async fn connect(&mut self) -> (Connection, Connection) {
         let address = self.server.local_address();
         let connecting =
-            self.client
-                .connect(address, "localhost", &self.identity.trust, Protocol::Client);
+            self.client.connect(address, "localhost", &self.identity.trust, Protocol::Client);
         let (connected, accepted) =
             within(async { tokio::join!(connecting, self.server.accept()) }).await;
         (connected.unwrap(), accepted.unwrap())
@@ -63,31 +57,21 @@ impl Rig {
         to_server.send(bytes::Bytes::new()).await.unwrap();
         let (to_client, mut from_client) = within(server.accept_lane(limits)).await.unwrap();
         assert_eq!(within(from_client.recv()).await.unwrap().unwrap().len(), 0);
-        Laned {
-            client,
-            server,
-            to_server,
-            from_server,
-            to_client,
-            from_client,
-        }
+        Laned { client, server, to_server, from_server, to_client, from_client }
     }
 
     /// A peer that uses quinn directly, with any protocol name.
     pub async fn raw(&self, alpn: &[u8]) -> Result<quinn::Connection, quinn::ConnectionError> {
         let endpoint = raw_endpoint();
         let settings = self.raw_settings(alpn);
-        let connecting = endpoint
-            .connect_with(settings, self.server.local_address(), "localhost")
-            .unwrap();
+        let connecting =
+            endpoint.connect_with(settings, self.server.local_address(), "localhost").unwrap();
         within(connecting).await
     }
 
     pub fn raw_settings(&self, alpn: &[u8]) -> quinn::ClientConfig {
         let mut roots = RootCertStore::empty();
-        roots
-            .add(CertificateDer::from_pem_file(&self.identity.authority_file).unwrap())
-            .unwrap();
+        roots.add(CertificateDer::from_pem_file(&self.identity.authority_file).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -114,9 +98,7 @@ pub fn raw_endpoint() -> quinn::Endpoint {
 
 /// The future's result, which must come before the deadline.
 pub async fn within<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(DEADLINE, future)
-        .await
-        .expect("nothing came before the deadline")
+    tokio::time::timeout(DEADLINE, future).await.expect("nothing came before the deadline")
 }
 
 /// Waits until the condition holds, which it must before the deadline.
@@ -124,10 +106,7 @@ pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let started = tokio::time::Instant::now();
     let mut look_again = tokio::time::interval(Duration::from_millis(2));
     while !holds() {
-        assert!(
-            started.elapsed() < DEADLINE,
-            "not before the deadline: {what}"
-        );
+        assert!(started.elapsed() < DEADLINE, "not before the deadline: {what}");
         look_again.tick().await;
     }
 }

@@ -4,3 +4,4 @@
 
 pub mod entry;
 pub mod message;
+pub mod value;

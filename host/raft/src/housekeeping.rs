@@ -28,9 +28,8 @@ pub(crate) async fn run(raft: Raft<TypeConfig, StateMachine>, entries: u64) {
             let data = data.borrow_watched();
             (data.last_applied.map(|at| at.index), data.snapshot.map(|at| at.index))
         };
-        let known = flushed.max(asked_for);
-        let behind = applied.map_or(0, |applied| applied + 1)
-            - known.map_or(0, |at| at + 1).min(applied.map_or(0, |applied| applied + 1));
+        let count = |index: Option<u64>| index.map_or(0, |index| index + 1);
+        let behind = count(applied).saturating_sub(count(flushed.max(asked_for)));
         if behind >= entries || (behind > 0 && flushed_at.elapsed() >= FLUSH_EVERY) {
             if raft.trigger().snapshot().await.is_err() {
                 return;

@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_namespace_sees_its_own_records_only() {
-        let tree = MemoryTree::new();
+        let tree = std::sync::Arc::new(MemoryTree::new());
         let [one, two] = [NamespaceId(1), NamespaceId(2)];
         let value = |text: &'static str| Some(Bytes::from_static(text.as_bytes()));
         let writes = [
@@ -75,7 +75,7 @@ mod tests {
             (raft_key(one, RaftRecord::Applied), value("applied")),
         ];
         tree.commit(writes.into());
-        let scoped = Scoped { namespace: one, reader: &tree };
+        let scoped = Scoped { namespace: one, reader: tree };
         assert_eq!(scoped.get(b"\x10a"), value("1a"));
         let all: Vec<_> = scoped.range(b"", END, Direction::Backward).collect();
         let keys: Vec<_> = all.iter().map(|(key, _)| &key[..]).collect();

@@ -2,7 +2,6 @@
 //! know where entries come from, nor where the disk is.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -15,8 +14,9 @@ use openraft::{Raft, ReadPolicy, ServerState, SnapshotPolicy};
 use quorate_core::ids::{NamespaceId, Term};
 use quorate_core::read::SharedRead;
 use quorate_core::transaction::Entry;
+use quorate_store::Log;
 use quorate_store::log::PAYLOAD_BYTES_MAX;
-use quorate_store::{Log, Tree};
+use quorate_store::tree::Tree;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task;
 
@@ -300,7 +300,7 @@ impl Node {
         let write = write.with_leader(CommittedLeaderId::new(leadership.term.0));
         // Ready at the first poll if there is room in the queue. Unconstrained: within a task of tokio, the poll must not be
         // put off because the task has run for long.
-        let mut write = pin!(task::unconstrained(write.into_future()));
+        let mut write = pin!(task::unconstrained(std::future::IntoFuture::into_future(write)));
         if write.as_mut().now_or_never().is_none() {
             refuse(ProposeResult::Refused(Refusal::Busy));
         }

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use quorate_core::codec::{Malformed, Reader, Writer, malformed};
 use quorate_core::ids::NamespaceId;
 use quorate_core::read::{Direction, Read};
-use quorate_store::Tree;
+use quorate_store::tree::Tree;
 
 use crate::codec::{self, rotten};
 use crate::namespace::{END, Scoped};
@@ -160,7 +160,7 @@ fn read_block(input: &mut dyn io::Read) -> io::Result<Reader> {
         return Err(rotten(malformed("length of a block of a snapshot")));
     }
     let mut payload = Vec::new();
-    input.take(u64::from(length)).read_to_end(&mut payload)?;
+    io::Read::take(input, u64::from(length)).read_to_end(&mut payload)?;
     if payload.len() as u64 != u64::from(length) {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }

@@ -95,7 +95,7 @@ struct Run {
     /// Number of the newest state that is durable for certain.
     sure: Arc<AtomicUsize>,
     called_back: Arc<Mutex<Vec<usize>>>,
-    /// For each committed id since the last opening: the state that it came behind.
+    /// For each committed id since the last opening: the state that is durable only with it.
     committed: Vec<(usize, u32, Bytes)>,
     /// Distinguishes entries with the same index.
     writes: u64,
@@ -153,7 +153,7 @@ impl Run {
             Step::Committed { namespace, id } => {
                 let id = Bytes::copy_from_slice(&[id]);
                 self.log.save_committed(namespace, id.clone()).unwrap();
-                self.committed.push((self.states.len() - 1, namespace, id));
+                self.committed.push((self.states.len(), namespace, id));
             }
             Step::Truncate { namespace, count } => self.truncate(namespace, count),
             Step::Purge { namespace, count } => self.purge(namespace, count),
@@ -161,15 +161,18 @@ impl Run {
             Step::Close => {
                 self.log.close().unwrap();
                 assert_eq!(self.sure.load(Ordering::SeqCst), self.states.len() - 1);
-                self.reopen(self.disk.clone());
+                self.reopen(self.disk.clone(), self.states.len() - 1);
             }
             Step::Kill => {
+                // In this order: what is called back in between may or may not be on the copy.
+                let sure = self.sure.load(Ordering::SeqCst);
                 let disk = self.disk.after_kill();
-                self.reopen(disk);
+                self.reopen(disk, sure);
             }
             Step::PowerLoss { seed } => {
+                let sure = self.sure.load(Ordering::SeqCst);
                 let disk = self.disk.after_power_loss(&mut Random(seed));
-                self.reopen(disk);
+                self.reopen(disk, sure);
             }
             Step::FailedSync { syncs, seed } => {
                 self.disk.fail_sync_after(syncs);
@@ -177,8 +180,9 @@ impl Run {
                     self.append_unless_failed(count);
                 }
                 drop(self.log.close());
+                let sure = self.sure.load(Ordering::SeqCst);
                 let disk = self.disk.after_power_loss(&mut Random(seed));
-                self.reopen(disk);
+                self.reopen(disk, sure);
             }
         }
     }
@@ -259,8 +263,7 @@ impl Run {
     }
 
     /// The process ends and comes back on `disk`.
-    fn reopen(&mut self, disk: Disk) {
-        let sure = self.sure.load(Ordering::SeqCst);
+    fn reopen(&mut self, disk: Disk, sure: usize) {
         let log = open(&disk).unwrap();
         let found = observe(&log);
         let state = (sure..self.states.len()).rev().find(|state| is(&self.states[*state], &found));
@@ -281,17 +284,12 @@ impl Run {
         self.log = log;
     }
 
-    /// An id that came before a durable step is durable; a later one may be.
+    /// An id that came before a durable step is durable (or a newer one is); a later one may be.
     fn check_committed(&self, log: &Log, sure: usize) {
         for namespace in 0..NAMESPACES {
             let of_namespace: Vec<_> =
                 self.committed.iter().filter(|(_, of, _)| *of == namespace).collect();
-            let oldest =
-                of_namespace.iter().rposition(|(state, _, _)| *state < sure || *state == 0);
-            let oldest = oldest.filter(|position| {
-                let state = of_namespace[*position].0;
-                state < sure
-            });
+            let oldest = of_namespace.iter().rposition(|(state, _, _)| *state <= sure);
             let found = log.state(namespace).committed;
             let allowed = &of_namespace[oldest.unwrap_or(0)..];
             let is_allowed = allowed.iter().any(|(_, _, id)| Some(id) == found.as_ref());

@@ -12,7 +12,9 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum OpenError {
     /// The operating system refused an operation.
-    #[error("{path}: can not {doing}: {source}; check that the disk is healthy, has room and is ours to write")]
+    #[error(
+        "{path}: can not {doing}: {source}; check that the disk is healthy, has room and is ours to write"
+    )]
     Io {
         /// The file or directory.
         path: PathBuf,
@@ -67,7 +69,9 @@ pub enum OpenError {
         cause: String,
     },
     /// RocksDB refused to open the tree.
-    #[error("{path}: the tree can not be opened: {cause}; check disk and permissions, else restore a backup")]
+    #[error(
+        "{path}: the tree can not be opened: {cause}; check disk and permissions, else restore a backup"
+    )]
     Tree {
         /// The directory of the tree.
         path: PathBuf,

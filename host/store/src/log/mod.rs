@@ -138,7 +138,8 @@ impl Log {
         let directory = files.path("");
         let newest = segments.last_key_value().map_or(Ok(()), |(_, newest)| newest.file.sync());
         newest.and_then(|()| files.sync()).map_err(OpenError::io(&directory, "sync the log in"))?;
-        let heads = namespaces.iter().map(|(&id, namespace)| (id, namespace.head.clone())).collect();
+        let heads =
+            namespaces.iter().map(|(&id, namespace)| (id, namespace.head.clone())).collect();
         let prepare = OpenError::io(&directory, "prepare the log in");
         let active = Writer::begin(files.as_ref(), &options, tail, &mut spares, &heads);
         let active = active.map_err(prepare)?;
@@ -189,7 +190,8 @@ impl Log {
             }
             next = Some(index + 1);
         }
-        let queued = entries.into_iter().map(|(index, payload)| state.append(namespace, index, payload));
+        let queued =
+            entries.into_iter().map(|(index, payload)| state.append(namespace, index, payload));
         let operation = Operation::Append(queued.collect());
         state.push(namespace, operation, callback);
         self.shared.submit(state);

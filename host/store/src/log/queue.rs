@@ -111,7 +111,9 @@ impl State {
             let Some(namespace) = largest.into_iter().nth(stuck) else { return };
             let enough = namespace.recent_bytes() / 2;
             let mut freed_bytes = 0;
-            while self.recent_bytes - freed_bytes > cache_bytes && namespace.recent_bytes() >= enough {
+            while self.recent_bytes - freed_bytes > cache_bytes
+                && namespace.recent_bytes() >= enough
+            {
                 let Some(bytes) = namespace.evict_oldest() else { break };
                 freed_bytes += bytes;
             }
@@ -173,8 +175,9 @@ impl Shared {
     /// # Errors
     /// The log failed or was closed.
     pub(super) fn lock_for_change(&self) -> io::Result<MutexGuard<'_, State>> {
-        let is_full =
-            |state: &mut State| state.refusal().is_none() && state.queued_bytes >= self.queue_bytes_max;
+        let is_full = |state: &mut State| {
+            state.refusal().is_none() && state.queued_bytes >= self.queue_bytes_max
+        };
         let guard = self.room.wait_while(self.lock(), is_full);
         let guard = guard.expect("a panic under this lock ends the process");
         guard.refusal().map_or(Ok(guard), Err)

@@ -147,10 +147,14 @@ impl Replay {
             id,
             segment: Segment { file, seed },
             end: scan.offset,
-            batch: scan.batch.saturating_add(1),
+            batch: scan.expected_batch(),
             capacity: file_bytes,
         };
-        Ok(if has_remains || !scan.is_batch_whole { Tail::Torn(active) } else { Tail::Clean(active) })
+        Ok(if has_remains || !scan.is_batch_whole {
+            Tail::Torn(active)
+        } else {
+            Tail::Clean(active)
+        })
     }
 
     /// The head repeats what is known, except in the oldest segment, where it is all that is known.
@@ -159,7 +163,11 @@ impl Replay {
         let mut heads: BTreeMap<u32, Head> = BTreeMap::new();
         while scan.offset < end {
             let Some((header, payload)) = scan.record() else {
-                return Err(OpenError::corrupt(&scan.path, scan.offset, "a bad record in the head"));
+                return Err(OpenError::corrupt(
+                    &scan.path,
+                    scan.offset,
+                    "a bad record in the head",
+                ));
             };
             let head = heads.entry(header.namespace).or_default();
             match header.kind {
@@ -268,11 +276,15 @@ impl Scan {
         Some((header, payload))
     }
 
+    /// The batch that the next record belongs to.
+    fn expected_batch(&self) -> u32 {
+        self.batch.saturating_add(u32::from(self.is_batch_whole))
+    }
+
     /// The record at the offset, if it is the one that was written there after those before it.
     fn next(&self) -> Option<(Header, Bytes)> {
         let (header, payload) = self.record()?;
-        let expected = self.batch.saturating_add(u32::from(self.is_batch_whole));
-        (header.batch == expected).then_some((header, payload))
+        (header.batch == self.expected_batch()).then_some((header, payload))
     }
 
     fn advance(&mut self, header: &Header) {
@@ -286,7 +298,7 @@ impl Scan {
     /// # Errors
     /// Corruption, if one of them proves that what is missing was durable.
     fn look_behind_end(&self) -> Result<bool, OpenError> {
-        let missing = self.batch.saturating_add(u32::from(self.is_batch_whole));
+        let missing = self.expected_batch();
         let mut has_remains = false;
         let mut offset = self.offset;
         let file_bytes = self.bytes.len() as u64;

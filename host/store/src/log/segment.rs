@@ -144,8 +144,9 @@ pub(super) fn create(
     let mut head = Vec::new();
     let seed = Seed::new(id, generation);
     encode_head(&mut head, seed, heads);
-    let head_bytes = u32::try_from(head.len())
-        .map_err(|_| io::Error::new(io::ErrorKind::FileTooLarge, "too many namespaces for a head"))?;
+    let head_bytes = u32::try_from(head.len()).map_err(|_| {
+        io::Error::new(io::ErrorKind::FileTooLarge, "too many namespaces for a head")
+    })?;
     let header = SegmentHeader { id, generation, head_bytes };
     let end = u64::from(SEGMENT_HEADER_BYTES) + u64::from(head_bytes);
     let capacity = capacity.max(end + room);

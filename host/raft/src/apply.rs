@@ -16,7 +16,7 @@ use quorate_core::draft::Draft;
 use quorate_core::ids::{NamespaceId, Term};
 use quorate_core::read::{Direction, Read};
 use quorate_core::transaction::Entry;
-use quorate_store::tree::Tree;
+use quorate_store::Tree;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::codec::rotten;

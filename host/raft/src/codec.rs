@@ -77,14 +77,18 @@ pub(crate) fn read_record(index: u64, bytes: Bytes) -> Result<RaftEntry, Malform
     let mut reader = Reader::new(bytes);
     let (kind, term) = read_head(&mut reader)?;
     let payload = match kind {
-        BLANK => RaftPayload::Blank,
+        BLANK => {
+            reader.finish(WHAT)?;
+            RaftPayload::Blank
+        }
         NORMAL => RaftPayload::Normal(Payload { bytes: reader.rest(), entry: None }),
-        MEMBERSHIP => RaftPayload::Membership(read_membership(&mut reader)?),
+        MEMBERSHIP => {
+            let membership = read_membership(&mut reader)?;
+            reader.finish(WHAT)?;
+            RaftPayload::Membership(membership)
+        }
         _ => return Err(malformed("kind of a log record")),
     };
-    if !matches!(payload, RaftPayload::Normal(_)) {
-        reader.finish(WHAT)?;
-    }
     Ok(RaftEntry { log_id: log_id(Position { term, index }), payload })
 }
 

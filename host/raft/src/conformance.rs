@@ -5,8 +5,8 @@ use std::sync::Arc;
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 use quorate_core::ids::{NamespaceId, Term};
-use quorate_store::tree::{Tree, TreeOptions};
 use quorate_store::{Log, LogOptions};
+use quorate_store::{Tree, TreeOptions};
 use tokio::sync::{mpsc, watch};
 
 use crate::apply::Applier;

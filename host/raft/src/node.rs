@@ -16,7 +16,7 @@ use quorate_core::read::SharedRead;
 use quorate_core::transaction::Entry;
 use quorate_store::Log;
 use quorate_store::log::PAYLOAD_BYTES_MAX;
-use quorate_store::tree::Tree;
+use quorate_store::Tree;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task;
 

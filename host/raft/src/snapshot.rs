@@ -20,7 +20,7 @@ use bytes::Bytes;
 use quorate_core::codec::{Malformed, Reader, Writer, malformed};
 use quorate_core::ids::NamespaceId;
 use quorate_core::read::{Direction, Read};
-use quorate_store::tree::Tree;
+use quorate_store::Tree;
 
 use crate::codec::{self, rotten};
 use crate::namespace::{END, Scoped};

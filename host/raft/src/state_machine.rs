@@ -10,7 +10,7 @@ use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{OptionalSend, Snapshot};
 use quorate_core::ids::NamespaceId;
 use quorate_core::limits;
-use quorate_store::tree::Tree;
+use quorate_store::Tree;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::apply::{Job, flushed_standing};

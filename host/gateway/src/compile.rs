@@ -19,7 +19,10 @@ pub trait Prepare: Send + Sync {
     ///
     /// # Errors
     /// `not-admitted`; remembered too.
-    fn prepare(&self, component: ComponentDigest, bytes: &[u8]) -> Result<(), Refusal>;
+    fn prepare(&self, component: ComponentDigest, bytes: Vec<u8>) -> Result<(), Refusal>;
+
+    /// Whether a component is ready to run.
+    fn is_prepared(&self, component: &ComponentDigest) -> bool;
 }
 
 /// The way to the compiling thread.
@@ -59,6 +62,13 @@ impl Compiler {
         }
     }
 
+    /// A component is going to be needed.
+    pub fn want(&self, component: ComponentDigest) {
+        if let Some(sender) = &self.sender {
+            let _queued = sender.send(component);
+        }
+    }
+
     /// Ends the thread after the component that it is at.
     pub fn stop(&mut self) {
         self.sender = None;
@@ -77,12 +87,14 @@ impl Drop for Compiler {
 }
 
 fn compile(tree: &(dyn Read + Send + Sync), engine: &dyn Prepare, component: ComponentDigest) {
-    let Some(bytes) = tree.component_bytes(&component) else {
-        tracing::error!("a stored component is not in the tree");
+    if engine.is_prepared(&component) {
         return;
-    };
-    match engine.prepare(component, &bytes) {
-        Ok(()) => tracing::debug!(bytes = bytes.len(), "component compiled"),
+    }
+    // Wanted before it was uploaded whole: whoever deploys it is told so.
+    let Some(bytes) = tree.component_bytes(&component) else { return };
+    let count = bytes.len();
+    match engine.prepare(component, bytes) {
+        Ok(()) => tracing::debug!(bytes = count, "component compiled"),
         Err(refusal) => tracing::warn!(%refusal, "a component was not admitted"),
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use quorate_core::draft::ReadRecords;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{NamespaceId, SessionId, WriteNumber};
 use quorate_core::limits as core_limits;
-use quorate_core::request::Request;
+use quorate_core::request::{Body, Request};
 use quorate_core::session::{Acks, Session};
 use quorate_net::{
     BulkReceiver, CloseCode, Connection, LaneLimits, LaneReceiver, LaneSender, Server,
@@ -26,6 +26,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::compile::Compiler;
 use crate::leader::SequencerHandle;
 use crate::limits;
 use crate::reads::Reads;
@@ -50,10 +51,29 @@ pub struct Face {
     pub reads: Reads,
     /// Freshness.
     pub barrier: Arc<dyn Barrier>,
+    /// What is deployed is compiled first; unset until the member has started.
+    pub compiler: Arc<OnceLock<Mutex<Compiler>>>,
     /// Name and version, for clients.
     pub agent: String,
     /// Addresses at which clients reach the service.
     pub members: Vec<String>,
+}
+
+impl Face {
+    /// What is going to be activated is compiled in the background, in case it is not yet: until then it is answered
+    /// `compiling`.
+    fn prepare_for(&self, body: &Body) {
+        let component = match body {
+            Body::Deploy(deploy) => Some(deploy.component),
+            Body::Rollback { recipe, version } => {
+                self.reads.tree().version(recipe, *version).map(|version| version.component)
+            }
+            _ => None,
+        };
+        if let (Some(component), Some(compiler)) = (component, self.compiler.get()) {
+            compiler.lock().unwrap_or_else(PoisonError::into_inner).want(component);
+        }
+    }
 }
 
 /// Serves clients until told to stop; then says goodbye and waits for the connections to end.
@@ -306,6 +326,7 @@ impl Lane {
         let hash = body::hash(&bytes);
         let weight = bytes.len();
         let body = body::decode(bytes)?;
+        self.face.prepare_for(&body);
         let request = Request { session: self.attachment.session, write, hash, acks, body };
         if let Err(refusal) =
             self.face.registry.submit(&self.attachment, request_id, Arc::new(request), weight)

@@ -73,17 +73,22 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// No lanes yet; the tree stands at `zxid`.
+    /// No lanes yet.
     #[must_use]
-    pub fn new(sequencer: SequencerHandle, zxid: Zxid) -> Self {
+    pub fn new(sequencer: SequencerHandle) -> Self {
         Self {
             sessions: RwLock::default(),
             openings: Mutex::default(),
             next_token: AtomicU64::new(1),
             is_ready: AtomicBool::new(false),
-            zxid: AtomicU64::new(zxid.0),
+            zxid: AtomicU64::new(0),
             sequencer,
         }
+    }
+
+    /// The tree stands at this transaction, at least.
+    pub fn advance(&self, zxid: Zxid) {
+        self.zxid.fetch_max(zxid.0, Ordering::AcqRel);
     }
 
     /// The last transaction that was applied here and whose replies are queued.
@@ -309,7 +314,7 @@ impl Registry {
     pub fn applied(&self, entry: &Entry) {
         let EntryBody::Batch { transactions, .. } = &entry.body else { return };
         for transaction in transactions {
-            self.zxid.store(transaction.zxid.0, Ordering::Release);
+            self.advance(transaction.zxid);
             let Some((session, write)) = transaction.origin.write() else { continue };
             let Some(attachment) = read(&self.sessions).get(&session).cloned() else { continue };
             match &transaction.outcome {

@@ -1,9 +1,11 @@
-//! What a frame costs: request and reply over one lane on loopback, client and server in this process.
+//! What a frame costs: request and reply over one lane on loopback, client and server in this
+//! process.
 //!
 //! `cargo run -p quorate-net --example lane_bench [SECONDS] [FRAME_BYTES] [THREADS]`
 //!
-//! Two ways to load it. "window": one task keeps N frames in flight and refills what came back (a pipelining client).
-//! "callers": N tasks that each send a frame and wait for its reply (independent users of one session).
+//! Two ways to load it. "window": one task keeps N frames in flight and refills what came back (a
+//! pipelining client). "callers": N tasks that each send a frame and wait for its reply
+//! (independent users of one session).
 #![allow(clippy::print_stdout, reason = "its output is its purpose")]
 
 use std::collections::VecDeque;
@@ -30,7 +32,8 @@ fn main() -> Result<()> {
     println!("{frame_bytes} bytes a frame, {seconds} s a row, {threads} threads");
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
-    // Spawned: what `block_on` runs itself is on a thread beside the workers, and pays a wake-up for each step.
+    // Spawned: what `block_on` runs itself is on a thread beside the workers, and pays a wake-up
+    // for each step.
     runtime.block_on(async move { tokio::spawn(bench(seconds, frame_bytes)).await? })
 }
 

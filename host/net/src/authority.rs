@@ -1,4 +1,5 @@
-//! A certificate authority of our own: makes its certificate and signs servers'. It does not know where they are kept.
+//! A certificate authority of our own: makes its certificate and signs servers'. It does not know
+//! where they are kept.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,7 +11,8 @@ use rcgen::{
 use crate::identity::IdentityError;
 use crate::limits::{AUTHORITY_VALIDITY, CERTIFICATE_BACKDATE, CERTIFICATE_VALIDITY};
 
-/// The subject of every authority made here. Constant, so that its key alone is enough to sign again.
+/// The subject of every authority made here. Constant, so that its key alone is enough to sign
+/// again.
 const AUTHORITY_NAME: &str = "Quorate certificate authority";
 /// The subject of every server certificate made here. Clients look at the alternative names only.
 const SERVER_NAME: &str = "Quorate server";
@@ -30,7 +32,8 @@ pub(crate) fn make_authority(now: SystemTime) -> Result<Made, IdentityError> {
     Ok(Made { certificate: certificate.pem(), key: key.serialize_pem() })
 }
 
-/// A server certificate for `names` (host names and IP addresses), signed by the authority with that key.
+/// A server certificate for `names` (host names and IP addresses), signed by the authority with
+/// that key.
 pub(crate) fn make_server(
     authority_key: &str,
     names: &[String],

@@ -1,8 +1,9 @@
-//! Bulk streams: bytes in one direction beside the lane, opened by either side, with one byte that says which kind. They do
-//! not know what kinds there are.
+//! Bulk streams: bytes in one direction beside the lane, opened by either side, with one byte that
+//! says which kind. They do not know what kinds there are.
 //!
-//! The bytes of a bulk stream: its kind (one byte), then its data to the end of the stream. There are no frames in it.
-//! A peer that does not read one holds up only that one (see [`crate::limits`]).
+//! The bytes of a bulk stream: its kind (one byte), then its data to the end of the stream. There
+//! are no frames in it. A peer that does not read one holds up only that one (see
+//! [`crate::limits`]).
 
 use std::time::Duration;
 
@@ -57,7 +58,8 @@ pub struct BulkSender {
     is_finished: bool,
 }
 
-/// Receives a bulk stream. Dropped before its end, the peer is told to stop with [`CloseCode::Abandoned`].
+/// Receives a bulk stream. Dropped before its end, the peer is told to stop with
+/// [`CloseCode::Abandoned`].
 #[derive(Debug)]
 pub struct BulkReceiver {
     stream: RecvStream,
@@ -72,7 +74,8 @@ impl BulkSender {
 
     /// Sends data of any length, and waits while the peer's window is full.
     ///
-    /// Not cancel-safe: dropped halfway, a part has been sent, and nobody knows how much; cut the stream then.
+    /// Not cancel-safe: dropped halfway, a part has been sent, and nobody knows how much; cut the
+    /// stream then.
     ///
     /// # Errors
     /// `StoppedByPeer`, `ConnectionLost`, `Closed`.
@@ -86,8 +89,8 @@ impl BulkSender {
         }
     }
 
-    /// Ends the stream, and waits until the peer's machine has acknowledged all of it, at most for `deadline`; then the rest
-    /// is cut off.
+    /// Ends the stream, and waits until the peer's machine has acknowledged all of it, at most for
+    /// `deadline`; then the rest is cut off.
     ///
     /// # Errors
     /// `FinishTimedOut`, `StoppedByPeer`, `ConnectionLost`.
@@ -132,7 +135,8 @@ impl BulkReceiver {
         Self { stream, kind: None, is_ended: false }
     }
 
-    /// The stream's kind. Waits for its first byte; afterwards it is known. To be asked before any `recv`, which skips it.
+    /// The stream's kind. Waits for its first byte; afterwards it is known. To be asked before any
+    /// `recv`, which skips it.
     ///
     /// Cancel-safe.
     ///
@@ -167,7 +171,8 @@ impl BulkReceiver {
     /// Not cancel-safe: what has been read is lost.
     ///
     /// # Errors
-    /// `TooLong`, after which the peer has been told to stop ([`CloseCode::ProtocolError`]); else as `recv`.
+    /// `TooLong`, after which the peer has been told to stop ([`CloseCode::ProtocolError`]); else
+    /// as `recv`.
     pub async fn recv_to_end(mut self, bytes_max: usize) -> Result<Bytes, BulkError> {
         let mut all = BytesMut::new();
         while let Some(piece) = self.recv().await? {

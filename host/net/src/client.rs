@@ -1,5 +1,5 @@
-//! The connecting end: one UDP socket, connections to any number of servers. It does not know sessions, and never connects
-//! again by itself.
+//! The connecting end: one UDP socket, connections to any number of servers. It does not know
+//! sessions, and never connects again by itself.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -23,8 +23,8 @@ pub struct ClientConfig {
     pub local: Option<SocketAddr>,
     /// How long `connect` tries.
     pub connect_timeout: Duration,
-    /// How long a connection may be silent. The client sends a sign of life at a third of it, so a server that allows less
-    /// than that will drop idle clients.
+    /// How long a connection may be silent. The client sends a sign of life at a third of it, so a
+    /// server that allows less than that will drop idle clients.
     pub idle_timeout: Duration,
 }
 
@@ -38,7 +38,8 @@ impl Default for ClientConfig {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The server is there and takes no connections now: it has too many, or is shutting down. Later, or elsewhere.
+    /// The server is there and takes no connections now: it has too many, or is shutting down.
+    /// Later, or elsewhere.
     #[error("{address} refuses new connections at present (too many, or it is shutting down)")]
     Refused {
         /// The server's address.
@@ -54,7 +55,8 @@ pub enum ConnectError {
         /// The server's words.
         reason: String,
     },
-    /// The server is not who it should be: its certificate is signed by another authority, for other names, or expired.
+    /// The server is not who it should be: its certificate is signed by another authority, for
+    /// other names, or expired.
     #[error("{address} has no valid certificate for {server_name:?}: {cause}")]
     WrongCertificate {
         /// The server's address.
@@ -136,8 +138,8 @@ impl Client {
         Ok(Self { endpoint, config, transport })
     }
 
-    /// Connects to the server at `address`, which must have a certificate for `server_name` (a host name or an IP address) by
-    /// one of the authorities in `trust`.
+    /// Connects to the server at `address`, which must have a certificate for `server_name` (a host
+    /// name or an IP address) by one of the authorities in `trust`.
     ///
     /// Cancel-safe: dropped before it is ready, the attempt is given up.
     ///
@@ -159,11 +161,12 @@ impl Client {
             .connect_with(settings, address, server_name)
             .map_err(|error| not_begun(error, address))?;
         let after = self.config.connect_timeout;
+        let attempt = Attempt { address, server_name, protocol, after };
         tokio::select! {
             biased;
             shaken = tokio::time::timeout(after, connecting) => match shaken {
                 Ok(Ok(connection)) => Ok(Connection::new(connection, protocol)),
-                Ok(Err(error)) => Err(Attempt { address, server_name, protocol, after }.failed(error)),
+                Ok(Err(error)) => Err(attempt.failed(error)),
                 Err(_) => Err(ConnectError::TimedOut { address, after }),
             },
             cause = unreachable_cause(address) => {
@@ -172,10 +175,12 @@ impl Client {
         }
     }
 
-    /// Moves the client, with all its connections, to another local address; their lanes go on. `None` is any port.
+    /// Moves the client, with all its connections, to another local address; their lanes go on.
+    /// `None` is any port.
     ///
     /// # Errors
-    /// The address can not be had, or is IPv6 where the client was bound to IPv4; the old socket stays.
+    /// The address can not be had, or is IPv6 where the client was bound to IPv4; the old socket
+    /// stays.
     pub fn rebind(&self, local: Option<SocketAddr>) -> Result<(), BindError> {
         let address = local.unwrap_or(unspecified_v6());
         let failed = |cause| BindError::Address { address, cause };
@@ -201,7 +206,8 @@ impl Client {
         self.endpoint.local_addr().map(canonical)
     }
 
-    /// Closes all connections with [`CloseCode::Normal`] and waits until the servers have been told, at most for `deadline`.
+    /// Closes all connections with [`CloseCode::Normal`] and waits until the servers have been
+    /// told, at most for `deadline`.
     ///
     /// # Errors
     /// [`ShutdownTimedOut`].
@@ -228,9 +234,10 @@ fn bind_any() -> Result<std::net::UdpSocket, BindError> {
         .map_err(|cause| BindError::Address { address: unspecified_v4(), cause })
 }
 
-/// Ends only when the network reports that `address` can not be reached. QUIC itself waits for its timeout, since such a
-/// report comes without proof; for a client that is told "nobody listens there" at once it is worth believing.
-/// It costs the server one datagram of one byte, which QUIC drops.
+/// Ends only when the network reports that `address` can not be reached. QUIC itself waits for its
+/// timeout, since such a report comes without proof; for a client that is told "nobody listens
+/// there" at once it is worth believing. It costs the server one datagram of one byte, which QUIC
+/// drops.
 async fn unreachable_cause(address: SocketAddr) -> io::Error {
     match probe(address).await {
         Err(error)
@@ -281,8 +288,9 @@ struct Attempt<'a> {
     after: Duration,
 }
 
-/// TLS alerts with which a client rejects a certificate (RFC 8446, 6.2): bad, unsupported, revoked, expired, unknown
-/// certificate, illegal parameter, unknown authority, access denied, and a signature that does not verify.
+/// TLS alerts with which a client rejects a certificate (RFC 8446, 6.2): bad, unsupported, revoked,
+/// expired, unknown certificate, illegal parameter, unknown authority, access denied, and a
+/// signature that does not verify.
 const CERTIFICATE_ALERTS: [u8; 9] = [42, 43, 44, 45, 46, 47, 48, 49, 51];
 const NO_APPLICATION_PROTOCOL_ALERT: u8 = 120;
 

@@ -1,4 +1,5 @@
-//! Why connections and streams end: the numbers on the wire, and what the survivor is told. It does not know who decides.
+//! Why connections and streams end: the numbers on the wire, and what the survivor is told. It does
+//! not know who decides.
 
 use std::fmt;
 
@@ -6,14 +7,17 @@ use quinn::{ConnectionError, VarInt};
 
 use crate::limits::CLOSE_REASON_BYTES_MAX;
 
-/// Codes with which this side closes a connection or cuts a stream. The numbers are part of the protocol and never reused.
+/// Codes with which this side closes a connection or cuts a stream. The numbers are part of the
+/// protocol and never reused.
 ///
-/// 0 to 255 belong to this crate; what is built on it may close with codes of its own from [`CloseCode::FIRST_OF_USER`] on.
+/// 0 to 255 belong to this crate; what is built on it may close with codes of its own from
+/// [`CloseCode::FIRST_OF_USER`] on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 #[repr(u32)]
 pub enum CloseCode {
-    /// The peer has what it wanted. Also what a peer sends that dropped its connection without a word.
+    /// The peer has what it wanted. Also what a peer sends that dropped its connection without a
+    /// word.
     Normal = 0,
     /// The server goes away. Another member, or this one a little later, will serve.
     ShuttingDown = 1,
@@ -23,9 +27,11 @@ pub enum CloseCode {
     TooManyConnections = 3,
     /// A fault of our own.
     Internal = 4,
-    /// On streams only: the sender was dropped before it finished, or the receiver before it had read all.
+    /// On streams only: the sender was dropped before it finished, or the receiver before it had
+    /// read all.
     Abandoned = 5,
-    /// The connection offers a protocol that the handshake let through, but that nobody here serves.
+    /// The connection offers a protocol that the handshake let through, but that nobody here
+    /// serves.
     UnknownProtocol = 6,
 }
 

@@ -1,4 +1,5 @@
-//! Reading PEM files within a limit, and writing them whole or not at all. It does not know what a certificate says.
+//! Reading PEM files within a limit, and writing them whole or not at all. It does not know what a
+//! certificate says.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -68,7 +69,8 @@ fn not_pem(file: &Path, error: &pem::Error) -> IdentityError {
     IdentityError::NotPem { file: file.to_owned(), cause }
 }
 
-/// Writes `file` so that it is there whole or not at all, also after a crash: a new file beside it, synced, renamed over it.
+/// Writes `file` so that it is there whole or not at all, also after a crash: a new file beside it,
+/// synced, renamed over it.
 pub(crate) fn write_whole(file: &Path, text: &str, secrecy: Secrecy) -> Result<(), IdentityError> {
     write(file, text, secrecy)
         .map_err(|cause| IdentityError::Unwritable { file: file.to_owned(), cause })

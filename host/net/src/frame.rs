@@ -1,4 +1,5 @@
-//! The bytes of a lane: frames into chunks, received pieces into frames. Pure; it does not know where bytes come from.
+//! The bytes of a lane: frames into chunks, received pieces into frames. Pure; it does not know
+//! where bytes come from.
 //!
 //! A lane is a sequence of frames, each
 //!
@@ -7,7 +8,8 @@
 //! 4..     payload
 //! ```
 //!
-//! with nothing before, between or after them. A frame may be empty. The end of the stream is only legal between frames.
+//! with nothing before, between or after them. A frame may be empty. The end of the stream is only
+//! legal between frames.
 
 use std::collections::VecDeque;
 
@@ -32,7 +34,8 @@ pub struct FrameTooLong {
 pub(crate) struct Encoder {
     chunks: Vec<Bytes>,
     tail: BytesMut,
-    // What the last batch filled, as a guess for the next: one allocation for a busy lane, none kept by an idle one.
+    // What the last batch filled, as a guess for the next: one allocation for a busy lane, none
+    // kept by an idle one.
     bytes_last: usize,
 }
 
@@ -76,8 +79,9 @@ impl Encoder {
     }
 }
 
-/// Turns received pieces into frames. A frame that lies whole in one piece is a slice of it; only frames that span pieces
-/// are copied. What it holds is bounded by what was fed to it, never by what a header announced.
+/// Turns received pieces into frames. A frame that lies whole in one piece is a slice of it; only
+/// frames that span pieces are copied. What it holds is bounded by what was fed to it, never by
+/// what a header announced.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     pieces: VecDeque<Bytes>,

@@ -1,10 +1,11 @@
-//! Who a server is and whom a client trusts: certificates from files, made at the first start where there are none.
-//! It does not know sockets or connections.
+//! Who a server is and whom a client trusts: certificates from files, made at the first start where
+//! there are none. It does not know sockets or connections.
 //!
-//! A directory holds `ca.pem` (clients get this one), `ca-key.pem`, `server.pem` and `server-key.pem`. The authority's key is
-//! needed only to renew the server's certificate and may be kept elsewhere.
-//! Clients verify the server; they have no certificates of their own yet. Members will (mutual TLS): the same authority will
-//! sign them, and `tls` has the one line that asks for them.
+//! A directory holds `ca.pem` (clients get this one), `ca-key.pem`, `server.pem` and
+//! `server-key.pem`. The authority's key is needed only to renew the server's certificate and may
+//! be kept elsewhere. Clients verify the server; they have no certificates of their own yet.
+//! Members will (mutual TLS): the same authority will sign them, and `tls` has the one line that
+//! asks for them.
 
 use std::io;
 use std::net::IpAddr;
@@ -77,7 +78,7 @@ pub enum IdentityError {
         file: PathBuf,
     },
     /// The certificate's time has not come. Mostly a wrong clock.
-    #[error("the certificate in {} is not valid yet; is this machine's clock right?", file.display())]
+    #[error("the certificate in {} is not valid yet: is this clock right?", file.display())]
     NotYetValid {
         /// Which file.
         file: PathBuf,
@@ -189,8 +190,9 @@ impl TrustAnchors {
 }
 
 impl Identity {
-    /// Reads the identity of a server from files that somebody else made, and verifies it as its clients will: the chain
-    /// leads to the authority, the key fits, and the certificate is valid at `now` for each of `names`.
+    /// Reads the identity of a server from files that somebody else made, and verifies it as its
+    /// clients will: the chain leads to the authority, the key fits, and the certificate is valid
+    /// at `now` for each of `names`.
     ///
     /// # Errors
     /// Each names the file and what is wrong with it.
@@ -214,10 +216,11 @@ impl Identity {
         })
     }
 
-    /// The identity in a directory, for [`LOCAL_NAMES`] and `names` (host names or IP addresses). What is missing is made:
-    /// all, if there is no `ca.pem`; the server's certificate, if it is missing, has less than
-    /// [`CERTIFICATE_RENEW_AHEAD`] left, lacks a name, or has lost its key. Files that are there and can not be understood
-    /// are left alone and reported. Two processes must not do this in one directory at once.
+    /// The identity in a directory, for [`LOCAL_NAMES`] and `names` (host names or IP addresses).
+    /// What is missing is made: all, if there is no `ca.pem`; the server's certificate, if it is
+    /// missing, has less than [`CERTIFICATE_RENEW_AHEAD`] left, lacks a name, or has lost its key.
+    /// Files that are there and can not be understood are left alone and reported. Two processes
+    /// must not do this in one directory at once.
     ///
     /// # Errors
     /// Each names the file and what is wrong with it.
@@ -267,7 +270,8 @@ impl Identity {
     }
 }
 
-/// Key first: between the two writes the old certificate has a new key, which the next start sees as a mismatch and renews.
+/// Key first: between the two writes the old certificate has a new key, which the next start sees
+/// as a mismatch and renews.
 fn renew(
     files: &IdentityFiles,
     authority_key: &str,
@@ -279,7 +283,8 @@ fn renew(
     write_whole(&files.certificate, &made.certificate, Secrecy::Public)
 }
 
-/// True for what time, a new name or a crash between two writes does to our own files, not for foreign or broken ones.
+/// True for what time, a new name or a crash between two writes does to our own files, not for
+/// foreign or broken ones.
 fn can_be_renewed(found: &IdentityError, files: &IdentityFiles) -> bool {
     match found {
         IdentityError::Expired { .. }

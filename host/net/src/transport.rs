@@ -44,7 +44,8 @@ pub(crate) fn transport(end: End, idle_timeout: Duration) -> Result<Arc<Transpor
     Ok(Arc::new(config))
 }
 
-/// A UDP socket with large buffers. An IPv4 address in IPv6 form gives an IPv6 socket that speaks IPv4. An unspecified IPv6 address also takes IPv4, where the system allows it.
+/// A UDP socket with large buffers. An IPv4 address in IPv6 form gives an IPv6 socket that speaks
+/// IPv4. An unspecified IPv6 address also takes IPv4, where the system allows it.
 pub(crate) fn bind_socket(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() && address.ip().is_unspecified() {
@@ -64,7 +65,8 @@ fn note(option: &str, error: &io::Error) -> io::Result<()> {
     Ok(())
 }
 
-/// `address` in the family of `like`: what a socket must be bound to that takes the place of one bound to `like`.
+/// `address` in the family of `like`: what a socket must be bound to that takes the place of one
+/// bound to `like`.
 pub(crate) fn in_family_of(like: SocketAddr, address: SocketAddr) -> SocketAddr {
     match (like, address.ip()) {
         (SocketAddr::V6(_), IpAddr::V4(ip)) => {

@@ -1,5 +1,5 @@
-//! Strangers on the port are no reason to wake anybody: nothing here may log a warning or an error. One test, since it listens
-//! to the whole process.
+//! Strangers on the port are no reason to wake anybody: nothing here may log a warning or an error.
+//! One test, since it listens to the whole process.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::net::UdpSocket;
@@ -64,7 +64,8 @@ async fn strangers_on_the_port_are_refused_without_a_warning() {
     let mut server = Server::bind(&ServerConfig::new(listen, identity.server.clone())).unwrap();
     let address = server.local_address();
 
-    // A browser, with a name for the protocol that nobody here speaks, and an authority that it does not know.
+    // A browser, with a name for the protocol that nobody here speaks, and an authority that it
+    // does not know.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -81,7 +82,8 @@ async fn strangers_on_the_port_are_refused_without_a_warning() {
         assert!(refused.is_err(), "{alpn}");
     }
 
-    // Noise: nothing, one byte, text, packets that begin like QUIC of this and of an unknown version.
+    // Noise: nothing, one byte, text, packets that begin like QUIC of this and of an unknown
+    // version.
     let socket = UdpSocket::bind(listen).unwrap();
     let mut versioned = vec![0xc0, 0xff, 0xff, 0xff, 0xff, 8];
     versioned.resize(1200, 7);

@@ -130,7 +130,7 @@ async fn a_client_that_dies_without_a_word_is_noticed_after_the_idle_timeout() {
         });
         connected.send(()).unwrap();
         dies.recv().unwrap();
-        runtime.shutdown_background();
+        drop(runtime);
         drop((client, connection));
     });
     let accepted = within(rig.server.accept()).await.unwrap();

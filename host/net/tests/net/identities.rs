@@ -128,13 +128,24 @@ fn each_fault_names_its_file() {
     );
     let swapped = load(&IdentityFiles { key: files.certificate.clone(), ..files.clone() }, now);
     assert!(matches!(&swapped, IdentityError::NotPem { file, .. } if *file == files.certificate));
+}
+
+#[test]
+fn a_foreign_authority_and_a_file_that_is_none_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let now = SystemTime::now();
+    open(path, &[], now).unwrap();
+    let files = files(path);
+    let names = ["localhost".to_owned()];
+    let load = |files: &IdentityFiles, now| Identity::load(files, &names, now).unwrap_err();
 
     let elsewhere = tempfile::tempdir().unwrap();
     open(elsewhere.path(), &[], now).unwrap();
     let authority = elsewhere.path().join("ca.pem");
     let foreign = load(&IdentityFiles { authority: authority.clone(), ..files.clone() }, now);
     assert!(
-        matches!(&foreign, IdentityError::WrongAuthority { authority: named, .. } if *named == authority),
+        matches!(&foreign, IdentityError::WrongAuthority { authority: a, .. } if *a == authority),
         "{foreign:?}"
     );
 

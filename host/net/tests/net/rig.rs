@@ -1,4 +1,5 @@
-//! A server and a client in one process, a bare quinn peer beside them, and waiting with a deadline. It knows no test.
+//! A server and a client in one process, a bare quinn peer beside them, and waiting with a
+//! deadline. It knows no test.
 
 use std::future::Future;
 use std::sync::Arc;

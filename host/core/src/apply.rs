@@ -142,6 +142,7 @@ pub fn change<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, change: &
             draft.put(key::version(recipe, version.number), version.encode());
             draft.put(key::recipe(recipe), record.encode());
         }
+        Change::VersionDropped { recipe, version } => draft.delete(key::version(recipe, *version)),
         Change::RecipeActivated { recipe, version } => {
             point_recipe(draft, zxid, recipe, Some(*version))
         }

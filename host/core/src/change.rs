@@ -84,6 +84,13 @@ pub enum Change {
         /// The version.
         version: Box<Version>,
     },
+    /// The oldest inactive version of a recipe was forgotten, to make room for another.
+    VersionDropped {
+        /// The recipe.
+        recipe: String,
+        /// The version.
+        version: u64,
+    },
     /// A recipe points at this version now.
     RecipeActivated {
         /// The recipe.
@@ -113,9 +120,9 @@ impl Change {
             Self::ChunkStored { bytes, .. } => 40 + bytes.len(),
             Self::ComponentStored { .. } => 44,
             Self::VersionMade { recipe, version } => recipe.len() + version.encode().len(),
-            Self::RecipeActivated { recipe, .. } | Self::RecipeRemoved { recipe } => {
-                8 + recipe.len()
-            }
+            Self::VersionDropped { recipe, .. }
+            | Self::RecipeActivated { recipe, .. }
+            | Self::RecipeRemoved { recipe } => 8 + recipe.len(),
         }
     }
 }

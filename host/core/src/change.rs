@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use crate::deployment::{ComponentDigest, Version};
 use crate::ids::SessionId;
+use crate::limits;
 use crate::path::Path;
 use crate::session::End;
 use crate::znode::Lifetime;
@@ -106,11 +107,11 @@ pub enum Change {
 }
 
 impl Change {
-    /// Roughly how many bytes it takes in the log: what limits of bytes count.
+    /// What limits of bytes count: never less than the bytes that it takes in the log.
     #[must_use]
     pub fn weight(&self) -> usize {
-        const HEAD: usize = 16;
-        HEAD + match self {
+        limits::CHANGE_HEAD_BYTES_MAX
+            + match self {
             Self::NodeCreated { path, data, .. } | Self::DataSet { path, data } => {
                 path.as_str().len() + data.len()
             }

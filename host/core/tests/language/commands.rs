@@ -31,6 +31,7 @@ pub fn command(world: &mut World, line: &str, block: &[&str]) -> Said {
         let count = count.parse::<u64>().map_err(|error| error.to_string())?;
         let mut last = Vec::new();
         for index in 1..=count {
+            world.pair.is_comparing = index == count;
             last = command(world, &inner.replace("{i}", &format!("{index:04}")), block)?;
         }
         return Ok(last);

@@ -8,7 +8,7 @@ pub struct Words {
 }
 
 impl Words {
-    /// Splits at blanks that are not in quotes; `\u{..}` and `\"` work inside them.
+    /// Splits at blanks that are not in quotes. `x*9` at the end of a word is nine letters.
     pub fn of(line: &str) -> Self {
         let mut left = Vec::new();
         let mut word = String::new();
@@ -30,7 +30,7 @@ impl Words {
         if !word.is_empty() {
             left.push(word);
         }
-        Self { left }
+        Self { left: left.into_iter().map(long).collect() }
     }
 
     /// The next word.
@@ -38,19 +38,10 @@ impl Words {
         if self.left.is_empty() { Err(format!("{what} is missing")) } else { Ok(self.left.remove(0)) }
     }
 
-    /// The next word, as a path: quoted if it has blanks or escapes.
+    /// The next word, as a path or a name: quoted if it has blanks or escapes.
     pub fn path(&mut self) -> Result<String, String> {
         let word = self.next("a path")?;
-        let text = word.trim_matches('"');
-        let text = match text.split_once("x*") {
-            // `/x*1022`: a path of that many letters behind the slash.
-            Some((head, count)) => {
-                let count = count.parse::<usize>().map_err(|_| "no count behind x*".to_owned())?;
-                format!("{head}{}", "x".repeat(count))
-            }
-            None => text.to_owned(),
-        };
-        Ok(text.replace("\\0", "\0").replace("\\t", "\t"))
+        Ok(word.trim_matches('"').replace("\\0", "\0").replace("\\t", "\t"))
     }
 
     /// The next word if it is in quotes, or `bytes=N`: data. Empty if there is none.
@@ -98,5 +89,13 @@ impl Words {
     /// Nothing may be left.
     pub fn finish(self) -> Result<(), String> {
         if self.left.is_empty() { Ok(()) } else { Err(format!("left over: {:?}", self.left)) }
+    }
+}
+
+fn long(word: String) -> String {
+    let count = word.split_once("x*").map(|(head, count)| (head, count.parse::<usize>()));
+    match count {
+        Some((head, Ok(count))) => format!("{head}{}", "x".repeat(count)),
+        _ => word,
     }
 }

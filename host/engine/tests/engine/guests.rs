@@ -248,7 +248,7 @@ pub fn migrating() -> Bytes {
         package test:guest@0.1.0;
         world guest {
             include quorate:recipe/imports@0.1.0;
-            export migrate: func(from: u64) -> result<_, string>;
+            export migrate: func(previous: u64) -> result<_, string>;
             export plain: func() -> u32;
         }
     ";

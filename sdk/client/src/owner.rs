@@ -284,11 +284,8 @@ impl Desk {
                 Flow::Leave => return ControlFlow::Break("the member sent us away".to_owned()),
                 Flow::Rejected(refusal) => return ControlFlow::Break(refusal.to_string()),
             }
-            frame = match receiver.recv_ready() {
-                Ok(frame) => frame,
-                // It comes again with the next `recv`.
-                Err(_) => None,
-            };
+            // An error comes again with the next `recv`.
+            frame = receiver.recv_ready().unwrap_or_default();
         }
         ControlFlow::Continue(())
     }

@@ -1,1 +1,18 @@
-//! Placeholder.
+//! Sessions and routing on one member: which connection serves which session, what is unanswered, who executes. One
+//! module per face; today `quic`.
+//!
+//! It decides nothing about the tree: writes go to the sequencer, reads to the applied tree, and replies come back when
+//! their entry has been applied here.
+//!
+//! Reading order: [`registry`] (attachments and what they wait for), [`leader`] (the thread around the sequencer),
+//! [`reads`], [`compile`], [`quic`] (the face), [`member`] (all of it, started and stopped).
+#![forbid(unsafe_code)]
+
+pub mod compile;
+pub mod leader;
+pub mod limits;
+pub mod member;
+pub mod process;
+pub mod quic;
+pub mod reads;
+pub mod registry;

@@ -1,9 +1,11 @@
-//! What a frame costs: request and reply over one lane on loopback, client and server in this process.
+//! What a frame costs: request and reply over one lane on loopback, client and server in this
+//! process.
 //!
-//! `cargo run -p quorate-net --example lane_bench [SECONDS] [FRAME_BYTES]`
+//! `cargo run -p quorate-net --example lane_bench [SECONDS] [FRAME_BYTES] [THREADS]`
 //!
-//! Two ways to load it. "window": one task keeps N frames in flight and refills what came back (a pipelining client).
-//! "callers": N tasks that each send a frame and wait for its reply (independent users of one session).
+//! Two ways to load it. "window": one task keeps N frames in flight and refills what came back (a
+//! pipelining client). "callers": N tasks that each send a frame and wait for its reply
+//! (independent users of one session).
 #![allow(clippy::print_stdout, reason = "its output is its purpose")]
 
 use std::collections::VecDeque;
@@ -22,11 +24,20 @@ const IN_FLIGHT: [usize; 4] = [1, 16, 64, 256];
 const FRAMES_AT_ONCE_MAX: usize = 1024;
 const FINISH_DEADLINE: Duration = Duration::from_secs(5);
 
-#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() -> Result<()> {
+fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let seconds: f64 = arguments.next().map_or(Ok(2.0), |text| text.parse())?;
     let frame_bytes: usize = arguments.next().map_or(Ok(100), |text| text.parse())?;
+    let threads: usize = arguments.next().map_or(Ok(2), |text| text.parse())?;
+    println!("{frame_bytes} bytes a frame, {seconds} s a row, {threads} threads");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
+    // Spawned: what `block_on` runs itself is on a thread beside the workers, and pays a wake-up
+    // for each step.
+    runtime.block_on(async move { tokio::spawn(bench(seconds, frame_bytes)).await? })
+}
+
+async fn bench(seconds: f64, frame_bytes: usize) -> Result<()> {
     let duration = Duration::from_secs_f64(seconds);
 
     let directory = tempfile::tempdir()?;
@@ -36,8 +47,9 @@ async fn main() -> Result<()> {
     let client = Client::bind(ClientConfig::default())?;
     let address = server.local_address();
 
-    println!("{frame_bytes} bytes a frame, {seconds} s a row; CPU of both ends together");
-    println!("load     in flight   frames/s    p50 us    p99 us    CPU us/frame    CPU s");
+    println!(
+        "load     in flight   frames/s    p50 us    p99 us    CPU us/frame    CPU s (both ends)"
+    );
     for load in [Load::Window, Load::Callers] {
         for in_flight in IN_FLIGHT {
             let connecting =
@@ -149,13 +161,7 @@ async fn run_callers(
     for number in 0..in_flight {
         let (waker, replies) = mpsc::channel(1);
         wakers.push(waker);
-        callers.spawn(call_until(
-            sender.handle(),
-            replies,
-            number,
-            frame_bytes,
-            end,
-        ));
+        callers.spawn(call_until(sender.handle(), replies, number, frame_bytes, end));
     }
     let mut latencies = Vec::new();
     let mut frames = Vec::new();

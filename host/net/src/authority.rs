@@ -1,4 +1,5 @@
-//! A certificate authority of our own: makes its certificate and signs servers'. It does not know where they are kept.
+//! A certificate authority of our own: makes its certificate and signs servers'. It does not know
+//! where they are kept.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,7 +11,8 @@ use rcgen::{
 use crate::identity::IdentityError;
 use crate::limits::{AUTHORITY_VALIDITY, CERTIFICATE_BACKDATE, CERTIFICATE_VALIDITY};
 
-/// The subject of every authority made here. Constant, so that its key alone is enough to sign again.
+/// The subject of every authority made here. Constant, so that its key alone is enough to sign
+/// again.
 const AUTHORITY_NAME: &str = "Quorate certificate authority";
 /// The subject of every server certificate made here. Clients look at the alternative names only.
 const SERVER_NAME: &str = "Quorate server";
@@ -27,13 +29,11 @@ pub(crate) fn make_authority(now: SystemTime) -> Result<Made, IdentityError> {
     let mut params = authority_params();
     validity(&mut params, AUTHORITY_VALIDITY, now);
     let certificate = params.self_signed(&key).map_err(failed)?;
-    Ok(Made {
-        certificate: certificate.pem(),
-        key: key.serialize_pem(),
-    })
+    Ok(Made { certificate: certificate.pem(), key: key.serialize_pem() })
 }
 
-/// A server certificate for `names` (host names and IP addresses), signed by the authority with that key.
+/// A server certificate for `names` (host names and IP addresses), signed by the authority with
+/// that key.
 pub(crate) fn make_server(
     authority_key: &str,
     names: &[String],
@@ -49,10 +49,7 @@ pub(crate) fn make_server(
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     validity(&mut params, CERTIFICATE_VALIDITY, now);
     let certificate = params.signed_by(&key, &issuer).map_err(failed)?;
-    Ok(Made {
-        certificate: certificate.pem(),
-        key: key.serialize_pem(),
-    })
+    Ok(Made { certificate: certificate.pem(), key: key.serialize_pem() })
 }
 
 fn authority_params() -> CertificateParams {

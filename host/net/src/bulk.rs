@@ -1,8 +1,9 @@
-//! Bulk streams: bytes in one direction beside the lane, opened by either side, with one byte that says which kind. They do
-//! not know what kinds there are.
+//! Bulk streams: bytes in one direction beside the lane, opened by either side, with one byte that
+//! says which kind. They do not know what kinds there are.
 //!
-//! The bytes of a bulk stream: its kind (one byte), then its data to the end of the stream. There are no frames in it.
-//! A peer that does not read one holds up only that one (see [`crate::limits`]).
+//! The bytes of a bulk stream: its kind (one byte), then its data to the end of the stream. There
+//! are no frames in it. A peer that does not read one holds up only that one (see
+//! [`crate::limits`]).
 
 use std::time::Duration;
 
@@ -57,7 +58,8 @@ pub struct BulkSender {
     is_finished: bool,
 }
 
-/// Receives a bulk stream. Dropped before its end, the peer is told to stop with [`CloseCode::Abandoned`].
+/// Receives a bulk stream. Dropped before its end, the peer is told to stop with
+/// [`CloseCode::Abandoned`].
 #[derive(Debug)]
 pub struct BulkReceiver {
     stream: RecvStream,
@@ -67,16 +69,13 @@ pub struct BulkReceiver {
 
 impl BulkSender {
     pub(crate) fn new(stream: SendStream, kind: u8) -> Self {
-        Self {
-            stream,
-            kind: Some(kind),
-            is_finished: false,
-        }
+        Self { stream, kind: Some(kind), is_finished: false }
     }
 
     /// Sends data of any length, and waits while the peer's window is full.
     ///
-    /// Not cancel-safe: dropped halfway, a part has been sent, and nobody knows how much; cut the stream then.
+    /// Not cancel-safe: dropped halfway, a part has been sent, and nobody knows how much; cut the
+    /// stream then.
     ///
     /// # Errors
     /// `StoppedByPeer`, `ConnectionLost`, `Closed`.
@@ -84,17 +83,14 @@ impl BulkSender {
         match self.kind.take() {
             Some(kind) => {
                 let mut chunks = [Bytes::copy_from_slice(&[kind]), data];
-                self.stream
-                    .write_all_chunks(&mut chunks)
-                    .await
-                    .map_err(write_error)
+                self.stream.write_all_chunks(&mut chunks).await.map_err(write_error)
             }
             None => self.stream.write_chunk(data).await.map_err(write_error),
         }
     }
 
-    /// Ends the stream, and waits until the peer's machine has acknowledged all of it, at most for `deadline`; then the rest
-    /// is cut off.
+    /// Ends the stream, and waits until the peer's machine has acknowledged all of it, at most for
+    /// `deadline`; then the rest is cut off.
     ///
     /// # Errors
     /// `FinishTimedOut`, `StoppedByPeer`, `ConnectionLost`.
@@ -106,9 +102,7 @@ impl BulkSender {
             self.stream.finish().map_err(|_| BulkError::Closed)?;
             match self.stream.stopped().await {
                 Ok(None) => Ok(()),
-                Ok(Some(code)) => Err(BulkError::StoppedByPeer {
-                    code: code.into_inner(),
-                }),
+                Ok(Some(code)) => Err(BulkError::StoppedByPeer { code: code.into_inner() }),
                 Err(quinn::StoppedError::ConnectionLost(error)) => {
                     Err(BulkError::ConnectionLost(error.into()))
                 }
@@ -138,14 +132,11 @@ impl Drop for BulkSender {
 
 impl BulkReceiver {
     pub(crate) fn new(stream: RecvStream) -> Self {
-        Self {
-            stream,
-            kind: None,
-            is_ended: false,
-        }
+        Self { stream, kind: None, is_ended: false }
     }
 
-    /// The stream's kind. Waits for its first byte; afterwards it is known. To be asked before any `recv`, which skips it.
+    /// The stream's kind. Waits for its first byte; afterwards it is known. To be asked before any
+    /// `recv`, which skips it.
     ///
     /// Cancel-safe.
     ///
@@ -180,7 +171,8 @@ impl BulkReceiver {
     /// Not cancel-safe: what has been read is lost.
     ///
     /// # Errors
-    /// `TooLong`, after which the peer has been told to stop ([`CloseCode::ProtocolError`]); else as `recv`.
+    /// `TooLong`, after which the peer has been told to stop ([`CloseCode::ProtocolError`]); else
+    /// as `recv`.
     pub async fn recv_to_end(mut self, bytes_max: usize) -> Result<Bytes, BulkError> {
         let mut all = BytesMut::new();
         while let Some(piece) = self.recv().await? {
@@ -225,9 +217,7 @@ impl Drop for BulkReceiver {
 
 fn write_error(error: WriteError) -> BulkError {
     match error {
-        WriteError::Stopped(code) => BulkError::StoppedByPeer {
-            code: code.into_inner(),
-        },
+        WriteError::Stopped(code) => BulkError::StoppedByPeer { code: code.into_inner() },
         WriteError::ConnectionLost(error) => BulkError::ConnectionLost(error.into()),
         WriteError::ClosedStream => BulkError::Closed,
         WriteError::ZeroRttRejected => early_data_refused(),
@@ -236,9 +226,7 @@ fn write_error(error: WriteError) -> BulkError {
 
 fn read_error(error: ReadError) -> BulkError {
     match error {
-        ReadError::Reset(code) => BulkError::CutByPeer {
-            code: code.into_inner(),
-        },
+        ReadError::Reset(code) => BulkError::CutByPeer { code: code.into_inner() },
         ReadError::ConnectionLost(error) => BulkError::ConnectionLost(error.into()),
         ReadError::ClosedStream | ReadError::IllegalOrderedRead => BulkError::Closed,
         ReadError::ZeroRttRejected => early_data_refused(),

@@ -1,5 +1,5 @@
-//! The connecting end: one UDP socket, connections to any number of servers. It does not know sessions, and never connects
-//! again by itself.
+//! The connecting end: one UDP socket, connections to any number of servers. It does not know
+//! sessions, and never connects again by itself.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -14,7 +14,7 @@ use crate::identity::TrustAnchors;
 use crate::limits::{HANDSHAKE_TIMEOUT, IDLE_TIMEOUT};
 use crate::server::{BindError, ShutdownTimedOut};
 use crate::tls::{Protocol, client_crypto};
-use crate::transport::{End, bind_socket, transport};
+use crate::transport::{End, bind_socket, canonical, in_family_of, transport};
 
 /// Settings of a client's socket and of its connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,18 +23,14 @@ pub struct ClientConfig {
     pub local: Option<SocketAddr>,
     /// How long `connect` tries.
     pub connect_timeout: Duration,
-    /// How long a connection may be silent. The client sends a sign of life at a third of it, so a server that allows less
-    /// than that will drop idle clients.
+    /// How long a connection may be silent. The client sends a sign of life at a third of it, so a
+    /// server that allows less than that will drop idle clients.
     pub idle_timeout: Duration,
 }
 
 impl Default for ClientConfig {
     fn default() -> Self {
-        Self {
-            local: None,
-            connect_timeout: HANDSHAKE_TIMEOUT,
-            idle_timeout: IDLE_TIMEOUT,
-        }
+        Self { local: None, connect_timeout: HANDSHAKE_TIMEOUT, idle_timeout: IDLE_TIMEOUT }
     }
 }
 
@@ -42,7 +38,8 @@ impl Default for ClientConfig {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The server is there and takes no connections now: it has too many, or is shutting down. Later, or elsewhere.
+    /// The server is there and takes no connections now: it has too many, or is shutting down.
+    /// Later, or elsewhere.
     #[error("{address} refuses new connections at present (too many, or it is shutting down)")]
     Refused {
         /// The server's address.
@@ -58,7 +55,8 @@ pub enum ConnectError {
         /// The server's words.
         reason: String,
     },
-    /// The server is not who it should be: its certificate is signed by another authority, for other names, or expired.
+    /// The server is not who it should be: its certificate is signed by another authority, for
+    /// other names, or expired.
     #[error("{address} has no valid certificate for {server_name:?}: {cause}")]
     WrongCertificate {
         /// The server's address.
@@ -131,25 +129,17 @@ impl Client {
             }
             None => bind_any()?,
         };
-        let endpoint = Endpoint::new(
-            EndpointConfig::default(),
-            None,
-            socket,
-            Arc::new(TokioRuntime),
-        )
-        .map_err(|cause| BindError::Address {
-            address: config.local.unwrap_or(unspecified_v6()),
-            cause,
-        })?;
-        Ok(Self {
-            endpoint,
-            config,
-            transport,
-        })
+        let endpoint =
+            Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime))
+                .map_err(|cause| BindError::Address {
+                    address: config.local.unwrap_or(unspecified_v6()),
+                    cause,
+                })?;
+        Ok(Self { endpoint, config, transport })
     }
 
-    /// Connects to the server at `address`, which must have a certificate for `server_name` (a host name or an IP address) by
-    /// one of the authorities in `trust`.
+    /// Connects to the server at `address`, which must have a certificate for `server_name` (a host
+    /// name or an IP address) by one of the authorities in `trust`.
     ///
     /// Cancel-safe: dropped before it is ready, the attempt is given up.
     ///
@@ -171,11 +161,12 @@ impl Client {
             .connect_with(settings, address, server_name)
             .map_err(|error| not_begun(error, address))?;
         let after = self.config.connect_timeout;
+        let attempt = Attempt { address, server_name, protocol, after };
         tokio::select! {
             biased;
             shaken = tokio::time::timeout(after, connecting) => match shaken {
                 Ok(Ok(connection)) => Ok(Connection::new(connection, protocol)),
-                Ok(Err(error)) => Err(Attempt { address, server_name, protocol, after }.failed(error)),
+                Ok(Err(error)) => Err(attempt.failed(error)),
                 Err(_) => Err(ConnectError::TimedOut { address, after }),
             },
             cause = unreachable_cause(address) => {
@@ -184,23 +175,27 @@ impl Client {
         }
     }
 
-    /// Moves the client, with all its connections, to another local address; their lanes go on. `None` is any port.
+    /// Moves the client, with all its connections, to another local address; their lanes go on.
+    /// `None` is any port.
     ///
     /// # Errors
-    /// The address can not be had; the old socket stays.
+    /// The address can not be had, or is IPv6 where the client was bound to IPv4; the old socket
+    /// stays.
     pub fn rebind(&self, local: Option<SocketAddr>) -> Result<(), BindError> {
+        let address = local.unwrap_or(unspecified_v6());
+        let failed = |cause| BindError::Address { address, cause };
+        // Addresses of peers are kept in the family of the first socket.
+        let bound = self.endpoint.local_addr().map_err(failed)?;
         let socket = match local {
-            Some(address) => {
-                bind_socket(address).map_err(|cause| BindError::Address { address, cause })?
+            Some(local) if local.is_ipv6() && bound.is_ipv4() => {
+                let cause = "a client bound to IPv4 can not move to IPv6".to_owned();
+                return Err(BindError::Setting(cause));
             }
-            None => bind_any()?,
+            Some(local) => bind_socket(in_family_of(bound, local)).map_err(failed)?,
+            None if bound.is_ipv4() => bind_socket(unspecified_v4()).map_err(failed)?,
+            None => bind_socket(unspecified_v6()).map_err(failed)?,
         };
-        self.endpoint
-            .rebind(socket)
-            .map_err(|cause| BindError::Address {
-                address: local.unwrap_or(unspecified_v6()),
-                cause,
-            })
+        self.endpoint.rebind(socket).map_err(failed)
     }
 
     /// The local address, as bound.
@@ -208,10 +203,11 @@ impl Client {
     /// # Errors
     /// What the operating system said.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.endpoint.local_addr()
+        self.endpoint.local_addr().map(canonical)
     }
 
-    /// Closes all connections with [`CloseCode::Normal`] and waits until the servers have been told, at most for `deadline`.
+    /// Closes all connections with [`CloseCode::Normal`] and waits until the servers have been
+    /// told, at most for `deadline`.
     ///
     /// # Errors
     /// [`ShutdownTimedOut`].
@@ -227,17 +223,21 @@ fn unspecified_v6() -> SocketAddr {
     SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0)
 }
 
-/// A socket for both families, or for IPv4 where there is no IPv6.
-fn bind_any() -> Result<std::net::UdpSocket, BindError> {
-    let v4 = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-    bind_socket(unspecified_v6())
-        .or_else(|_| bind_socket(v4))
-        .map_err(|cause| BindError::Address { address: v4, cause })
+fn unspecified_v4() -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0)
 }
 
-/// Ends only when the network reports that `address` can not be reached. QUIC itself waits for its timeout, since such a
-/// report comes without proof; for a client that is told "nobody listens there" at once it is worth believing.
-/// It costs the server one datagram of one byte, which QUIC drops.
+/// A socket for both families, or for IPv4 where there is no IPv6.
+fn bind_any() -> Result<std::net::UdpSocket, BindError> {
+    bind_socket(unspecified_v6())
+        .or_else(|_| bind_socket(unspecified_v4()))
+        .map_err(|cause| BindError::Address { address: unspecified_v4(), cause })
+}
+
+/// Ends only when the network reports that `address` can not be reached. QUIC itself waits for its
+/// timeout, since such a report comes without proof; for a client that is told "nobody listens
+/// there" at once it is worth believing. It costs the server one datagram of one byte, which QUIC
+/// drops.
 async fn unreachable_cause(address: SocketAddr) -> io::Error {
     match probe(address).await {
         Err(error)
@@ -276,10 +276,7 @@ fn not_begun(error: quinn::ConnectError, address: SocketAddr) -> ConnectError {
             address,
             cause: "the port is 0, or this machine has no IPv6".to_owned(),
         },
-        other => ConnectError::Handshake {
-            address,
-            cause: other.to_string(),
-        },
+        other => ConnectError::Handshake { address, cause: other.to_string() },
     }
 }
 
@@ -291,19 +288,15 @@ struct Attempt<'a> {
     after: Duration,
 }
 
-/// TLS alerts with which a client rejects a certificate (RFC 8446, 6.2): bad, unsupported, revoked, expired, unknown
-/// certificate, illegal parameter, unknown authority, access denied, and a signature that does not verify.
+/// TLS alerts with which a client rejects a certificate (RFC 8446, 6.2): bad, unsupported, revoked,
+/// expired, unknown certificate, illegal parameter, unknown authority, access denied, and a
+/// signature that does not verify.
 const CERTIFICATE_ALERTS: [u8; 9] = [42, 43, 44, 45, 46, 47, 48, 49, 51];
 const NO_APPLICATION_PROTOCOL_ALERT: u8 = 120;
 
 impl Attempt<'_> {
     fn failed(self, error: ConnectionError) -> ConnectError {
-        let Self {
-            address,
-            server_name,
-            protocol,
-            after,
-        } = self;
+        let Self { address, server_name, protocol, after } = self;
         let no_protocol = TransportErrorCode::crypto(NO_APPLICATION_PROTOCOL_ALERT);
         match error {
             ConnectionError::TimedOut => ConnectError::TimedOut { address, after },
@@ -335,10 +328,7 @@ impl Attempt<'_> {
                     cause: error.reason,
                 }
             }
-            other => ConnectError::Handshake {
-                address,
-                cause: other.to_string(),
-            },
+            other => ConnectError::Handshake { address, cause: other.to_string() },
         }
     }
 }

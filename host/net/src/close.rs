@@ -1,4 +1,5 @@
-//! Why connections and streams end: the numbers on the wire, and what the survivor is told. It does not know who decides.
+//! Why connections and streams end: the numbers on the wire, and what the survivor is told. It does
+//! not know who decides.
 
 use std::fmt;
 
@@ -6,14 +7,17 @@ use quinn::{ConnectionError, VarInt};
 
 use crate::limits::CLOSE_REASON_BYTES_MAX;
 
-/// Codes with which this side closes a connection or cuts a stream. The numbers are part of the protocol and never reused.
+/// Codes with which this side closes a connection or cuts a stream. The numbers are part of the
+/// protocol and never reused.
 ///
-/// 0 to 255 belong to this crate; what is built on it may close with codes of its own from [`CloseCode::FIRST_OF_USER`] on.
+/// 0 to 255 belong to this crate; what is built on it may close with codes of its own from
+/// [`CloseCode::FIRST_OF_USER`] on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 #[repr(u32)]
 pub enum CloseCode {
-    /// The peer has what it wanted. Also what a peer sends that dropped its connection without a word.
+    /// The peer has what it wanted. Also what a peer sends that dropped its connection without a
+    /// word.
     Normal = 0,
     /// The server goes away. Another member, or this one a little later, will serve.
     ShuttingDown = 1,
@@ -23,9 +27,11 @@ pub enum CloseCode {
     TooManyConnections = 3,
     /// A fault of our own.
     Internal = 4,
-    /// On streams only: the sender was dropped before it finished, or the receiver before it had read all.
+    /// On streams only: the sender was dropped before it finished, or the receiver before it had
+    /// read all.
     Abandoned = 5,
-    /// The connection offers a protocol that the handshake let through, but that nobody here serves.
+    /// The connection offers a protocol that the handshake let through, but that nobody here
+    /// serves.
     UnknownProtocol = 6,
 }
 
@@ -52,9 +58,7 @@ impl CloseCode {
     /// The code with that number, if this crate knows it.
     #[must_use]
     pub fn from_number(number: u64) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|code| u64::from(code.number()) == number)
+        Self::ALL.into_iter().find(|code| u64::from(code.number()) == number)
     }
 
     pub(crate) fn varint(self) -> VarInt {
@@ -115,10 +119,9 @@ impl From<ConnectionError> for CloseReason {
     fn from(error: ConnectionError) -> Self {
         match error {
             ConnectionError::LocallyClosed => Self::Local,
-            ConnectionError::ApplicationClosed(close) => Self::Peer {
-                code: close.error_code.into_inner(),
-                reason: printable(&close.reason),
-            },
+            ConnectionError::ApplicationClosed(close) => {
+                Self::Peer { code: close.error_code.into_inner(), reason: printable(&close.reason) }
+            }
             ConnectionError::TimedOut => Self::TimedOut,
             ConnectionError::Reset => Self::Reset,
             ConnectionError::ConnectionClosed(close)
@@ -134,10 +137,7 @@ impl From<ConnectionError> for CloseReason {
 /// What a peer said, for people: cut to the limit, and without control characters.
 pub(crate) fn printable(reason: &[u8]) -> String {
     let cut = &reason[..reason.len().min(CLOSE_REASON_BYTES_MAX)];
-    String::from_utf8_lossy(cut)
-        .chars()
-        .filter(|char| !char.is_control())
-        .collect()
+    String::from_utf8_lossy(cut).chars().filter(|char| !char.is_control()).collect()
 }
 
 /// The longest beginning of `reason` that fits [`CLOSE_REASON_BYTES_MAX`].
@@ -155,10 +155,8 @@ mod tests {
 
     #[test]
     fn close_codes_keep_their_numbers() {
-        let numbers: Vec<(u32, String)> = CloseCode::ALL
-            .iter()
-            .map(|code| (code.number(), code.to_string()))
-            .collect();
+        let numbers: Vec<(u32, String)> =
+            CloseCode::ALL.iter().map(|code| (code.number(), code.to_string())).collect();
         let expected = [
             (0, "normal"),
             (1, "shutting-down"),
@@ -168,10 +166,7 @@ mod tests {
             (5, "abandoned"),
             (6, "unknown-protocol"),
         ];
-        assert_eq!(
-            numbers,
-            expected.map(|(number, name)| (number, name.to_owned()))
-        );
+        assert_eq!(numbers, expected.map(|(number, name)| (number, name.to_owned())));
         for code in CloseCode::ALL {
             assert_eq!(CloseCode::from_number(u64::from(code.number())), Some(code));
         }

@@ -1,4 +1,5 @@
-//! One QUIC connection: lanes and bulk streams in both directions, and its end. It does not know who opened it and why.
+//! One QUIC connection: lanes and bulk streams in both directions, and its end. It does not know
+//! who opened it and why.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -34,8 +35,8 @@ impl Connection {
         self.protocol
     }
 
-    /// Opens a lane. The peer's `accept_lane` sees it when the first frame has been sent. Waits while
-    /// [`crate::limits::LANES_OPEN_MAX`] are open.
+    /// Opens a lane. The peer's `accept_lane` sees it when the first frame has been sent. Waits
+    /// while [`crate::limits::LANES_OPEN_MAX`] are open.
     ///
     /// Cancel-safe.
     ///
@@ -63,8 +64,8 @@ impl Connection {
         Ok(prioritised_lane(send, receive, limits))
     }
 
-    /// Opens a bulk stream of a kind. The peer sees it when the first data has been sent or it was finished. Waits while
-    /// [`crate::limits::BULKS_OPEN_MAX`] of this side are open.
+    /// Opens a bulk stream of a kind. The peer sees it when the first data has been sent or it was
+    /// finished. Waits while [`crate::limits::BULKS_OPEN_MAX`] of this side are open.
     ///
     /// Cancel-safe.
     ///
@@ -84,12 +85,12 @@ impl Connection {
         Ok(BulkReceiver::new(self.inner.accept_uni().await?))
     }
 
-    /// Closes the connection at once: what was sent and has not arrived may be lost, also frames of a lane that was not
-    /// finished. `code` is a [`crate::CloseCode`] or a number of the user's own (see [`crate::CloseCode::FIRST_OF_USER`]);
-    /// of `reason`, words for people, [`crate::limits::CLOSE_REASON_BYTES_MAX`] bytes are sent.
+    /// Closes the connection at once: what was sent and has not arrived may be lost, also frames of
+    /// a lane that was not finished. `code` is a [`crate::CloseCode`] or a number of the user's own
+    /// (see [`crate::CloseCode::FIRST_OF_USER`]); of `reason`, words for people,
+    /// [`crate::limits::CLOSE_REASON_BYTES_MAX`] bytes are sent.
     pub fn close(&self, code: impl Into<u32>, reason: &str) {
-        self.inner
-            .close(VarInt::from_u32(code.into()), cut_reason(reason));
+        self.inner.close(VarInt::from_u32(code.into()), cut_reason(reason));
     }
 
     /// Waits for the connection's end and says how it came.

@@ -1,4 +1,5 @@
-//! Reading PEM files within a limit, and writing them whole or not at all. It does not know what a certificate says.
+//! Reading PEM files within a limit, and writing them whole or not at all. It does not know what a
+//! certificate says.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -44,20 +45,14 @@ pub(crate) fn read_key(file: &Path) -> Result<PrivateKeyDer<'static>, IdentityEr
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, IdentityError> {
-    let unreadable = |cause| IdentityError::Unreadable {
-        file: file.to_owned(),
-        cause,
-    };
+    let unreadable = |cause| IdentityError::Unreadable { file: file.to_owned(), cause };
     let mut bytes = Vec::new();
     File::open(file)
         .and_then(|opened| opened.take(PEM_FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
         .map_err(unreadable)?;
     if bytes.len() as u64 > PEM_FILE_BYTES_MAX {
         let cause = format!("longer than {PEM_FILE_BYTES_MAX} bytes");
-        return Err(IdentityError::NotPem {
-            file: file.to_owned(),
-            cause,
-        });
+        return Err(IdentityError::NotPem { file: file.to_owned(), cause });
     }
     Ok(bytes)
 }
@@ -71,18 +66,14 @@ fn not_pem(file: &Path, error: &pem::Error) -> IdentityError {
         pem::Error::Base64Decode(_) => "a section is not base64".to_owned(),
         other => other.to_string(),
     };
-    IdentityError::NotPem {
-        file: file.to_owned(),
-        cause,
-    }
+    IdentityError::NotPem { file: file.to_owned(), cause }
 }
 
-/// Writes `file` so that it is there whole or not at all, also after a crash: a new file beside it, synced, renamed over it.
+/// Writes `file` so that it is there whole or not at all, also after a crash: a new file beside it,
+/// synced, renamed over it.
 pub(crate) fn write_whole(file: &Path, text: &str, secrecy: Secrecy) -> Result<(), IdentityError> {
-    write(file, text, secrecy).map_err(|cause| IdentityError::Unwritable {
-        file: file.to_owned(),
-        cause,
-    })
+    write(file, text, secrecy)
+        .map_err(|cause| IdentityError::Unwritable { file: file.to_owned(), cause })
 }
 
 fn write(file: &Path, text: &str, secrecy: Secrecy) -> io::Result<()> {
@@ -91,19 +82,13 @@ fn write(file: &Path, text: &str, secrecy: Secrecy) -> io::Result<()> {
         Secrecy::OwnerOnly => 0o600,
     };
     let mut beside: PathBuf = file.to_owned();
-    beside
-        .as_mut_os_string()
-        .push(format!(".{}.new", std::process::id()));
+    beside.as_mut_os_string().push(format!(".{}.new", std::process::id()));
     // Left over by a process of the same number that was killed here.
     match fs::remove_file(&beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(&beside)?;
+    let mut written = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
     written.write_all(text.as_bytes())?;
     written.sync_all()?;
     fs::rename(&beside, file)?;

@@ -1,4 +1,5 @@
-//! The bytes of a lane: frames into chunks, received pieces into frames. Pure; it does not know where bytes come from.
+//! The bytes of a lane: frames into chunks, received pieces into frames. Pure; it does not know
+//! where bytes come from.
 //!
 //! A lane is a sequence of frames, each
 //!
@@ -7,7 +8,8 @@
 //! 4..     payload
 //! ```
 //!
-//! with nothing before, between or after them. A frame may be empty. The end of the stream is only legal between frames.
+//! with nothing before, between or after them. A frame may be empty. The end of the stream is only
+//! legal between frames.
 
 use std::collections::VecDeque;
 
@@ -32,7 +34,8 @@ pub struct FrameTooLong {
 pub(crate) struct Encoder {
     chunks: Vec<Bytes>,
     tail: BytesMut,
-    // What the last batch filled, as a guess for the next: one allocation for a busy lane, none kept by an idle one.
+    // What the last batch filled, as a guess for the next: one allocation for a busy lane, none
+    // kept by an idle one.
     bytes_last: usize,
 }
 
@@ -40,10 +43,7 @@ impl Encoder {
     /// Appends a frame. `payload` has passed the lane's maximum, so its length fits 32 bits.
     pub(crate) fn push(&mut self, bytes: u32, payload: Bytes) {
         if self.tail.capacity() == 0 {
-            self.tail.reserve(
-                self.bytes_last
-                    .max(FRAME_HEADER_BYTES + payload.len().min(1024)),
-            );
+            self.tail.reserve(self.bytes_last.max(FRAME_HEADER_BYTES + payload.len().min(1024)));
         }
         self.tail.put_u32_le(bytes);
         if payload.len() < COALESCE_BELOW_BYTES {
@@ -79,8 +79,9 @@ impl Encoder {
     }
 }
 
-/// Turns received pieces into frames. A frame that lies whole in one piece is a slice of it; only frames that span pieces
-/// are copied. What it holds is bounded by what was fed to it, never by what a header announced.
+/// Turns received pieces into frames. A frame that lies whole in one piece is a slice of it; only
+/// frames that span pieces are copied. What it holds is bounded by what was fed to it, never by
+/// what a header announced.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     pieces: VecDeque<Bytes>,
@@ -118,10 +119,7 @@ impl Decoder {
                     return Ok(None);
                 };
                 if bytes > self.bytes_max {
-                    return Err(FrameTooLong {
-                        bytes,
-                        bytes_max: self.bytes_max,
-                    });
+                    return Err(FrameTooLong { bytes, bytes_max: self.bytes_max });
                 }
                 self.header_bytes = 0;
                 self.body = Some(bytes);
@@ -165,11 +163,7 @@ impl Decoder {
                 return Some(piece);
             }
             if self.assembly.capacity() - self.assembly.len() < piece.len() {
-                let doubled = self
-                    .assembly
-                    .len()
-                    .max(ASSEMBLY_BYTES_FIRST)
-                    .max(piece.len());
+                let doubled = self.assembly.len().max(ASSEMBLY_BYTES_FIRST).max(piece.len());
                 self.assembly.reserve(doubled.min(wanted));
             }
             self.assembly.extend_from_slice(&piece);
@@ -193,10 +187,7 @@ mod tests {
     fn encode(payloads: &[&[u8]]) -> Vec<Bytes> {
         let mut encoder = Encoder::default();
         for payload in payloads {
-            encoder.push(
-                u32::try_from(payload.len()).unwrap(),
-                Bytes::copy_from_slice(payload),
-            );
+            encoder.push(u32::try_from(payload.len()).unwrap(), Bytes::copy_from_slice(payload));
         }
         let mut chunks = Vec::new();
         encoder.take(&mut chunks);
@@ -249,9 +240,8 @@ mod tests {
 
     #[test]
     fn any_cut_of_the_bytes_gives_the_same_frames() {
-        let payloads: Vec<Vec<u8>> = [0, 1, 3, 4, 5, 100, 1447, 1448, 5000, 20_000, 0]
-            .map(|bytes| vec![9; bytes])
-            .into();
+        let payloads: Vec<Vec<u8>> =
+            [0, 1, 3, 4, 5, 100, 1447, 1448, 5000, 20_000, 0].map(|bytes| vec![9; bytes]).into();
         let slices: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
         let bytes = Bytes::from(encode(&slices).concat());
         for cut in [1, 2, 3, 5, 7, 64, 1000, 1448, 4096, bytes.len()] {
@@ -280,10 +270,7 @@ mod tests {
     fn an_announcement_over_the_limit_is_refused_and_allocates_nothing() {
         let mut decoder = Decoder::new(1000);
         decoder.feed(Bytes::from_static(&[0xff, 0xff, 0xff, 0xff]));
-        let refused = FrameTooLong {
-            bytes: u32::MAX,
-            bytes_max: 1000,
-        };
+        let refused = FrameTooLong { bytes: u32::MAX, bytes_max: 1000 };
         assert_eq!(decoder.next_frame(), Err(refused));
         assert_eq!(decoder.assembly.capacity(), 0);
         // And again: the decoder does not go on behind it.
@@ -301,10 +288,7 @@ mod tests {
             decoder.feed(Bytes::from(vec![0; 1000]));
             assert_eq!(decoder.next_frame(), Ok(None));
             let capacity = decoder.assembly.capacity();
-            assert!(
-                capacity <= ASSEMBLY_BYTES_FIRST.max(pieces * 1000 * 2 + 1000),
-                "{capacity}"
-            );
+            assert!(capacity <= ASSEMBLY_BYTES_FIRST.max(pieces * 1000 * 2 + 1000), "{capacity}");
         }
         assert!(!decoder.is_at_boundary());
     }

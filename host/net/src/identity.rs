@@ -1,10 +1,11 @@
-//! Who a server is and whom a client trusts: certificates from files, made at the first start where there are none.
-//! It does not know sockets or connections.
+//! Who a server is and whom a client trusts: certificates from files, made at the first start where
+//! there are none. It does not know sockets or connections.
 //!
-//! A directory holds `ca.pem` (clients get this one), `ca-key.pem`, `server.pem` and `server-key.pem`. The authority's key is
-//! needed only to renew the server's certificate and may be kept elsewhere.
-//! Clients verify the server; they have no certificates of their own yet. Members will (mutual TLS): the same authority will
-//! sign them, and `tls` has the one line that asks for them.
+//! A directory holds `ca.pem` (clients get this one), `ca-key.pem`, `server.pem` and
+//! `server-key.pem`. The authority's key is needed only to renew the server's certificate and may
+//! be kept elsewhere. Clients verify the server; they have no certificates of their own yet.
+//! Members will (mutual TLS): the same authority will sign them, and `tls` has the one line that
+//! asks for them.
 
 use std::io;
 use std::net::IpAddr;
@@ -77,7 +78,7 @@ pub enum IdentityError {
         file: PathBuf,
     },
     /// The certificate's time has not come. Mostly a wrong clock.
-    #[error("the certificate in {} is not valid yet; is this machine's clock right?", file.display())]
+    #[error("the certificate in {} is not valid yet: is this clock right?", file.display())]
     NotYetValid {
         /// Which file.
         file: PathBuf,
@@ -126,10 +127,7 @@ pub struct ServerIdentity {
 
 impl Clone for ServerIdentity {
     fn clone(&self) -> Self {
-        Self {
-            chain: self.chain.clone(),
-            key: self.key.clone_key(),
-        }
+        Self { chain: self.chain.clone(), key: self.key.clone_key() }
     }
 }
 
@@ -182,22 +180,19 @@ impl TrustAnchors {
     pub fn load(file: &Path) -> Result<Self, IdentityError> {
         let mut roots = RootCertStore::empty();
         for certificate in read_certificates(file)? {
-            roots
-                .add(certificate)
-                .map_err(|error| IdentityError::Unusable {
-                    file: file.to_owned(),
-                    cause: error.to_string(),
-                })?;
+            roots.add(certificate).map_err(|error| IdentityError::Unusable {
+                file: file.to_owned(),
+                cause: error.to_string(),
+            })?;
         }
-        Ok(Self {
-            roots: Arc::new(roots),
-        })
+        Ok(Self { roots: Arc::new(roots) })
     }
 }
 
 impl Identity {
-    /// Reads the identity of a server from files that somebody else made, and verifies it as its clients will: the chain
-    /// leads to the authority, the key fits, and the certificate is valid at `now` for each of `names`.
+    /// Reads the identity of a server from files that somebody else made, and verifies it as its
+    /// clients will: the chain leads to the authority, the key fits, and the certificate is valid
+    /// at `now` for each of `names`.
     ///
     /// # Errors
     /// Each names the file and what is wrong with it.
@@ -221,10 +216,11 @@ impl Identity {
         })
     }
 
-    /// The identity in a directory, for [`LOCAL_NAMES`] and `names` (host names or IP addresses). What is missing is made:
-    /// all, if there is no `ca.pem`; the server's certificate, if it is missing, has less than
-    /// [`CERTIFICATE_RENEW_AHEAD`] left, lacks a name, or has lost its key. Files that are there and can not be understood
-    /// are left alone and reported. Two processes must not do this in one directory at once.
+    /// The identity in a directory, for [`LOCAL_NAMES`] and `names` (host names or IP addresses).
+    /// What is missing is made: all, if there is no `ca.pem`; the server's certificate, if it is
+    /// missing, has less than [`CERTIFICATE_RENEW_AHEAD`] left, lacks a name, or has lost its key.
+    /// Files that are there and can not be understood are left alone and reported. Two processes
+    /// must not do this in one directory at once.
     ///
     /// # Errors
     /// Each names the file and what is wrong with it.
@@ -241,20 +237,15 @@ impl Identity {
             key: directory.join("server-key.pem"),
         };
         if !exists(&files.authority)? {
-            std::fs::create_dir_all(directory).map_err(|cause| IdentityError::Unwritable {
-                file: directory.to_owned(),
-                cause,
-            })?;
+            std::fs::create_dir_all(directory)
+                .map_err(|cause| IdentityError::Unwritable { file: directory.to_owned(), cause })?;
             let made = make_authority(now)?;
             // The certificate last: without it, the next start makes both anew.
             write_whole(&authority_key, &made.key, Secrecy::OwnerOnly)?;
             write_whole(&files.authority, &made.certificate, Secrecy::Public)?;
             renew(&files, &made.key, &names, now)?;
             let loaded = Self::load(&files, &names, now)?;
-            return Ok(Self {
-                origin: IdentityOrigin::Made,
-                ..loaded
-            });
+            return Ok(Self { origin: IdentityOrigin::Made, ..loaded });
         }
         match Self::load(&files, &names, now + CERTIFICATE_RENEW_AHEAD) {
             // Good for a while; and now? A clock that is behind sees certificates of the future.
@@ -264,31 +255,23 @@ impl Identity {
                     // Still good for a while? Then serve with it as long as it lasts.
                     return Self::load(&files, &names, now).map_err(|found| {
                         let found = Box::new(found);
-                        IdentityError::AuthorityKeyMissing {
-                            found,
-                            key: authority_key,
-                        }
+                        IdentityError::AuthorityKeyMissing { found, key: authority_key }
                     });
                 }
                 let signing_key = std::fs::read_to_string(&authority_key).map_err(|cause| {
-                    IdentityError::Unreadable {
-                        file: authority_key.clone(),
-                        cause,
-                    }
+                    IdentityError::Unreadable { file: authority_key.clone(), cause }
                 })?;
                 renew(&files, &signing_key, &names, now)?;
                 let loaded = Self::load(&files, &names, now)?;
-                Ok(Self {
-                    origin: IdentityOrigin::Renewed,
-                    ..loaded
-                })
+                Ok(Self { origin: IdentityOrigin::Renewed, ..loaded })
             }
             Err(found) => Err(found),
         }
     }
 }
 
-/// Key first: between the two writes the old certificate has a new key, which the next start sees as a mismatch and renews.
+/// Key first: between the two writes the old certificate has a new key, which the next start sees
+/// as a mismatch and renews.
 fn renew(
     files: &IdentityFiles,
     authority_key: &str,
@@ -300,7 +283,8 @@ fn renew(
     write_whole(&files.certificate, &made.certificate, Secrecy::Public)
 }
 
-/// True for what time, a new name or a crash between two writes does to our own files, not for foreign or broken ones.
+/// True for what time, a new name or a crash between two writes does to our own files, not for
+/// foreign or broken ones.
 fn can_be_renewed(found: &IdentityError, files: &IdentityFiles) -> bool {
     match found {
         IdentityError::Expired { .. }
@@ -314,11 +298,7 @@ fn can_be_renewed(found: &IdentityError, files: &IdentityFiles) -> bool {
 }
 
 fn exists(file: &Path) -> Result<bool, IdentityError> {
-    file.try_exists()
-        .map_err(|cause| IdentityError::Unreadable {
-            file: file.to_owned(),
-            cause,
-        })
+    file.try_exists().map_err(|cause| IdentityError::Unreadable { file: file.to_owned(), cause })
 }
 
 fn all_names(names: &[String]) -> Result<Vec<String>, IdentityError> {
@@ -336,9 +316,8 @@ fn parse_name(name: &str) -> Result<ServerName<'static>, IdentityError> {
     if let Ok(address) = name.parse::<IpAddr>() {
         return Ok(ServerName::from(address));
     }
-    ServerName::try_from(name.to_owned()).map_err(|_| IdentityError::BadName {
-        name: name.to_owned(),
-    })
+    ServerName::try_from(name.to_owned())
+        .map_err(|_| IdentityError::BadName { name: name.to_owned() })
 }
 
 fn check_key(
@@ -373,10 +352,7 @@ fn verify(
     now: SystemTime,
 ) -> Result<(), IdentityError> {
     let file = files.certificate.clone();
-    let unusable = |cause: String| IdentityError::Unusable {
-        file: file.clone(),
-        cause,
-    };
+    let unusable = |cause: String| IdentityError::Unusable { file: file.clone(), cause };
     let verifier =
         WebPkiServerVerifier::builder_with_provider(Arc::clone(&trust.roots), tls::provider())
             .build()
@@ -406,16 +382,10 @@ fn verify(
             IdentityError::NotYetValid { file }
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            IdentityError::WrongName {
-                file,
-                name: name.to_owned(),
-            }
+            IdentityError::WrongName { file, name: name.to_owned() }
         }
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            IdentityError::WrongAuthority {
-                file,
-                authority: files.authority.clone(),
-            }
+            IdentityError::WrongAuthority { file, authority: files.authority.clone() }
         }
         other => unusable(other.to_string()),
     })

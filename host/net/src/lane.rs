@@ -1,8 +1,10 @@
-//! A lane: one long-lived bidirectional stream of frames, in order, each way. It does not know what frames say.
+//! A lane: one long-lived bidirectional stream of frames, in order, each way. It does not know what
+//! frames say.
 //!
-//! The bytes are described in [`crate::frame`]. Sending goes through a queue and one task that writes all that has queued
-//! at once, so that many frames share a packet; nothing is ever held back to wait for more. Both halves of a lane are
-//! independent: finishing one leaves the other open.
+//! The bytes are described in [`crate::frame`]. Sending goes through a queue and one task that
+//! writes all that has queued at once, so that many frames share a packet; nothing is ever held
+//! back to wait for more. Both halves of a lane are independent: finishing one leaves the other
+//! open.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,16 +26,14 @@ use crate::limits::{
 pub struct LaneLimits {
     /// Largest payload of a frame in bytes, both ways. Both ends must agree on it.
     pub frame_bytes_max: u32,
-    /// Bytes that may wait to be written, each frame counted with [`FRAME_QUEUE_COST_BYTES`] on top.
+    /// Bytes that may wait to be written, each frame counted with [`FRAME_QUEUE_COST_BYTES`] on
+    /// top.
     pub queue_bytes_max: u32,
 }
 
 impl Default for LaneLimits {
     fn default() -> Self {
-        Self {
-            frame_bytes_max: FRAME_BYTES_MAX,
-            queue_bytes_max: LANE_QUEUE_BYTES_MAX,
-        }
+        Self { frame_bytes_max: FRAME_BYTES_MAX, queue_bytes_max: LANE_QUEUE_BYTES_MAX }
     }
 }
 
@@ -41,8 +41,8 @@ impl Default for LaneLimits {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LaneError {
-    /// The peer announced a frame over the limit. The lane is of no more use; close the connection with
-    /// [`CloseCode::ProtocolError`].
+    /// The peer announced a frame over the limit. The lane is of no more use; close the connection
+    /// with [`CloseCode::ProtocolError`].
     #[error("protocol error: {0}")]
     FrameTooLong(FrameTooLong),
     /// The peer ended the lane inside a frame. As `FrameTooLong`.
@@ -99,10 +99,12 @@ impl fmt::Display for TrySendError {
 
 impl std::error::Error for TrySendError {}
 
-/// The sending half of a lane, with the task that writes. One owner; [`LaneSender::handle`] gives others a way in.
+/// The sending half of a lane, with the task that writes. One owner; [`LaneSender::handle`] gives
+/// others a way in.
 ///
-/// `finish` delivers what has queued. Dropping does not: the task is aborted, what was not yet written is lost, and the peer
-/// sees the lane cut with [`CloseCode::Abandoned`] after what had arrived. Once it is gone, handles answer `Finished`.
+/// `finish` delivers what has queued. Dropping does not: the task is aborted, what was not yet
+/// written is lost, and the peer sees the lane cut with [`CloseCode::Abandoned`] after what had
+/// arrived. Once it is gone, handles answer `Finished`.
 #[derive(Debug)]
 pub struct LaneSender {
     handle: LaneHandle,
@@ -117,9 +119,11 @@ pub struct LaneHandle {
 
 /// The receiving half of a lane. Dropping it tells the peer to stop ([`CloseCode::Abandoned`]).
 ///
-/// What is not received stays at the peer, beyond one stream window: not to call `recv` is back-pressure.
+/// What is not received stays at the peer, beyond one stream window: not to call `recv` is
+/// back-pressure.
 ///
-/// A small frame is a slice of the buffer in which its packet came, up to 64 KiB: copy what is to be kept for long.
+/// A small frame is a slice of the buffer in which its packet came, up to 64 KiB: copy what is to
+/// be kept for long.
 #[derive(Debug)]
 pub struct LaneReceiver {
     stream: RecvStream,
@@ -159,33 +163,15 @@ pub(crate) fn lane(
     limits: LaneLimits,
 ) -> (LaneSender, LaneReceiver) {
     let shared = Arc::new(Shared {
-        queue: Mutex::new(Queue {
-            encoder: Encoder::default(),
-            cost: 0,
-            state: QueueState::Open,
-        }),
+        queue: Mutex::new(Queue { encoder: Encoder::default(), cost: 0, state: QueueState::Open }),
         work: Notify::new(),
         room: Semaphore::new(limits.queue_bytes_max as usize),
         limits,
     });
-    let writer = Writer {
-        shared: Arc::clone(&shared),
-        stream: send,
-        is_finished: false,
-    };
-    let sender = LaneSender {
-        handle: LaneHandle { shared },
-        writer: tokio::spawn(writer.run()),
-    };
+    let writer = Writer { shared: Arc::clone(&shared), stream: send, is_finished: false };
+    let sender = LaneSender { handle: LaneHandle { shared }, writer: tokio::spawn(writer.run()) };
     let decoder = Decoder::new(limits.frame_bytes_max);
-    (
-        sender,
-        LaneReceiver {
-            stream: receive,
-            decoder,
-            ended: None,
-        },
-    )
+    (sender, LaneReceiver { stream: receive, decoder, ended: None })
 }
 
 impl LaneSender {
@@ -211,9 +197,10 @@ impl LaneSender {
         self.handle.try_send(frame)
     }
 
-    /// Takes no more frames, delivers those that have queued, ends the lane in this direction, and waits until the peer's
-    /// machine has acknowledged all of it (which does not say that the peer has read it), at most for `deadline`.
-    /// Senders that still wait for room get `Finished`. Afterwards the writing task has ended, whatever the result.
+    /// Takes no more frames, delivers those that have queued, ends the lane in this direction, and
+    /// waits until the peer's machine has acknowledged all of it (which does not say that the peer
+    /// has read it), at most for `deadline`. Senders that still wait for room get `Finished`.
+    /// Afterwards the writing task has ended, whatever the result.
     ///
     /// Not cancel-safe: dropped halfway, it is as if the sender had been dropped.
     ///
@@ -227,36 +214,38 @@ impl LaneSender {
         }
         self.writer.abort();
         // It may have come to its end in this very moment: then that counts.
-        (&mut self.writer)
-            .await
-            .unwrap_or(Err(LaneError::FinishTimedOut))
+        (&mut self.writer).await.unwrap_or(Err(LaneError::FinishTimedOut))
     }
 }
 
 impl Drop for LaneSender {
     fn drop(&mut self) {
-        self.handle
-            .shared
-            .stop_taking(QueueState::Ended(LaneError::Finished));
+        self.handle.shared.stop_taking(QueueState::Ended(LaneError::Finished));
         self.writer.abort();
     }
 }
 
 impl LaneHandle {
-    /// Queues a frame, and waits while the queue is full: a peer that does not read holds its senders up here.
-    /// Frames of one caller keep their order; waiting callers are served in theirs.
+    /// Queues a frame, and waits while the queue is full: a peer that does not read holds its
+    /// senders up here. Frames of one caller keep their order; waiting callers are served in
+    /// theirs.
     ///
     /// Cancel-safe: dropped before it is ready, the frame has not been queued.
     ///
     /// # Errors
-    /// `PayloadTooLong`; else what ended the lane. A frame that was queued before the end may or may not have arrived.
+    /// `PayloadTooLong`; else what ended the lane. A frame that was queued before the end may or
+    /// may not have arrived.
     pub async fn send(&self, frame: Bytes) -> Result<(), LaneError> {
+        // Room freed goes to those who wait for it first, so this does not overtake them.
+        let frame = match self.try_send(frame) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Full(frame)) => frame,
+            Err(TrySendError::Refused(_, error)) => return Err(error),
+        };
         let (bytes, cost) = self.shared.measure(&frame)?;
         match self.shared.room.acquire_many(cost).await {
             Ok(room) => {
-                self.shared
-                    .push(bytes, cost, frame)
-                    .map_err(|(_, error)| error)?;
+                self.shared.push(bytes, cost, frame).map_err(|(_, error)| error)?;
                 room.forget();
                 Ok(())
             }
@@ -291,11 +280,13 @@ impl LaneHandle {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        // A panic under this lock can only be a failed allocation in the encoder, which is whole before and after.
+        // A panic under this lock can only be a failed allocation in the encoder, which is whole
+        // before and after.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The frame's length and what it takes of the queue's room: all of it, for frames larger than the queue.
+    /// The frame's length and what it takes of the queue's room: all of it, for frames larger than
+    /// the queue.
     fn measure(&self, frame: &Bytes) -> Result<(u32, u32), LaneError> {
         let bytes_max = self.limits.frame_bytes_max;
         match u32::try_from(frame.len()) {
@@ -303,10 +294,7 @@ impl Shared {
                 let cost = bytes.saturating_add(FRAME_QUEUE_COST_BYTES);
                 Ok((bytes, cost.min(self.limits.queue_bytes_max)))
             }
-            _ => Err(LaneError::PayloadTooLong {
-                bytes: frame.len(),
-                bytes_max,
-            }),
+            _ => Err(LaneError::PayloadTooLong { bytes: frame.len(), bytes_max }),
         }
     }
 
@@ -327,7 +315,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Sets the first reason for which nothing more is taken; later ones change nothing, except that an end follows finishing.
+    /// Sets the first reason for which nothing more is taken; later ones change nothing, except
+    /// that an end follows finishing.
     fn stop_taking(&self, state: QueueState) {
         let mut queue = self.lock();
         if !matches!(queue.state, QueueState::Ended(_)) {
@@ -370,10 +359,7 @@ impl Writer {
                 (std::mem::take(&mut queue.cost), queue.state.clone())
             };
             if !chunks.is_empty() {
-                self.stream
-                    .write_all_chunks(&mut chunks)
-                    .await
-                    .map_err(write_error)?;
+                self.stream.write_all_chunks(&mut chunks).await.map_err(write_error)?;
                 chunks.clear();
                 self.shared.room.add_permits(cost);
                 continue;
@@ -390,9 +376,7 @@ impl Writer {
         self.is_finished = true;
         match stopped {
             Ok(None) => Ok(()),
-            Ok(Some(code)) => Err(LaneError::StoppedByPeer {
-                code: code.into_inner(),
-            }),
+            Ok(Some(code)) => Err(LaneError::StoppedByPeer { code: code.into_inner() }),
             Err(quinn::StoppedError::ConnectionLost(error)) => {
                 Err(LaneError::ConnectionLost(error.into()))
             }
@@ -403,8 +387,7 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.shared
-            .stop_taking(QueueState::Ended(LaneError::Finished));
+        self.shared.stop_taking(QueueState::Ended(LaneError::Finished));
         if !self.is_finished {
             // Fails if the stream or its connection has ended: then there is nobody to tell.
             self.stream.reset(CloseCode::Abandoned.varint()).ok();
@@ -413,13 +396,14 @@ impl Drop for Writer {
 }
 
 impl LaneReceiver {
-    /// The next frame; `None` once the peer has finished the lane and all its frames have been received.
+    /// The next frame; `None` once the peer has finished the lane and all its frames have been
+    /// received.
     ///
     /// Cancel-safe: dropped before it is ready, no byte is lost.
     ///
     /// # Errors
-    /// `FrameTooLong`, `Truncated`, `CutByPeer`, `ConnectionLost`, each only after all frames that came whole before it, and
-    /// from then on always the same one.
+    /// `FrameTooLong`, `Truncated`, `CutByPeer`, `ConnectionLost`, each only after all frames that
+    /// came whole before it, and from then on always the same one.
     pub async fn recv(&mut self) -> Result<Option<Bytes>, LaneError> {
         loop {
             if let Some(frame) = self.recv_ready()? {
@@ -432,8 +416,8 @@ impl LaneReceiver {
         }
     }
 
-    /// The next frame that has already been taken out of QUIC, without waiting and without looking for more. After a `recv`,
-    /// call it until `None` to handle a burst at once.
+    /// The next frame that has already been taken out of QUIC, without waiting and without looking
+    /// for more. After a `recv`, call it until `None` to handle a burst at once.
     ///
     /// # Errors
     /// As `recv`.
@@ -456,8 +440,8 @@ impl LaneReceiver {
         }
     }
 
-    /// Waits for at least one frame, and appends it and those that came with it to `frames`, `frames_max` at most. Returns how
-    /// many; 0 is the end (or `frames_max` = 0).
+    /// Waits for at least one frame, and appends it and those that came with it to `frames`,
+    /// `frames_max` at most. Returns how many; 0 is the end (or `frames_max` = 0).
     ///
     /// Cancel-safe.
     ///
@@ -485,7 +469,8 @@ impl LaneReceiver {
         Ok(count)
     }
 
-    /// Takes what has arrived out of QUIC, or waits for it. Cancel-safe, as quinn's `read_chunks` is.
+    /// Takes what has arrived out of QUIC, or waits for it. Cancel-safe, as quinn's `read_chunks`
+    /// is.
     async fn read(&mut self) {
         let mut pieces = [const { Bytes::new() }; READ_PIECES_MAX];
         match self.stream.read_chunks(&mut pieces).await {
@@ -512,9 +497,7 @@ impl Drop for LaneReceiver {
 
 fn write_error(error: WriteError) -> LaneError {
     match error {
-        WriteError::Stopped(code) => LaneError::StoppedByPeer {
-            code: code.into_inner(),
-        },
+        WriteError::Stopped(code) => LaneError::StoppedByPeer { code: code.into_inner() },
         WriteError::ConnectionLost(error) => LaneError::ConnectionLost(error.into()),
         WriteError::ClosedStream => LaneError::Finished,
         WriteError::ZeroRttRejected => early_data_refused(),
@@ -523,9 +506,7 @@ fn write_error(error: WriteError) -> LaneError {
 
 fn read_error(error: ReadError) -> LaneError {
     match error {
-        ReadError::Reset(code) => LaneError::CutByPeer {
-            code: code.into_inner(),
-        },
+        ReadError::Reset(code) => LaneError::CutByPeer { code: code.into_inner() },
         ReadError::ConnectionLost(error) => LaneError::ConnectionLost(error.into()),
         // The two are ours: the stream was stopped here, or read out of order.
         ReadError::ClosedStream | ReadError::IllegalOrderedRead => LaneError::Finished,

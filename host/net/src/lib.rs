@@ -1,14 +1,16 @@
-//! QUIC for Quorate: certificates, endpoints, connections, lanes of frames and bulk streams. It moves bytes and does not
-//! know what is in them: no session, no request, no member of a cluster.
+//! QUIC for Quorate: certificates, endpoints, connections, lanes of frames and bulk streams. It
+//! moves bytes and does not know what is in them: no session, no request, no member of a cluster.
 //!
-//! This is the only crate that names quinn, rustls and rcgen; none of their types is in its public API. The modules in
-//! reading order: [`limits`], [`close`], [`frame`], [`identity`] (with `authority`, which makes certificates), `tls` and
-//! `transport` (settings), [`lane`], [`bulk`], [`connection`], [`server`], [`client`].
+//! This is the only crate that names quinn, rustls and rcgen; none of their types is in its public
+//! API. The modules in reading order: [`limits`], [`close`], [`frame`], [`identity`] (with
+//! `authority`, which makes certificates), `tls` and `transport` (settings), [`lane`], [`bulk`],
+//! [`connection`], [`server`], [`client`].
 //!
-//! Ownership: each task that this crate spawns is held by a value whose consuming `finish`, `shutdown` or `close` awaits its
-//! end. [`server::Server`] owns the task that accepts, [`lane::LaneSender`] owns the one that writes; nothing else here
-//! spawns. (quinn spawns a task for each endpoint and connection; they end when the last handle has gone.) A gateway
-//! needs one task per connection of its own, which owns the connection, its lane and its bulk streams.
+//! Ownership: each task that this crate spawns is held by a value whose consuming `finish`,
+//! `shutdown` or `close` awaits its end. [`server::Server`] owns the task that accepts,
+//! [`lane::LaneSender`] owns the one that writes; nothing else here spawns. (quinn spawns a task
+//! for each endpoint and connection; they end when the last handle has gone.) A gateway needs one
+//! task per connection of its own, which owns the connection, its lane and its bulk streams.
 #![forbid(unsafe_code)]
 
 pub mod limits;

@@ -1,5 +1,5 @@
-//! The listening end: one UDP port, admission, handshakes, and the connections that came through. It does not know what is
-//! spoken on them.
+//! The listening end: one UDP port, admission, handshakes, and the connections that came through.
+//! It does not know what is spoken on them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,7 +28,8 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Certificate and key.
     pub identity: ServerIdentity,
-    /// What is served, the preferred first; a client that offers none of it is refused during the handshake.
+    /// What is served, the preferred first; a client that offers none of it is refused during the
+    /// handshake.
     pub protocols: Vec<Protocol>,
     /// Connections at once, handshakes included. One more is refused before any handshake work.
     pub connections_max: u32,
@@ -76,7 +77,8 @@ pub enum BindError {
     Setting(String),
 }
 
-/// Not all connections were gone by the deadline of a shutdown. They have been told, and are dropped.
+/// Not all connections were gone by the deadline of a shutdown. They have been told, and are
+/// dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("connections were still closing at the deadline")]
 pub struct ShutdownTimedOut;
@@ -84,7 +86,8 @@ pub struct ShutdownTimedOut;
 /// What a server holds at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServerLoad {
-    /// Connections, with those in their handshake and those that drain after a close (a few round trips).
+    /// Connections, with those in their handshake and those that drain after a close (a few round
+    /// trips).
     pub connections_count: u32,
     /// Handshakes under way, with those that are through and wait for `accept`.
     pub handshakes_count: u32,
@@ -92,8 +95,8 @@ pub struct ServerLoad {
 
 /// A listening endpoint. It owns the task that admits connections; `shutdown` awaits its end.
 ///
-/// Dropped without `shutdown`, it closes all its connections with [`CloseCode::ShuttingDown`] and does not wait. The UDP
-/// port is free when also the last [`Connection`] has been dropped.
+/// Dropped without `shutdown`, it closes all its connections with [`CloseCode::ShuttingDown`] and
+/// does not wait. The UDP port is free when also the last [`Connection`] has been dropped.
 #[derive(Debug)]
 pub struct Server {
     endpoint: Endpoint,
@@ -120,9 +123,7 @@ impl Server {
     /// See [`BindError`].
     pub fn bind(config: &ServerConfig) -> Result<Self, BindError> {
         if config.protocols.is_empty() {
-            return Err(BindError::Setting(
-                "a server must serve at least one protocol".to_owned(),
-            ));
+            return Err(BindError::Setting("a server must serve at least one protocol".to_owned()));
         }
         let crypto =
             server_crypto(&config.identity, &config.protocols).map_err(BindError::Identity)?;
@@ -135,10 +136,7 @@ impl Server {
             .incoming_buffer_size(INCOMING_BUFFER_BYTES)
             .incoming_buffer_size_total(INCOMING_BUFFER_BYTES_TOTAL)
             .migration(true);
-        let failed = |cause| BindError::Address {
-            address: config.listen,
-            cause,
-        };
+        let failed = |cause| BindError::Address { address: config.listen, cause };
         let socket = bind_socket(config.listen).map_err(failed)?;
         let local_address = socket.local_addr().map_err(failed)?;
         let endpoint = Endpoint::new(
@@ -157,16 +155,11 @@ impl Server {
         });
         let (sender, established) = mpsc::channel(ACCEPT_QUEUE_MAX);
         let acceptor = tokio::spawn(accept_all(endpoint.clone(), Arc::clone(&admission), sender));
-        Ok(Self {
-            endpoint,
-            local_address,
-            established,
-            admission,
-            acceptor,
-        })
+        Ok(Self { endpoint, local_address, established, admission, acceptor })
     }
 
-    /// The next connection that has come through its handshake; `None` when the endpoint is lost. It may have ended already.
+    /// The next connection that has come through its handshake; `None` when the endpoint is lost.
+    /// It may have ended already.
     ///
     /// Cancel-safe.
     pub async fn accept(&mut self) -> Option<Connection> {
@@ -188,14 +181,15 @@ impl Server {
         }
     }
 
-    /// Refuses new connections from now on; those that stand, and those in their handshake, go on. For a server that lets its
-    /// connections finish before `shutdown`.
+    /// Refuses new connections from now on; those that stand, and those in their handshake, go on.
+    /// For a server that lets its connections finish before `shutdown`.
     pub fn stop_accepting(&self) {
         self.admission.is_closed.store(true, Ordering::Relaxed);
     }
 
-    /// Closes all connections with [`CloseCode::ShuttingDown`], refuses new ones, and waits until the peers have been told, at
-    /// most for `deadline`. When it returns, the accepting task has ended.
+    /// Closes all connections with [`CloseCode::ShuttingDown`], refuses new ones, and waits until
+    /// the peers have been told, at most for `deadline`. When it returns, the accepting task has
+    /// ended.
     ///
     /// # Errors
     /// [`ShutdownTimedOut`].
@@ -210,10 +204,7 @@ impl Server {
     }
 
     fn close_all(&self) {
-        self.endpoint.close(
-            CloseCode::ShuttingDown.varint(),
-            b"the server is shutting down",
-        );
+        self.endpoint.close(CloseCode::ShuttingDown.varint(), b"the server is shutting down");
     }
 }
 
@@ -224,7 +215,8 @@ impl Drop for Server {
     }
 }
 
-/// Admits until the endpoint is closed. Handshakes run beside each other, in tasks that end with this one.
+/// Admits until the endpoint is closed. Handshakes run beside each other, in tasks that end with
+/// this one.
 async fn accept_all(
     endpoint: Endpoint,
     admission: Arc<Admission>,
@@ -233,17 +225,19 @@ async fn accept_all(
     let mut handshakes = JoinSet::new();
     loop {
         tokio::select! {
+            // Those that have ended first: their room counts for the next.
+            biased;
+            Some(ended) = handshakes.join_next() => {
+                if let Err(failed) = ended {
+                    tracing::error!(%failed, "a handshake's task failed");
+                }
+            }
             incoming = endpoint.accept() => {
                 let Some(incoming) = incoming else { break };
                 let open_count = endpoint.open_connections();
                 if let Some(connecting) = admission.admit(incoming, open_count, handshakes.len()) {
                     let timeout = admission.handshake_timeout;
                     handshakes.spawn(shake_hands(connecting, timeout, established.clone()));
-                }
-            }
-            Some(ended) = handshakes.join_next() => {
-                if let Err(failed) = ended {
-                    tracing::error!(%failed, "a handshake's task failed");
                 }
             }
         }
@@ -254,7 +248,8 @@ async fn accept_all(
 }
 
 impl Admission {
-    /// Decides on a first packet, by what is cheapest: refuse, ask for a proof of address, or begin the handshake.
+    /// Decides on a first packet, by what is cheapest: refuse, ask for a proof of address, or begin
+    /// the handshake.
     fn admit(
         &self,
         incoming: Incoming,
@@ -270,7 +265,8 @@ impl Admission {
         }
         let retry_from = self.handshakes_max / HANDSHAKE_RETRY_DIVISOR as usize;
         if handshakes >= retry_from && !incoming.remote_address_validated() {
-            // An address that is not proven can always be asked: the error can not occur, and would refuse.
+            // An address that is not proven can always be asked: the error can not occur, and would
+            // refuse.
             incoming.retry().ok();
             return None;
         }
@@ -305,12 +301,7 @@ async fn shake_hands(
         connection.close(CloseCode::UnknownProtocol.varint(), b"unknown protocol");
         return tracing::debug!(%peer, "connection without a known protocol");
     };
-    if let Err(unwanted) = established
-        .send(Connection::new(connection, protocol))
-        .await
-    {
-        unwanted
-            .0
-            .close(CloseCode::ShuttingDown, "the server is shutting down");
+    if let Err(unwanted) = established.send(Connection::new(connection, protocol)).await {
+        unwanted.0.close(CloseCode::ShuttingDown, "the server is shutting down");
     }
 }

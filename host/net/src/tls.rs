@@ -1,5 +1,5 @@
-//! TLS settings: protocol names, TLS 1.3 with ring, and no tickets, so that no early data can be replayed. It does not
-//! know files or endpoints.
+//! TLS settings: protocol names, TLS 1.3 with ring, and no tickets, so that no early data can be
+//! replayed. It does not know files or endpoints.
 
 use std::sync::Arc;
 
@@ -36,9 +36,7 @@ impl Protocol {
     /// The protocol with that name.
     #[must_use]
     pub fn from_alpn(alpn: &[u8]) -> Option<Self> {
-        [Self::Client, Self::Member]
-            .into_iter()
-            .find(|protocol| protocol.alpn() == alpn)
+        [Self::Client, Self::Member].into_iter().find(|protocol| protocol.alpn() == alpn)
     }
 }
 
@@ -54,16 +52,15 @@ pub(crate) fn server_crypto(
     let mut config = rustls::ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
         .map_err(|error| error.to_string())?
-        // Mutual TLS between members comes in here, with a verifier that asks for a certificate without insisting: clients
-        // have none, and what a connection may do is decided by its protocol.
+        // Mutual TLS between members comes in here, with a verifier that asks for a certificate
+        // without insisting: clients have none, and what a connection may do is decided by its
+        // protocol.
         .with_no_client_auth()
         .with_single_cert(identity.chain.clone(), identity.key.clone_key())
         .map_err(|error| error.to_string())?;
-    config.alpn_protocols = protocols
-        .iter()
-        .map(|protocol| protocol.alpn().to_vec())
-        .collect();
-    // No resumption: sessions of ours are resumed by their own secret, and a ticket would only save a signature.
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.alpn().to_vec()).collect();
+    // No resumption: sessions of ours are resumed by their own secret, and a ticket would only save
+    // a signature.
     config.send_tls13_tickets = 0;
     QuicServerConfig::try_from(config).map_err(|error| error.to_string())
 }

@@ -1,7 +1,7 @@
 //! The settings of QUIC itself, and the UDP socket under it. It does not know TLS.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,37 +44,36 @@ pub(crate) fn transport(end: End, idle_timeout: Duration) -> Result<Arc<Transpor
     Ok(Arc::new(config))
 }
 
-/// A UDP socket with large buffers. An unspecified IPv6 address also takes IPv4, where the system allows it.
+/// A UDP socket with large buffers. An IPv4 address in IPv6 form gives an IPv6 socket that speaks
+/// IPv4. An unspecified IPv6 address also takes IPv4, where the system allows it.
 pub(crate) fn bind_socket(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::DGRAM,
-        Some(Protocol::UDP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() && address.ip().is_unspecified() {
-        socket
-            .set_only_v6(false)
-            .or_else(|error| note("IPV6_V6ONLY", &error))?;
+        socket.set_only_v6(false).or_else(|error| note("IPV6_V6ONLY", &error))?;
     }
-    socket
-        .set_recv_buffer_size(SOCKET_BUFFER_BYTES)
-        .or_else(|error| note("SO_RCVBUF", &error))?;
-    socket
-        .set_send_buffer_size(SOCKET_BUFFER_BYTES)
-        .or_else(|error| note("SO_SNDBUF", &error))?;
+    socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES).or_else(|error| note("SO_RCVBUF", &error))?;
+    socket.set_send_buffer_size(SOCKET_BUFFER_BYTES).or_else(|error| note("SO_SNDBUF", &error))?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
 }
 
 /// A setting that is only wished for was refused: said, and carried on.
-#[allow(
-    clippy::unnecessary_wraps,
-    reason = "takes the error's place in a chain of results"
-)]
+#[allow(clippy::unnecessary_wraps, reason = "takes the error's place in a chain of results")]
 fn note(option: &str, error: &io::Error) -> io::Result<()> {
     tracing::debug!(option, %error, "socket option refused");
     Ok(())
+}
+
+/// `address` in the family of `like`: what a socket must be bound to that takes the place of one
+/// bound to `like`.
+pub(crate) fn in_family_of(like: SocketAddr, address: SocketAddr) -> SocketAddr {
+    match (like, address.ip()) {
+        (SocketAddr::V6(_), IpAddr::V4(ip)) => {
+            SocketAddr::new(ip.to_ipv6_mapped().into(), address.port())
+        }
+        _ => address,
+    }
 }
 
 /// An address as people write it: IPv4 that came in over an IPv6 socket is IPv4 again.

@@ -123,6 +123,18 @@ impl Sequencer {
         self.parked.count()
     }
 
+    /// Records that were written ahead of what is reported applied: 0 at rest.
+    #[must_use]
+    pub fn dirty_count(&self) -> usize {
+        self.view.as_ref().map_or(0, View::dirty_count)
+    }
+
+    /// Requests that wait to be executed.
+    #[must_use]
+    pub fn queued_count(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Takes an input. Nothing is executed before the next [`Sequencer::step`].
     pub fn handle(&mut self, input: Input, now: Now) {
         match input {

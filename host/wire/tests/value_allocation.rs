@@ -16,14 +16,8 @@ const ALLOWED_BYTES: u64 = 2 * (65_536 * 40 + (1 << 20));
 /// `VmSize`: bytes of address space now. `VmPeak`: the most there ever were.
 fn address_space_bytes(key: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("procfs");
-    let line = status
-        .lines()
-        .find(|line| line.starts_with(key))
-        .expect("the key");
-    let kib = line
-        .split_whitespace()
-        .nth(1)
-        .and_then(|number| number.parse::<u64>().ok());
+    let line = status.lines().find(|line| line.starts_with(key)).expect("the key");
+    let kib = line.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok());
     kib.expect("a number") * 1024
 }
 
@@ -49,21 +43,8 @@ fn hostile() -> Vec<(Type, Bytes)> {
         Bytes::from(bytes)
     };
     let mut all = Vec::new();
-    for count in [
-        1 << 16,
-        1 << 20,
-        (1 << 20) - 3,
-        1 << 30,
-        u32::MAX as usize,
-        1 << 40,
-    ] {
-        for element in [
-            Type::Bool,
-            Type::U64,
-            lists(1),
-            Type::Tuple(vec![]),
-            Type::String,
-        ] {
+    for count in [1 << 16, 1 << 20, (1 << 20) - 3, 1 << 30, u32::MAX as usize, 1 << 40] {
+        for element in [Type::Bool, Type::U64, lists(1), Type::Tuple(vec![]), Type::String] {
             all.push((Type::list(element), claim(count)));
         }
         all.push((Type::String, claim(count)));
@@ -121,11 +102,7 @@ fn measure() {
     assert_eq!(decoded_count, 2);
     for bytes in &descriptions {
         assert!(Interface::decode(bytes.clone()).is_err());
-        assert!(
-            grown() <= ALLOWED_BYTES,
-            "{} bytes for a description",
-            grown()
-        );
+        assert!(grown() <= ALLOWED_BYTES, "{} bytes for a description", grown());
     }
     // The measure sees what it is there to see.
     let size = usize::try_from(ALLOWED_BYTES).unwrap();
@@ -141,11 +118,7 @@ fn hostile_bytes_do_not_make_the_decoder_allocate() {
     }
     // A second arena of the allocator would reserve more than we look for.
     let child = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "hostile_bytes_do_not_make_the_decoder_allocate",
-            "--nocapture",
-        ])
+        .args(["--exact", "hostile_bytes_do_not_make_the_decoder_allocate", "--nocapture"])
         .env(CHILD, "1")
         .env("MALLOC_ARENA_MAX", "1")
         .output()

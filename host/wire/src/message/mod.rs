@@ -11,6 +11,7 @@ use quorate_core::limits;
 use quorate_core::session::Acks;
 
 pub mod body;
+pub mod bulk;
 pub mod query;
 
 pub use query::{Consistency, Query, Results};

@@ -37,10 +37,7 @@ impl Display for Breaking {
                 write!(f, "The interface `{old}` is now called `{new}`.")
             }
             Self::Removed { function } => write!(f, "The function `{function}` is gone."),
-            Self::Changed {
-                function,
-                difference,
-            } => {
+            Self::Changed { function, difference } => {
                 write!(f, "The function `{function}` has changed: {difference}.")
             }
         }
@@ -52,19 +49,14 @@ impl Display for Breaking {
 /// an enum: its hash and its bytes change.
 pub fn compatible(old: &Interface, new: &Interface) -> Vec<Breaking> {
     let (old_name, new_name) = (without_version(&old.name), without_version(&new.name));
-    let renamed = (old_name != new_name).then(|| Breaking::Renamed {
-        old: old.name.clone(),
-        new: new.name.clone(),
-    });
+    let renamed = (old_name != new_name)
+        .then(|| Breaking::Renamed { old: old.name.clone(), new: new.name.clone() });
     let functions = old.functions.iter().filter_map(|was| {
         let function = was.name.clone();
         match new.function(&was.name) {
             None => Some(Breaking::Removed { function }),
             Some(is) if is == was => None,
-            Some(is) => Some(Breaking::Changed {
-                function,
-                difference: difference(was, is),
-            }),
+            Some(is) => Some(Breaking::Changed { function, difference: difference(was, is) }),
         }
     });
     renamed.into_iter().chain(functions).collect()
@@ -91,13 +83,7 @@ fn difference(was: &Function, is: &Function) -> String {
         return format!("its parameter `{name}` is gone");
     }
     let shown = |result: &Option<Type>| {
-        result
-            .as_ref()
-            .map_or("nothing".to_owned(), |result| format!("`{result}`"))
+        result.as_ref().map_or("nothing".to_owned(), |result| format!("`{result}`"))
     };
-    format!(
-        "it returned {} and returns {}",
-        shown(&was.result),
-        shown(&is.result)
-    )
+    format!("it returned {} and returns {}", shown(&was.result), shown(&is.result))
 }

@@ -113,13 +113,8 @@ fn read_compound(reader: &mut Reader, kind: &Type) -> Result<Value, DecodeError>
         Type::Enum(names) => Value::Enum(reader.take_case(names.len())?),
         Type::Variant(cases) => {
             let case = reader.take_case(cases.len())?;
-            let payload = cases
-                .get(case as usize)
-                .and_then(|(_, payload)| payload.as_ref());
-            Value::Variant {
-                case,
-                payload: read_payload(reader, payload)?,
-            }
+            let payload = cases.get(case as usize).and_then(|(_, payload)| payload.as_ref());
+            Value::Variant { case, payload: read_payload(reader, payload)? }
         }
         Type::Option(some) => {
             let some = reader.take_bool()?.then_some(some.as_ref());

@@ -108,9 +108,7 @@ impl Interface {
         let mut writer = Writer::new(Limits::DESCRIPTION);
         writer.put_string(&self.name);
         writer.put_unsigned(functions.len() as u64);
-        functions
-            .iter()
-            .for_each(|function| write_function(&mut writer, function));
+        functions.iter().for_each(|function| write_function(&mut writer, function));
         Ok(writer.finish())
     }
 
@@ -141,9 +139,7 @@ fn write_type(writer: &mut Writer, described: &Type) {
         Type::Tuple(elements) => {
             writer.put_u8(kind::TUPLE);
             writer.put_unsigned(elements.len() as u64);
-            elements
-                .iter()
-                .for_each(|element| write_type(writer, element));
+            elements.iter().for_each(|element| write_type(writer, element));
         }
         Type::Variant(cases) => {
             writer.put_u8(kind::VARIANT);
@@ -254,12 +250,8 @@ fn read_type(reader: &mut Reader) -> Read<Type> {
         kind::VARIANT => Type::Variant(read_list(reader, |reader| {
             Ok((read_name(reader, NAME_BYTES_MAX)?, read_optional(reader)?))
         })?),
-        kind::ENUM => Type::Enum(read_list(reader, |reader| {
-            read_name(reader, NAME_BYTES_MAX)
-        })?),
-        kind::FLAGS => Type::Flags(read_list(reader, |reader| {
-            read_name(reader, NAME_BYTES_MAX)
-        })?),
+        kind::ENUM => Type::Enum(read_list(reader, |reader| read_name(reader, NAME_BYTES_MAX))?),
+        kind::FLAGS => Type::Flags(read_list(reader, |reader| read_name(reader, NAME_BYTES_MAX))?),
         kind::RESULT => Type::result(read_optional(reader)?, read_optional(reader)?),
         found => return Err(DecodeError::at(start, DecodeCause::NoSuchKind { found })),
     };
@@ -271,11 +263,7 @@ fn read_function(reader: &mut Reader) -> Read<Function> {
     let name = read_name(reader, NAME_BYTES_MAX)?;
     let parameters = read_list(reader, read_member)?;
     let result = read_optional(reader)?;
-    Ok(Function {
-        name,
-        parameters,
-        result,
-    })
+    Ok(Function { name, parameters, result })
 }
 
 fn read_interface(reader: &mut Reader) -> Read<Interface> {
@@ -293,11 +281,7 @@ fn read_member(reader: &mut Reader) -> Read<(String, Type)> {
 }
 
 fn read_optional(reader: &mut Reader) -> Read<Option<Type>> {
-    Ok(if reader.take_bool()? {
-        Some(read_type(reader)?)
-    } else {
-        None
-    })
+    Ok(if reader.take_bool()? { Some(read_type(reader)?) } else { None })
 }
 
 /// Each item takes a byte at least, and is charged before the list is allocated.

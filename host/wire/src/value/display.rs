@@ -19,28 +19,14 @@ impl Display for Type {
             Self::Record(fields) => braced(f, "record", fields, named),
             Self::Variant(cases) => braced(f, "variant", cases, |f, (name, payload)| {
                 f.write_str(name)?;
-                payload
-                    .as_ref()
-                    .map_or(Ok(()), |payload| write!(f, "({payload})"))
+                payload.as_ref().map_or(Ok(()), |payload| write!(f, "({payload})"))
             }),
             Self::Enum(names) => braced(f, "enum", names, |f, name| f.write_str(name)),
             Self::Flags(names) => braced(f, "flags", names, |f, name| f.write_str(name)),
-            Self::Result {
-                ok: None,
-                err: None,
-            } => f.write_str("result"),
-            Self::Result {
-                ok: Some(ok),
-                err: None,
-            } => write!(f, "result<{ok}>"),
-            Self::Result {
-                ok: None,
-                err: Some(err),
-            } => write!(f, "result<_, {err}>"),
-            Self::Result {
-                ok: Some(ok),
-                err: Some(err),
-            } => write!(f, "result<{ok}, {err}>"),
+            Self::Result { ok: None, err: None } => f.write_str("result"),
+            Self::Result { ok: Some(ok), err: None } => write!(f, "result<{ok}>"),
+            Self::Result { ok: None, err: Some(err) } => write!(f, "result<_, {err}>"),
+            Self::Result { ok: Some(ok), err: Some(err) } => write!(f, "result<{ok}, {err}>"),
             scalar => f.write_str(scalar.kind()),
         }
     }
@@ -52,9 +38,7 @@ impl Display for Function {
         write!(f, "{}: func(", self.name)?;
         separated(f, &self.parameters, named)?;
         f.write_str(")")?;
-        self.result
-            .as_ref()
-            .map_or(Ok(()), |result| write!(f, " -> {result}"))
+        self.result.as_ref().map_or(Ok(()), |result| write!(f, " -> {result}"))
     }
 }
 
@@ -62,9 +46,7 @@ impl Display for Function {
 impl Display for Interface {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "interface {} {{", self.name)?;
-        self.functions
-            .iter()
-            .try_for_each(|function| writeln!(f, "  {function};"))?;
+        self.functions.iter().try_for_each(|function| writeln!(f, "  {function};"))?;
         f.write_str("}")
     }
 }

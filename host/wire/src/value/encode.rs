@@ -157,10 +157,7 @@ fn write_choice(writer: &mut Writer, value: &Value, kind: &Type) -> Result<(), E
             write_payload(writer, "err", value.as_deref(), err.as_deref())
         }
         _ => {
-            let cause = EncodeCause::Mismatch {
-                expected: expected(kind),
-                found: value.kind(),
-            };
+            let cause = EncodeCause::Mismatch { expected: expected(kind), found: value.kind() };
             Err(cause.into())
         }
     }
@@ -218,9 +215,7 @@ fn expected(kind: &Type) -> &'static str {
 
 fn existing<T>(cases: &[T], case: u32) -> Result<&T, EncodeError> {
     let count = cases.len() as u64;
-    cases
-        .get(case as usize)
-        .ok_or_else(|| EncodeCause::NoSuchCase { case, count }.into())
+    cases.get(case as usize).ok_or_else(|| EncodeCause::NoSuchCase { case, count }.into())
 }
 
 fn same_count(expected: usize, found: usize) -> Result<(), EncodeError> {

@@ -94,10 +94,7 @@ pub enum EncodeCause {
 
 impl From<EncodeCause> for EncodeError {
     fn from(cause: EncodeCause) -> Self {
-        Self {
-            place: String::new(),
-            cause,
-        }
+        Self { place: String::new(), cause }
     }
 }
 
@@ -200,9 +197,6 @@ pub enum DecodeCause {
 
 impl DecodeError {
     pub(super) fn at(position: u64, cause: impl Into<DecodeCause>) -> Self {
-        Self {
-            position,
-            cause: cause.into(),
-        }
+        Self { position, cause: cause.into() }
     }
 }

@@ -42,16 +42,10 @@ pub struct Limits {
 impl Limits {
     /// For values. Both sides must use the same, so that nothing can be written that can not be
     /// read.
-    pub const VALUE: Self = Self {
-        depth: DEPTH_MAX,
-        nodes: VALUE_NODES_MAX,
-    };
+    pub const VALUE: Self = Self { depth: DEPTH_MAX, nodes: VALUE_NODES_MAX };
 
     /// For descriptions of types, functions and interfaces.
-    pub const DESCRIPTION: Self = Self {
-        depth: DEPTH_MAX,
-        nodes: DESCRIPTION_NODES_MAX,
-    };
+    pub const DESCRIPTION: Self = Self { depth: DEPTH_MAX, nodes: DESCRIPTION_NODES_MAX };
 }
 
 impl Default for Limits {
@@ -87,18 +81,12 @@ pub(super) struct Budget {
 
 impl Budget {
     pub(super) fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            depth_left: limits.depth,
-            nodes_left: limits.nodes,
-        }
+        Self { limits, depth_left: limits.depth, nodes_left: limits.nodes }
     }
 
     pub(super) fn enter(&mut self) -> Result<(), LimitError> {
         let left = self.depth_left.checked_sub(1);
-        self.depth_left = left.ok_or(LimitError::Depth {
-            limit: self.limits.depth,
-        })?;
+        self.depth_left = left.ok_or(LimitError::Depth { limit: self.limits.depth })?;
         Ok(())
     }
 
@@ -111,9 +99,7 @@ impl Budget {
     pub(super) fn charge(&mut self, nodes: u64) -> Result<(), LimitError> {
         let left = u64::from(self.nodes_left).checked_sub(nodes);
         let left = left.and_then(|left| u32::try_from(left).ok());
-        self.nodes_left = left.ok_or(LimitError::Nodes {
-            limit: self.limits.nodes,
-        })?;
+        self.nodes_left = left.ok_or(LimitError::Nodes { limit: self.limits.nodes })?;
         Ok(())
     }
 }

@@ -23,11 +23,7 @@ type Taken<T> = Result<T, DecodeError>;
 impl Reader {
     /// Starts at the first byte.
     pub fn new(input: Bytes, limits: Limits) -> Self {
-        Self {
-            input,
-            position: 0,
-            budget: Budget::new(limits),
-        }
+        Self { input, position: 0, budget: Budget::new(limits) }
     }
 
     /// Bytes taken so far.
@@ -42,10 +38,9 @@ impl Reader {
     pub fn finish(self) -> Taken<()> {
         match self.left() {
             0 => Ok(()),
-            left => Err(DecodeError::at(
-                self.position(),
-                DecodeCause::TrailingBytes { count: left },
-            )),
+            left => {
+                Err(DecodeError::at(self.position(), DecodeCause::TrailingBytes { count: left }))
+            }
         }
     }
 
@@ -54,9 +49,7 @@ impl Reader {
     /// # Errors
     /// The limit of levels.
     pub fn enter(&mut self) -> Taken<()> {
-        self.budget
-            .enter()
-            .map_err(|error| DecodeError::at(self.position(), error))
+        self.budget.enter().map_err(|error| DecodeError::at(self.position(), error))
     }
 
     /// Comes back up.
@@ -69,9 +62,7 @@ impl Reader {
     /// # Errors
     /// The limit of nodes.
     pub fn charge(&mut self, nodes: u64) -> Taken<()> {
-        self.budget
-            .charge(nodes)
-            .map_err(|error| DecodeError::at(self.position(), error))
+        self.budget.charge(nodes).map_err(|error| DecodeError::at(self.position(), error))
     }
 
     /// `bool`, and whether an option holds a value. For a result: whether it is an err.
@@ -206,8 +197,7 @@ impl Reader {
         let bytes = self.take_bytes()?;
         let start = self.position() - bytes.len() as u64;
         let text = std::str::from_utf8(&bytes);
-        text.map(str::to_owned)
-            .map_err(|_| DecodeError::at(start, DecodeCause::BadUtf8))
+        text.map(str::to_owned).map_err(|_| DecodeError::at(start, DecodeCause::BadUtf8))
     }
 
     /// `blob` and `list<u8>`, as a part of the input: nothing is copied.
@@ -259,10 +249,7 @@ impl Reader {
         let case: u32 = self.take_integer(32)?;
         let count = count as u64;
         if u64::from(case) >= count {
-            return Err(DecodeError::at(
-                start,
-                DecodeCause::NoSuchCase { case, count },
-            ));
+            return Err(DecodeError::at(start, DecodeCause::NoSuchCase { case, count }));
         }
         Ok(case)
     }
@@ -284,27 +271,21 @@ impl Reader {
     }
 
     fn take_count(&mut self, start: u64, count: u64) -> Taken<usize> {
-        self.end_of(count)
-            .map_err(|error| DecodeError::at(start, error.cause))?;
+        self.end_of(count).map_err(|error| DecodeError::at(start, error.cause))?;
         let charged = self.budget.charge(count);
         charged.map_err(|error| DecodeError::at(start, error))?;
         usize::try_from(count).map_err(|_| self.truncated(count))
     }
 
     fn take_array<const N: usize>(&mut self) -> Taken<[u8; N]> {
-        let found = self
-            .input
-            .get(self.position..)
-            .and_then(|rest| rest.first_chunk::<N>());
+        let found = self.input.get(self.position..).and_then(|rest| rest.first_chunk::<N>());
         let array = *found.ok_or_else(|| self.truncated(N as u64))?;
         self.position += N;
         Ok(array)
     }
 
     fn end_of(&self, count: u64) -> Taken<usize> {
-        let end = usize::try_from(count)
-            .ok()
-            .and_then(|count| self.position.checked_add(count));
+        let end = usize::try_from(count).ok().and_then(|count| self.position.checked_add(count));
         let end = end.filter(|end| *end <= self.input.len());
         end.ok_or_else(|| self.truncated(count))
     }

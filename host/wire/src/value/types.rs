@@ -104,10 +104,7 @@ impl Type {
 
     /// A result with both payloads optional.
     pub fn result(ok: Option<Type>, err: Option<Type>) -> Self {
-        Self::Result {
-            ok: ok.map(Box::new),
-            err: err.map(Box::new),
-        }
+        Self::Result { ok: ok.map(Box::new), err: err.map(Box::new) }
     }
 
     /// Word for the kind of type, for messages: `list<u8>` is a `list`.
@@ -160,16 +157,12 @@ impl Type {
                 self.refuse_empty(fields.is_empty())?;
                 budget.charge(fields.len() as u64)?;
                 check_names(fields.iter().map(|(name, _)| name.as_str()))?;
-                fields
-                    .iter()
-                    .try_for_each(|(_, field)| field.check_within(budget))?;
+                fields.iter().try_for_each(|(_, field)| field.check_within(budget))?;
             }
             Self::Tuple(elements) => {
                 self.refuse_empty(elements.is_empty())?;
                 budget.charge(elements.len() as u64)?;
-                elements
-                    .iter()
-                    .try_for_each(|element| element.check_within(budget))?;
+                elements.iter().try_for_each(|element| element.check_within(budget))?;
             }
             Self::Variant(cases) => {
                 self.refuse_empty(cases.is_empty())?;
@@ -214,11 +207,7 @@ impl Function {
         check_name(&self.name)?;
         budget.charge(self.parameters.len() as u64)?;
         check_names(self.parameters.iter().map(|(name, _)| name.as_str()))?;
-        let mut types = self
-            .parameters
-            .iter()
-            .map(|(_, kind)| kind)
-            .chain(&self.result);
+        let mut types = self.parameters.iter().map(|(_, kind)| kind).chain(&self.result);
         types.try_for_each(|kind| kind.check_within(budget))
     }
 }
@@ -238,9 +227,7 @@ impl Interface {
         check_names(self.functions.iter().map(|function| function.name.as_str()))?;
         let mut budget = Budget::new(Limits::DESCRIPTION);
         budget.charge(self.functions.len() as u64)?;
-        self.functions
-            .iter()
-            .try_for_each(|function| function.check_within(&mut budget))
+        self.functions.iter().try_for_each(|function| function.check_within(&mut budget))
     }
 }
 
@@ -251,9 +238,7 @@ fn check_name(name: &str) -> Result<(), TypeError> {
     let starts_with_letter = name.starts_with(|first: char| first.is_ascii_alphabetic());
     let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric());
     if !starts_with_letter || !name.split('-').all(is_word) {
-        return Err(TypeError::BadName {
-            name: name.to_owned(),
-        });
+        return Err(TypeError::BadName { name: name.to_owned() });
     }
     Ok(())
 }
@@ -262,9 +247,7 @@ fn check_interface_name(name: &str) -> Result<(), TypeError> {
     check_length(name, INTERFACE_NAME_BYTES_MAX)?;
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-:/@.+".contains(&byte);
     if name.is_empty() || !name.bytes().all(is_allowed) {
-        return Err(TypeError::BadName {
-            name: name.to_owned(),
-        });
+        return Err(TypeError::BadName { name: name.to_owned() });
     }
     Ok(())
 }
@@ -272,10 +255,7 @@ fn check_interface_name(name: &str) -> Result<(), TypeError> {
 pub(super) fn check_length(name: &str, limit: u32) -> Result<(), TypeError> {
     match u32::try_from(name.len()) {
         Ok(bytes) if bytes <= limit => Ok(()),
-        _ => Err(TypeError::NameTooLong {
-            bytes: name.len() as u64,
-            limit,
-        }),
+        _ => Err(TypeError::NameTooLong { bytes: name.len() as u64, limit }),
     }
 }
 
@@ -285,9 +265,7 @@ fn check_names<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), TypeError
     for name in names {
         check_name(name)?;
         if !seen.insert(name.to_ascii_lowercase()) {
-            return Err(TypeError::Duplicate {
-                name: name.to_owned(),
-            });
+            return Err(TypeError::Duplicate { name: name.to_owned() });
         }
     }
     Ok(())

@@ -118,11 +118,7 @@ impl Float32 {
 
 impl From<f32> for Float32 {
     fn from(number: f32) -> Self {
-        Self(if number.is_nan() {
-            Self::NAN_BITS
-        } else {
-            number.to_bits()
-        })
+        Self(if number.is_nan() { Self::NAN_BITS } else { number.to_bits() })
     }
 }
 
@@ -148,11 +144,7 @@ impl Float64 {
 
 impl From<f64> for Float64 {
     fn from(number: f64) -> Self {
-        Self(if number.is_nan() {
-            Self::NAN_BITS
-        } else {
-            number.to_bits()
-        })
+        Self(if number.is_nan() { Self::NAN_BITS } else { number.to_bits() })
     }
 }
 
@@ -168,10 +160,7 @@ pub struct Flags {
 impl Flags {
     /// None of `count` flags.
     pub fn none(count: usize) -> Self {
-        Self {
-            count,
-            bits: vec![0; count.div_ceil(8)],
-        }
+        Self { count, bits: vec![0; count.div_ceil(8)] }
     }
 
     /// Adds a flag; `false` if there is none with this index.
@@ -186,9 +175,7 @@ impl Flags {
 
     /// Whether the flag with this index is in the set.
     pub fn contains(&self, index: usize) -> bool {
-        self.bits
-            .get(index / 8)
-            .is_some_and(|byte| byte & (1 << (index % 8)) != 0)
+        self.bits.get(index / 8).is_some_and(|byte| byte & (1 << (index % 8)) != 0)
     }
 
     /// Indexes of the flags in the set, ascending.
@@ -211,9 +198,6 @@ impl Flags {
         let padding = bits.len().checked_mul(8)?.checked_sub(count)?;
         let last = bits.last().copied().unwrap_or(0);
         let is_padded = padding < 8 && u32::from(last) >> (8 - padding) == 0;
-        is_padded.then(|| Self {
-            count,
-            bits: bits.to_vec(),
-        })
+        is_padded.then(|| Self { count, bits: bits.to_vec() })
     }
 }

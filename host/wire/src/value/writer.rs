@@ -25,10 +25,7 @@ pub struct Writer {
 impl Writer {
     /// Starts empty.
     pub fn new(limits: Limits) -> Self {
-        Self {
-            output: BytesMut::new(),
-            budget: Budget::new(limits),
-        }
+        Self { output: BytesMut::new(), budget: Budget::new(limits) }
     }
 
     /// All that was put.

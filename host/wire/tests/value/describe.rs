@@ -10,21 +10,12 @@ use quorate_wire::value::{
 use super::samples::{functions, name, names};
 
 fn interface() -> Interface {
-    Interface {
-        name: name("quorate:lock/lock@0.1.0"),
-        functions: functions(),
-    }
+    Interface { name: name("quorate:lock/lock@0.1.0"), functions: functions() }
 }
 
 fn function(parameters: &[(&str, Type)]) -> Function {
-    let parameters = parameters
-        .iter()
-        .map(|(name, kind)| (name.to_string(), kind.clone()));
-    Function {
-        name: name("move"),
-        parameters: parameters.collect(),
-        result: None,
-    }
+    let parameters = parameters.iter().map(|(name, kind)| (name.to_string(), kind.clone()));
+    Function { name: name("move"), parameters: parameters.collect(), result: None }
 }
 
 #[test]
@@ -52,10 +43,7 @@ fn functions_are_sorted_by_name_in_the_bytes() {
     let error = Interface::decode(unsorted).unwrap_err();
     assert_eq!(error.cause, DecodeCause::NotSorted);
     let twice = Bytes::from_static(b"\x01i\x02\x01a\x00\x00\x01a\x00\x00");
-    assert_eq!(
-        Interface::decode(twice).unwrap_err().cause,
-        DecodeCause::NotSorted
-    );
+    assert_eq!(Interface::decode(twice).unwrap_err().cause, DecodeCause::NotSorted);
 }
 
 #[test]
@@ -64,14 +52,8 @@ fn the_hash_covers_all_names_and_types() {
     let base = function(&[("from", text()), ("to", text())]);
     let swapped = function(&[("to", text()), ("from", text())]);
     let retyped = function(&[("from", text()), ("to", Type::list(Type::Char))]);
-    let renamed = Function {
-        name: name("shift"),
-        ..base.clone()
-    };
-    let returning = Function {
-        result: Some(Type::Bool),
-        ..base.clone()
-    };
+    let renamed = Function { name: name("shift"), ..base.clone() };
+    let returning = Function { result: Some(Type::Bool), ..base.clone() };
     for other in [swapped, retyped, renamed, returning] {
         assert_ne!(base.signature_hash(), other.signature_hash(), "{other}");
     }
@@ -85,17 +67,7 @@ fn the_hash_covers_all_names_and_types() {
 
 #[test]
 fn bad_names_are_refused_on_both_sides() {
-    for bad in [
-        "",
-        "-a",
-        "a-",
-        "a--b",
-        "1a",
-        "a_b",
-        "a b",
-        "ä",
-        "a\u{1b}[31m",
-    ] {
+    for bad in ["", "-a", "a-", "a--b", "1a", "a_b", "a b", "ä", "a\u{1b}[31m"] {
         let refused = TypeError::BadName { name: name(bad) };
         let record = Type::Record(vec![(name(bad), Type::Bool)]);
         assert_eq!(record.encode(), Err(refused.clone()));
@@ -104,11 +76,7 @@ fn bad_names_are_refused_on_both_sides() {
         bytes.push(0);
         let error = Type::decode(bytes.into()).unwrap_err();
         assert_eq!(error.cause, DecodeCause::Type(refused.clone()));
-        let whole = Function {
-            name: name(bad),
-            parameters: vec![],
-            result: None,
-        };
+        let whole = Function { name: name(bad), parameters: vec![], result: None };
         assert_eq!(whole.encode(), Err(refused.clone()));
         let case = Type::Variant(vec![(name(bad), None)]);
         assert_eq!(case.encode(), Err(refused.clone()));
@@ -119,10 +87,7 @@ fn bad_names_are_refused_on_both_sides() {
         assert_eq!(Type::Enum(vec![name(good)]).check(), Ok(()));
     }
     for bad in ["", "a b", "a\n", "é"] {
-        let whole = Interface {
-            name: name(bad),
-            functions: vec![],
-        };
+        let whole = Interface { name: name(bad), functions: vec![] };
         assert_eq!(whole.encode(), Err(TypeError::BadName { name: name(bad) }));
     }
 }
@@ -133,27 +98,15 @@ fn long_names_are_refused_on_both_sides() {
     let of_length = |bytes: u32| Type::Enum(vec!["a".repeat(bytes as usize)]);
     let longest = of_length(limit).encode().unwrap();
     assert_eq!(Type::decode(longest).unwrap(), of_length(limit));
-    let refused = TypeError::NameTooLong {
-        bytes: u64::from(limit) + 1,
-        limit,
-    };
+    let refused = TypeError::NameTooLong { bytes: u64::from(limit) + 1, limit };
     assert_eq!(of_length(limit + 1).encode(), Err(refused.clone()));
     let mut bytes = vec![0x12, 1, 0x81, 1];
     bytes.extend([b'a'; 129]);
     let error = Type::decode(bytes.into()).unwrap_err();
-    assert_eq!(
-        (error.position, error.cause),
-        (2, DecodeCause::Type(refused))
-    );
+    assert_eq!((error.position, error.cause), (2, DecodeCause::Type(refused)));
     let limit = INTERFACE_NAME_BYTES_MAX;
-    let long = Interface {
-        name: "a".repeat(limit as usize + 1),
-        functions: vec![],
-    };
-    let refused = TypeError::NameTooLong {
-        bytes: u64::from(limit) + 1,
-        limit,
-    };
+    let long = Interface { name: "a".repeat(limit as usize + 1), functions: vec![] };
+    let refused = TypeError::NameTooLong { bytes: u64::from(limit) + 1, limit };
     assert_eq!(long.encode(), Err(refused));
 }
 
@@ -172,10 +125,7 @@ fn names_that_are_there_twice_are_refused() {
     whole.functions.push(functions()[0].clone());
     assert_eq!(whole.encode(), Err(twice("get")));
     let bytes = Bytes::from_static(b"\x12\x02\x01a\x01a");
-    assert_eq!(
-        Type::decode(bytes).unwrap_err().cause,
-        DecodeCause::Type(twice("a"))
-    );
+    assert_eq!(Type::decode(bytes).unwrap_err().cause, DecodeCause::Type(twice("a")));
 }
 
 #[test]
@@ -184,10 +134,7 @@ fn malformed_descriptions_are_refused() {
     assert_eq!(cause(&[23]), DecodeCause::NoSuchKind { found: 23 });
     assert_eq!(cause(&[0, 0]), DecodeCause::TrailingBytes { count: 1 });
     assert_eq!(cause(&[]), DecodeCause::Truncated { needed: 1, left: 0 });
-    assert_eq!(
-        cause(&[0x0d]),
-        DecodeCause::Truncated { needed: 1, left: 0 }
-    );
+    assert_eq!(cause(&[0x0d]), DecodeCause::Truncated { needed: 1, left: 0 });
     assert_eq!(cause(&[0x14, 2]), DecodeCause::BadBool { found: 2 });
     assert_eq!(cause(&[0x12, 0x80, 0]), DecodeCause::NotMinimal);
     let empty = |kind| DecodeCause::Type(TypeError::Empty { kind });
@@ -214,9 +161,7 @@ fn the_deepest_type_passes_and_one_level_more_is_refused() {
 /// Both sides count alike: the largest that is written can be read.
 #[test]
 fn the_largest_type_passes_and_one_node_more_is_refused() {
-    let limit = LimitError::Nodes {
-        limit: Limits::DESCRIPTION.nodes,
-    };
+    let limit = LimitError::Nodes { limit: Limits::DESCRIPTION.nodes };
     let nodes = Limits::DESCRIPTION.nodes as usize;
     // A tuple of n: itself, n elements, n types.
     let tuple = |count: usize| Type::Tuple(vec![Type::Bool; count]);
@@ -240,10 +185,7 @@ fn the_largest_type_passes_and_one_node_more_is_refused() {
             parameters: vec![(name("a"), Type::Bool)],
             result: None,
         });
-        Interface {
-            name: name("i"),
-            functions: functions.collect(),
-        }
+        Interface { name: name("i"), functions: functions.collect() }
     };
     let bytes = whole(nodes / 3).encode().unwrap();
     assert_eq!(Interface::decode(bytes), Ok(whole(nodes / 3)));

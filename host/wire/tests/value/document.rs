@@ -14,9 +14,7 @@ const DOCUMENT: &str = include_str!("../../../../docs/value-encoding.md");
 /// Rows of the table behind `<!-- name -->`, cells without their backticks.
 fn table(name: &str) -> Vec<Vec<&'static str>> {
     let marker = format!("<!-- {name} -->");
-    let (_, behind) = DOCUMENT
-        .split_once(&marker)
-        .expect("the document has this table");
+    let (_, behind) = DOCUMENT.split_once(&marker).expect("the document has this table");
     let lines = behind.lines().skip_while(|line| !line.starts_with('|'));
     let rows = lines.take_while(|line| line.starts_with('|')).skip(2);
     let cell = |cell: &'static str| cell.trim().trim_matches('`');
@@ -25,16 +23,11 @@ fn table(name: &str) -> Vec<Vec<&'static str>> {
 }
 
 fn bytes(hex: &str) -> Bytes {
-    hex.split_whitespace()
-        .map(|byte| u8::from_str_radix(byte, 16).expect("hexadecimal"))
-        .collect()
+    hex.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).expect("hexadecimal")).collect()
 }
 
 fn types() -> BTreeMap<String, Type> {
-    samples::values()
-        .into_iter()
-        .map(|(kind, _)| (kind.to_string(), kind))
-        .collect()
+    samples::values().into_iter().map(|(kind, _)| (kind.to_string(), kind)).collect()
 }
 
 #[test]
@@ -45,16 +38,8 @@ fn each_value_of_the_document_has_the_bytes_that_it_shows() {
     for (row, (kind, value)) in rows.iter().zip(&samples) {
         assert_eq!(row[0], kind.to_string());
         assert_eq!(row[1], show(value, kind), "{row:?}");
-        assert_eq!(
-            bytes(row[2]),
-            encode(value, kind, Limits::VALUE).unwrap(),
-            "{row:?}"
-        );
-        assert_eq!(
-            *value,
-            decode(bytes(row[2]), kind, Limits::VALUE).unwrap(),
-            "{row:?}"
-        );
+        assert_eq!(bytes(row[2]), encode(value, kind, Limits::VALUE).unwrap(), "{row:?}");
+        assert_eq!(*value, decode(bytes(row[2]), kind, Limits::VALUE).unwrap(), "{row:?}");
     }
 }
 
@@ -74,10 +59,7 @@ fn each_described_type_of_the_document_has_the_bytes_that_it_shows() {
     let types = types();
     let rows = table("types");
     let kinds: Vec<u8> = rows.iter().map(|row| bytes(row[1])[0]).collect();
-    assert!(
-        (0..=22).all(|kind| kinds.contains(&kind)),
-        "a kind of type is not shown"
-    );
+    assert!((0..=22).all(|kind| kinds.contains(&kind)), "a kind of type is not shown");
     for row in rows {
         let kind = types.get(row[0]).cloned();
         let kind = kind.unwrap_or_else(|| panic!("no sample of {}", row[0]));
@@ -94,47 +76,24 @@ fn each_function_of_the_document_has_the_bytes_and_the_hash_that_it_shows() {
     for (row, function) in rows.iter().zip(&samples) {
         assert_eq!(row[0], function.to_string());
         assert_eq!(bytes(row[1]), function.encode().unwrap(), "{row:?}");
-        assert_eq!(
-            *function,
-            Function::decode(bytes(row[1])).unwrap(),
-            "{row:?}"
-        );
+        assert_eq!(*function, Function::decode(bytes(row[1])).unwrap(), "{row:?}");
         assert_eq!(row[2], format!("{:016x}", function.signature_hash()));
     }
 }
 
 #[test]
 fn limits_of_the_document_are_those_of_the_code() {
-    let lines: Vec<&str> = DOCUMENT
-        .lines()
-        .filter(|line| line.starts_with("| "))
-        .collect();
+    let lines: Vec<&str> = DOCUMENT.lines().filter(|line| line.starts_with("| ")).collect();
     let shown = |start: &str| {
-        let line = lines
-            .iter()
-            .find(|line| line.starts_with(&format!("| {start} |")));
-        let cell = line
-            .and_then(|line| line.split('|').nth(2))
-            .expect("the limit is shown");
-        cell.replace(',', "")
-            .trim()
-            .parse::<u32>()
-            .expect("a number")
+        let line = lines.iter().find(|line| line.starts_with(&format!("| {start} |")));
+        let cell = line.and_then(|line| line.split('|').nth(2)).expect("the limit is shown");
+        cell.replace(',', "").trim().parse::<u32>().expect("a number")
     };
     assert_eq!(shown("levels of a value or type"), Limits::VALUE.depth);
-    assert_eq!(
-        shown("levels of a value or type"),
-        Limits::DESCRIPTION.depth
-    );
-    assert_eq!(
-        shown("nodes of a value, or of all arguments of a call"),
-        Limits::VALUE.nodes
-    );
+    assert_eq!(shown("levels of a value or type"), Limits::DESCRIPTION.depth);
+    assert_eq!(shown("nodes of a value, or of all arguments of a call"), Limits::VALUE.nodes);
     assert_eq!(shown("nodes of a description"), Limits::DESCRIPTION.nodes);
-    assert_eq!(
-        shown("bytes of a name"),
-        quorate_wire::value::NAME_BYTES_MAX
-    );
+    assert_eq!(shown("bytes of a name"), quorate_wire::value::NAME_BYTES_MAX);
     let interface_bytes = quorate_wire::value::INTERFACE_NAME_BYTES_MAX;
     assert_eq!(shown("bytes of the name of an interface"), interface_bytes);
 }

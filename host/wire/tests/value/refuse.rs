@@ -29,16 +29,8 @@ fn a_value_of_another_kind_is_refused_with_its_place() {
     check(&nested, Value::List(vec![tuple]), message);
     let outcome = Type::result(Some(Type::U8), Some(Type::U8));
     let wrong = || Some(Box::new(Value::Bool(true)));
-    check(
-        &outcome,
-        Value::Result(Ok(wrong())),
-        "value.ok: expected u8, found bool",
-    );
-    check(
-        &outcome,
-        Value::Result(Err(wrong())),
-        "value.err: expected u8, found bool",
-    );
+    check(&outcome, Value::Result(Ok(wrong())), "value.ok: expected u8, found bool");
+    check(&outcome, Value::Result(Err(wrong())), "value.err: expected u8, found bool");
 }
 
 #[test]
@@ -61,26 +53,15 @@ fn a_wrong_number_of_members_is_refused() {
     check(&two, Value::Tuple(vec![Value::Bool(true)]), message);
     check(&fields(), Value::Record(vec!["/".into()]), message);
     let fixed = |kind| Type::FixedList(Box::new(kind), 2);
-    check(
-        &fixed(Type::Bool),
-        Value::List(vec![Value::Bool(true)]),
-        message,
-    );
-    check(
-        &fixed(Type::U8),
-        Value::Bytes(Bytes::from_static(&[1])),
-        message,
-    );
+    check(&fixed(Type::Bool), Value::List(vec![Value::Bool(true)]), message);
+    check(&fixed(Type::U8), Value::Bytes(Bytes::from_static(&[1])), message);
     check(&Type::Flags(names("r w")), flags(1, &[]), message);
 }
 
 #[test]
 fn a_case_that_does_not_exist_is_refused() {
     check(&colour(), Value::Enum(3), "value: case 3 is not one of 3");
-    let beyond = Value::Variant {
-        case: 2,
-        payload: None,
-    };
+    let beyond = Value::Variant { case: 2, payload: None };
     check(&choice(), beyond, "value: case 2 is not one of 2");
     assert!(!Flags::none(3).insert(3));
     assert!(!Flags::none(3).contains(3));
@@ -92,27 +73,11 @@ fn a_payload_must_be_there_exactly_when_its_type_is() {
     let missing = "the payload is missing";
     let unexpected = "there is a payload where the type has none";
     let variant = |case, payload| Value::Variant { case, payload };
-    check(
-        &choice(),
-        variant(0, payload()),
-        &format!("value.now: {unexpected}"),
-    );
-    check(
-        &choice(),
-        variant(1, None),
-        &format!("value.node: {missing}"),
-    );
+    check(&choice(), variant(0, payload()), &format!("value.now: {unexpected}"));
+    check(&choice(), variant(1, None), &format!("value.node: {missing}"));
     let only_err = Type::result(None, Some(Type::String));
-    check(
-        &only_err,
-        Value::Result(Ok(payload())),
-        &format!("value.ok: {unexpected}"),
-    );
-    check(
-        &only_err,
-        Value::Result(Err(None)),
-        &format!("value.err: {missing}"),
-    );
+    check(&only_err, Value::Result(Ok(payload())), &format!("value.ok: {unexpected}"));
+    check(&only_err, Value::Result(Err(None)), &format!("value.err: {missing}"));
 }
 
 #[test]
@@ -124,10 +89,7 @@ fn arguments_and_results_must_fit_their_function() {
     let error = arguments(&acquire, &["/a".into()]).unwrap_err();
     assert_eq!("arguments: expected 2 members, found 1", error.to_string());
     let error = arguments(&acquire, &["/a".into(), some(Value::Bool(true))]).unwrap_err();
-    assert_eq!(
-        "argument timeout.some: expected u64, found bool",
-        error.to_string()
-    );
+    assert_eq!("argument timeout.some: expected u64, found bool", error.to_string());
     let bytes = arguments(&acquire, &["/a".into(), Value::Option(None)]).unwrap();
     assert_eq!(&bytes[..], b"\x02/a\x00");
     assert_eq!(arguments(&get, &[]).unwrap(), Bytes::new());
@@ -144,27 +106,16 @@ fn arguments_and_results_must_fit_their_function() {
     assert_eq!(result(&get, None).unwrap(), Bytes::new());
     assert_eq!(decode_result(&get, Bytes::new(), Limits::VALUE), Ok(None));
     let bytes = result(&acquire, Some(&ok)).unwrap();
-    assert_eq!(
-        decode_result(&acquire, bytes, Limits::VALUE),
-        Ok(Some(ok.clone()))
-    );
-    assert_eq!(
-        result(&get, Some(&ok)).unwrap_err().cause,
-        EncodeCause::UnexpectedPayload
-    );
-    assert_eq!(
-        result(&acquire, None).unwrap_err().cause,
-        EncodeCause::MissingPayload
-    );
+    assert_eq!(decode_result(&acquire, bytes, Limits::VALUE), Ok(Some(ok.clone())));
+    assert_eq!(result(&get, Some(&ok)).unwrap_err().cause, EncodeCause::UnexpectedPayload);
+    assert_eq!(result(&acquire, None).unwrap_err().cause, EncodeCause::MissingPayload);
     let trailing = decode_result(&get, Bytes::from_static(&[0]), Limits::VALUE).unwrap_err();
     assert_eq!(trailing.cause, DecodeCause::TrailingBytes { count: 1 });
 }
 
 fn nested(levels: u32) -> (Type, Value) {
     let start = (Type::Bool, Value::Bool(true));
-    (1..levels).fold(start, |(kind, value), _| {
-        (Type::list(kind), Value::List(vec![value]))
-    })
+    (1..levels).fold(start, |(kind, value), _| (Type::list(kind), Value::List(vec![value])))
 }
 
 #[test]
@@ -174,9 +125,7 @@ fn the_deepest_value_passes_and_one_level_more_is_refused_on_both_sides() {
     assert_eq!(decode(bytes, &kind, Limits::VALUE), Ok(value));
 
     let (kind, value) = nested(Limits::VALUE.depth + 1);
-    let limit = LimitError::Depth {
-        limit: Limits::VALUE.depth,
-    };
+    let limit = LimitError::Depth { limit: Limits::VALUE.depth };
     let error = encode(&value, &kind, Limits::VALUE).unwrap_err();
     assert_eq!(error.cause, EncodeCause::Limit(limit));
     let bytes = Bytes::from(vec![1; Limits::VALUE.depth as usize + 1]);
@@ -187,10 +136,7 @@ fn the_deepest_value_passes_and_one_level_more_is_refused_on_both_sides() {
 
 #[test]
 fn levels_are_counted_down_a_branch_and_not_along_a_list() {
-    let limits = Limits {
-        depth: 2,
-        nodes: 1_000,
-    };
+    let limits = Limits { depth: 2, nodes: 1_000 };
     let kind = Type::list(Type::Bool);
     let value = Value::List(vec![Value::Bool(true); 100]);
     let bytes = encode(&value, &kind, limits).unwrap();
@@ -203,12 +149,7 @@ fn the_largest_value_passes_and_one_node_more_is_refused_on_both_sides() {
         vec![
             Type::list(Type::list(Type::Bool)),
             Type::Tuple(vec![Type::Bool; 3]),
-            Type::Record(
-                names("a b c")
-                    .into_iter()
-                    .map(|name| (name, Type::Bool))
-                    .collect(),
-            ),
+            Type::Record(names("a b c").into_iter().map(|name| (name, Type::Bool)).collect()),
             Type::FixedList(Box::new(Type::Bool), 3),
             Type::option(Type::option(Type::option(Type::Bool))),
             Type::Variant(vec![(name("a"), Some(Type::Tuple(vec![Type::Bool; 2])))]),
@@ -216,15 +157,8 @@ fn the_largest_value_passes_and_one_node_more_is_refused_on_both_sides() {
         ]
     };
     // Four nodes each: the value itself and three in it.
-    let inputs: [&[u8]; 7] = [
-        &[2, 1, 0, 0],
-        &[0; 3],
-        &[0; 3],
-        &[0; 3],
-        &[1, 1, 1, 0],
-        &[0; 3],
-        &[0; 3],
-    ];
+    let inputs: [&[u8]; 7] =
+        [&[2, 1, 0, 0], &[0; 3], &[0; 3], &[0; 3], &[1, 1, 1, 0], &[0; 3], &[0; 3]];
     for (kind, input) in three().iter().zip(inputs) {
         let input = Bytes::copy_from_slice(input);
         let enough = Limits { depth: 9, nodes: 4 };
@@ -244,14 +178,8 @@ fn types_without_members_are_refused_on_both_sides() {
     let tuple = (Type::Tuple(vec![]), Value::Tuple(vec![]));
     let record = (Type::Record(vec![]), Value::Record(vec![]));
     let flags = (Type::Flags(vec![]), flags(0, &[]));
-    let list = (
-        Type::FixedList(Box::new(Type::Bool), 0),
-        Value::List(vec![]),
-    );
-    let bytes = (
-        Type::FixedList(Box::new(Type::U8), 0),
-        Value::Bytes(Bytes::new()),
-    );
+    let list = (Type::FixedList(Box::new(Type::Bool), 0), Value::List(vec![]));
+    let bytes = (Type::FixedList(Box::new(Type::U8), 0), Value::Bytes(Bytes::new()));
     for (kind, value) in [tuple, record, flags, list, bytes] {
         let empty = TypeError::Empty { kind: kind.kind() };
         assert_eq!(kind.check(), Err(empty.clone()));

@@ -25,17 +25,11 @@ pub fn flags(count: usize, indexes: &[usize]) -> Value {
 }
 
 pub fn fields() -> Type {
-    Type::Record(vec![
-        (name("path"), Type::String),
-        (name("ttl"), Type::option(Type::U32)),
-    ])
+    Type::Record(vec![(name("path"), Type::String), (name("ttl"), Type::option(Type::U32))])
 }
 
 pub fn choice() -> Type {
-    Type::Variant(vec![
-        (name("now"), None),
-        (name("node"), Some(Type::String)),
-    ])
+    Type::Variant(vec![(name("now"), None), (name("node"), Some(Type::String))])
 }
 
 pub fn colour() -> Type {
@@ -69,10 +63,7 @@ fn numbers() -> Vec<(Type, Value)> {
         (Type::F32, Value::F32(f32::from_bits(0xffc1_2345).into())),
         (Type::F64, Value::F64(1.0.into())),
         (Type::F64, Value::F64((-0.0).into())),
-        (
-            Type::F64,
-            Value::F64(f64::from_bits(0x7ff0_0000_0000_0001).into()),
-        ),
+        (Type::F64, Value::F64(f64::from_bits(0x7ff0_0000_0000_0001).into())),
         (Type::F64, Value::F64(f64::NEG_INFINITY.into())),
         (Type::Char, Value::Char('a')),
         (Type::Char, Value::Char('é')),
@@ -90,49 +81,22 @@ fn compounds() -> Vec<(Type, Value)> {
         (Type::String, "".into()),
         (Type::String, "né".into()),
         (Type::list(Type::Bool), Value::List(vec![])),
-        (
-            Type::list(Type::U16),
-            Value::List(vec![Value::U16(1), Value::U16(300)]),
-        ),
+        (Type::list(Type::U16), Value::List(vec![Value::U16(1), Value::U16(300)])),
         (Type::list(Type::U8), bytes(&[1, 2, 255])),
         (Type::Blob, bytes(&[0xde, 0xad])),
         (Type::FixedList(Box::new(Type::U8), 2), bytes(&[1, 2])),
-        (
-            Type::FixedList(Box::new(Type::U32), 2),
-            Value::List(numbers()),
-        ),
-        (
-            fields(),
-            Value::Record(vec!["/a".into(), some(Value::U32(5))]),
-        ),
-        (
-            Type::Tuple(vec![Type::U32, Type::String]),
-            Value::Tuple(vec![Value::U32(7), "x".into()]),
-        ),
-        (
-            choice(),
-            Value::Variant {
-                case: 0,
-                payload: None,
-            },
-        ),
-        (
-            choice(),
-            Value::Variant {
-                case: 1,
-                payload: text("/a"),
-            },
-        ),
+        (Type::FixedList(Box::new(Type::U32), 2), Value::List(numbers())),
+        (fields(), Value::Record(vec!["/a".into(), some(Value::U32(5))])),
+        (Type::Tuple(vec![Type::U32, Type::String]), Value::Tuple(vec![Value::U32(7), "x".into()])),
+        (choice(), Value::Variant { case: 0, payload: None }),
+        (choice(), Value::Variant { case: 1, payload: text("/a") }),
         (colour(), Value::Enum(2)),
         (bool_option(), Value::Option(None)),
         (bool_option(), some(Value::Bool(false))),
         (Type::option(bool_option()), some(Value::Option(None))),
         (Type::result(None, None), Value::Result(Ok(None))),
         (Type::result(None, None), Value::Result(Err(None))),
-        (
-            Type::result(Some(Type::U64), None),
-            Value::Result(Ok(Some(Box::new(Value::U64(9))))),
-        ),
+        (Type::result(Some(Type::U64), None), Value::Result(Ok(Some(Box::new(Value::U64(9)))))),
         (ok_or_text(None), Value::Result(Ok(None))),
         (ok_or_text(Some(Type::U64)), Value::Result(Err(text("x")))),
         (Type::Flags(names("r w x")), flags(3, &[0, 2])),
@@ -143,11 +107,7 @@ fn compounds() -> Vec<(Type, Value)> {
 pub fn functions() -> Vec<Function> {
     let outcome = Type::result(Some(Type::U64), Some(Type::Enum(names("busy gone"))));
     vec![
-        Function {
-            name: name("get"),
-            parameters: vec![],
-            result: None,
-        },
+        Function { name: name("get"), parameters: vec![], result: None },
         Function {
             name: name("acquire"),
             parameters: vec![

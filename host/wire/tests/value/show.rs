@@ -20,10 +20,7 @@ pub fn show(value: &Value, kind: &Type) -> String {
         (Value::String(value), _) => format!("{value:?}"),
         (Value::Bytes(value), _) => format!("{:?}", value.to_vec()),
         (Value::List(values), Type::List(element) | Type::FixedList(element, _)) => {
-            format!(
-                "[{}]",
-                joined(values.iter().map(|value| show(value, element)))
-            )
+            format!("[{}]", joined(values.iter().map(|value| show(value, element))))
         }
         (Value::Record(values), Type::Record(fields)) => {
             let members = fields.iter().zip(values);
@@ -32,10 +29,7 @@ pub fn show(value: &Value, kind: &Type) -> String {
             format!("{{{}}}", joined(members))
         }
         (Value::Tuple(values), Type::Tuple(elements)) => {
-            let members = elements
-                .iter()
-                .zip(values)
-                .map(|(kind, value)| show(value, kind));
+            let members = elements.iter().zip(values).map(|(kind, value)| show(value, kind));
             format!("({})", joined(members))
         }
         (Value::Variant { case, payload }, Type::Variant(cases)) => {
@@ -54,10 +48,7 @@ pub fn show(value: &Value, kind: &Type) -> String {
             show_case("err", value.as_deref(), err.as_deref())
         }
         (Value::Flags(flags), Type::Flags(names)) => {
-            format!(
-                "{{{}}}",
-                joined(flags.iter().map(|index| names[index].clone()))
-            )
+            format!("{{{}}}", joined(flags.iter().map(|index| names[index].clone())))
         }
         _ => panic!("{value:?} is not a {kind}"),
     }

@@ -7,9 +7,7 @@ use quorate_wire::value::{Flags, Function, Interface, Type, Value};
 
 fn names(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<String>> {
     let name = "[a-z][a-z0-9]{0,6}(-[a-z0-9]{1,4})?";
-    btree_set(name, count)
-        .prop_map(|set| set.into_iter().collect::<Vec<_>>())
-        .prop_shuffle()
+    btree_set(name, count).prop_map(|set| set.into_iter().collect::<Vec<_>>()).prop_shuffle()
 }
 
 fn with_names<T: std::fmt::Debug + Clone + 'static>(
@@ -80,16 +78,10 @@ pub fn value_of(kind: &Type) -> BoxedStrategy<Value> {
         Type::U16 => any::<u16>().prop_map(Value::U16).boxed(),
         Type::S32 => any::<i32>().prop_map(Value::S32).boxed(),
         Type::U32 => any::<u32>().prop_map(Value::U32).boxed(),
-        Type::S64 => wide()
-            .prop_map(|bits| Value::S64(bits.cast_signed()))
-            .boxed(),
+        Type::S64 => wide().prop_map(|bits| Value::S64(bits.cast_signed())).boxed(),
         Type::U64 => wide().prop_map(Value::U64).boxed(),
-        Type::F32 => any::<u32>()
-            .prop_map(|bits| Value::F32(f32::from_bits(bits).into()))
-            .boxed(),
-        Type::F64 => any::<u64>()
-            .prop_map(|bits| Value::F64(f64::from_bits(bits).into()))
-            .boxed(),
+        Type::F32 => any::<u32>().prop_map(|bits| Value::F32(f32::from_bits(bits).into())).boxed(),
+        Type::F64 => any::<u64>().prop_map(|bits| Value::F64(f64::from_bits(bits).into())).boxed(),
         Type::Char => any::<char>().prop_map(Value::Char).boxed(),
         Type::String => any::<String>().prop_map(Value::String).boxed(),
         Type::Blob => bytes(0..40).boxed(),
@@ -122,16 +114,13 @@ fn choice_of(kind: &Type) -> BoxedStrategy<Value> {
             let case = 0..cases.len();
             case.prop_flat_map(move |case| {
                 let payload = payload_of(cases[case].1.as_ref());
-                payload.prop_map(move |payload| Value::Variant {
-                    case: index(case),
-                    payload,
-                })
+                payload.prop_map(move |payload| Value::Variant { case: index(case), payload })
             })
             .boxed()
         }
-        Type::Option(some) => prop::option::of(value_of(some).prop_map(Box::new))
-            .prop_map(Value::Option)
-            .boxed(),
+        Type::Option(some) => {
+            prop::option::of(value_of(some).prop_map(Box::new)).prop_map(Value::Option).boxed()
+        }
         Type::Result { ok, err } => prop_oneof![
             payload_of(ok.as_deref()).prop_map(|payload| Value::Result(Ok(payload))),
             payload_of(err.as_deref()).prop_map(|payload| Value::Result(Err(payload))),
@@ -151,9 +140,7 @@ fn choice_of(kind: &Type) -> BoxedStrategy<Value> {
 
 fn payload_of(kind: Option<&Type>) -> BoxedStrategy<Option<Box<Value>>> {
     match kind {
-        Some(kind) => value_of(kind)
-            .prop_map(|value| Some(Box::new(value)))
-            .boxed(),
+        Some(kind) => value_of(kind).prop_map(|value| Some(Box::new(value))).boxed(),
         None => Just(None).boxed(),
     }
 }

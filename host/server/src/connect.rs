@@ -15,19 +15,45 @@ use crate::output::{Format, Output};
 #[derive(Debug, Clone, clap::Args)]
 pub struct Global {
     /// Members to connect to; else the `quorate dev` that was started last by this user
-    #[arg(long, global = true, env = "QUORATE_CONNECT", value_name = "ADDR,...", value_delimiter = ',', help_heading = "Connection")]
+    #[arg(
+        long,
+        global = true,
+        env = "QUORATE_CONNECT",
+        value_name = "ADDR,...",
+        value_delimiter = ',',
+        help_heading = "Connection"
+    )]
     pub connect: Vec<String>,
     /// Certificate of the authority that signs the members' certificates
-    #[arg(long, global = true, env = "QUORATE_CA", value_name = "FILE", help_heading = "Connection")]
+    #[arg(
+        long,
+        global = true,
+        env = "QUORATE_CA",
+        value_name = "FILE",
+        help_heading = "Connection"
+    )]
     pub ca: Option<PathBuf>,
     /// Name that the members' certificates are for, if it is not the one in the address
-    #[arg(long, global = true, env = "QUORATE_SERVER_NAME", value_name = "NAME", help_heading = "Connection")]
+    #[arg(
+        long,
+        global = true,
+        env = "QUORATE_SERVER_NAME",
+        value_name = "NAME",
+        help_heading = "Connection"
+    )]
     pub server_name: Option<String>,
     /// How long to try to connect
     #[arg(long, global = true, value_name = "TIME", value_parser = duration::parse, default_value = "10s", help_heading = "Connection")]
     pub connect_timeout: Duration,
     /// What is written
-    #[arg(long, global = true, value_enum, value_name = "FORM", default_value = "human", help_heading = "Output")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORM",
+        default_value = "human",
+        help_heading = "Output"
+    )]
     pub output: Format,
     /// Say what is done, on standard error
     #[arg(long, short, global = true, help_heading = "Output")]

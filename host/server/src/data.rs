@@ -18,7 +18,8 @@ pub fn read(argument: &str) -> anyhow::Result<Bytes> {
         None => Ok(Bytes::copy_from_slice(argument.as_bytes())),
         Some(text) if text.starts_with('@') => Ok(Bytes::copy_from_slice(text.as_bytes())),
         Some(file) => {
-            let opened = std::fs::File::open(file).with_context(|| format!("{file} can not be read"))?;
+            let opened =
+                std::fs::File::open(file).with_context(|| format!("{file} can not be read"))?;
             bounded(opened).with_context(|| format!("{file} can not be used"))
         }
     }
@@ -28,7 +29,10 @@ pub fn read(argument: &str) -> anyhow::Result<Bytes> {
 fn bounded(from: impl Read) -> anyhow::Result<Bytes> {
     let mut data = Vec::new();
     from.take(DATA_BYTES_MAX as u64 + 1).read_to_end(&mut data)?;
-    anyhow::ensure!(data.len() <= DATA_BYTES_MAX, "it has more than the {DATA_BYTES_MAX} bytes that a znode may have");
+    anyhow::ensure!(
+        data.len() <= DATA_BYTES_MAX,
+        "it has more than the {DATA_BYTES_MAX} bytes that a znode may have"
+    );
     Ok(data.into())
 }
 

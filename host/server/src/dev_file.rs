@@ -31,7 +31,9 @@ pub fn home() -> anyhow::Result<PathBuf> {
     absolute("XDG_DATA_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
         .map(|data| data.join("quorate"))
-        .ok_or_else(|| anyhow!("neither XDG_DATA_HOME nor HOME is set: name a directory with --data"))
+        .ok_or_else(|| {
+            anyhow!("neither XDG_DATA_HOME nor HOME is set: name a directory with --data")
+        })
 }
 
 /// The file.
@@ -66,10 +68,13 @@ impl DevFile {
         let text = match fs::read_to_string(file) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error).with_context(|| format!("{} can not be read", file.display())),
+            Err(error) => {
+                return Err(error).with_context(|| format!("{} can not be read", file.display()));
+            }
         };
-        let found = serde_json::from_str(&text)
-            .with_context(|| format!("{} is damaged: delete it and start `quorate dev` again", file.display()))?;
+        let found = serde_json::from_str(&text).with_context(|| {
+            format!("{} is damaged: delete it and start `quorate dev` again", file.display())
+        })?;
         Ok(Some(found))
     }
 

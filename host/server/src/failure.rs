@@ -119,21 +119,35 @@ fn unreachable(error: &ConnectError) -> (u8, Option<ErrorCode>, Option<String>) 
 /// What to do about a code, where its meaning alone does not say so.
 fn hint(code: ErrorCode) -> Option<&'static str> {
     Some(match code {
-        ErrorCode::NoNode => "`quorate ls PARENT` shows what is there; `create --parents` makes what is missing above.",
+        ErrorCode::NoNode => {
+            "`quorate ls PARENT` shows what is there; `create --parents` makes what is missing above."
+        }
         ErrorCode::NodeExists => "`quorate set` changes a znode that is there.",
         ErrorCode::NotEmpty => "`quorate rm --recursive` deletes a znode with all below it.",
         ErrorCode::BadVersion => "Somebody else changed it: read it again, then decide.",
         ErrorCode::BadPath => "A path begins with / and has no empty, . or .. element.",
         ErrorCode::NoRecipe => "`quorate recipe list` shows what is deployed.",
-        ErrorCode::NoFunction | ErrorCode::BadValue => "`quorate recipe inspect NAME` shows its functions and their types.",
-        ErrorCode::SignatureChanged => "Another version was deployed meanwhile; `quorate recipe inspect NAME` shows its types.",
-        ErrorCode::RecipeTrapped | ErrorCode::FailedAfterPark => "`quorate recipe logs NAME` shows what the recipe wrote.",
-        ErrorCode::RecipeOverLimit => "Limits are in the manifest, `[limits]` of quorate.toml: raise them, or do less in a call.",
-        ErrorCode::BreakingChange => "Deploy it under another name, or with --allow-breaking if no caller needs the old functions.",
+        ErrorCode::NoFunction | ErrorCode::BadValue => {
+            "`quorate recipe inspect NAME` shows its functions and their types."
+        }
+        ErrorCode::SignatureChanged => {
+            "Another version was deployed meanwhile; `quorate recipe inspect NAME` shows its types."
+        }
+        ErrorCode::RecipeTrapped | ErrorCode::FailedAfterPark => {
+            "`quorate recipe logs NAME` shows what the recipe wrote."
+        }
+        ErrorCode::RecipeOverLimit => {
+            "Limits are in the manifest, `[limits]` of quorate.toml: raise them, or do less in a call."
+        }
+        ErrorCode::BreakingChange => {
+            "Deploy it under another name, or with --allow-breaking if no caller needs the old functions."
+        }
         ErrorCode::NotAdmitted => "`quorate recipe build` makes components that the service takes.",
         code => match code.advice() {
             Advice::Backoff => "Try again in a moment.",
-            Advice::NewSession => "Run the command again; locks and ephemeral znodes of the old session are gone.",
+            Advice::NewSession => {
+                "Run the command again; locks and ephemeral znodes of the old session are gone."
+            }
             Advice::Never | Advice::SameSession => return None,
         },
     })
@@ -148,7 +162,10 @@ mod tests {
     fn a_hint_around_a_refusal_keeps_its_code() {
         let refusal = Error::from(Refusal::new(ErrorCode::NoNode, "no /a"));
         let (exit, code, hint) = classify(&hinted(refusal, "look again"));
-        assert_eq!((exit, code, hint.as_deref()), (REFUSED, Some(ErrorCode::NoNode), Some("look again")));
+        assert_eq!(
+            (exit, code, hint.as_deref()),
+            (REFUSED, Some(ErrorCode::NoNode), Some("look again"))
+        );
     }
 
     #[test]

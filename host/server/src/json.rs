@@ -60,7 +60,8 @@ pub fn answer(answer: &Answer) -> Json {
 /// Blobs are strings where they can be, else arrays of numbers.
 #[must_use]
 pub fn value(value: &Value, kind: &Type) -> Json {
-    let pair = |(name, value): (&str, Json)| Json::Object(Map::from_iter([(name.to_owned(), value)]));
+    let pair =
+        |(name, value): (&str, Json)| Json::Object(Map::from_iter([(name.to_owned(), value)]));
     let inner = |value: &Option<Box<Value>>, kind: Option<&Type>| match (value, kind) {
         (Some(value), Some(kind)) => self::value(value, kind),
         _ => Json::Null,
@@ -68,7 +69,11 @@ pub fn value(value: &Value, kind: &Type) -> Json {
     match (value, kind) {
         (Value::Record(values), Type::Record(fields)) => {
             let fields = values.iter().zip(fields);
-            Json::Object(fields.map(|(value, (name, kind))| (name.clone(), self::value(value, kind))).collect())
+            Json::Object(
+                fields
+                    .map(|(value, (name, kind))| (name.clone(), self::value(value, kind)))
+                    .collect(),
+            )
         }
         (Value::Tuple(values), Type::Tuple(kinds)) => {
             values.iter().zip(kinds).map(|(value, kind)| self::value(value, kind)).collect()
@@ -81,8 +86,12 @@ pub fn value(value: &Value, kind: &Type) -> Json {
             let shown = self::value(value, kind);
             if matches!(**kind, Type::Option(_)) { pair(("some", shown)) } else { shown }
         }
-        (Value::Result(Ok(value)), Type::Result { ok, .. }) => pair(("ok", inner(value, ok.as_deref()))),
-        (Value::Result(Err(value)), Type::Result { err, .. }) => pair(("err", inner(value, err.as_deref()))),
+        (Value::Result(Ok(value)), Type::Result { ok, .. }) => {
+            pair(("ok", inner(value, ok.as_deref())))
+        }
+        (Value::Result(Err(value)), Type::Result { err, .. }) => {
+            pair(("err", inner(value, err.as_deref())))
+        }
         (Value::Variant { case, payload }, Type::Variant(cases)) => {
             match usize::try_from(*case).ok().and_then(|case| cases.get(case)) {
                 Some((name, None)) => Json::from(name.clone()),
@@ -93,7 +102,9 @@ pub fn value(value: &Value, kind: &Type) -> Json {
         (Value::Enum(case), Type::Enum(names)) => {
             usize::try_from(*case).ok().and_then(|case| names.get(case)).cloned().into()
         }
-        (Value::Flags(flags), Type::Flags(names)) => flags.iter().filter_map(|at| names.get(at).cloned()).collect(),
+        (Value::Flags(flags), Type::Flags(names)) => {
+            flags.iter().filter_map(|at| names.get(at).cloned()).collect()
+        }
         (Value::Bytes(bytes), Type::Blob) if std::str::from_utf8(bytes).is_ok() => {
             String::from_utf8_lossy(bytes).into_owned().into()
         }
@@ -131,13 +142,22 @@ mod tests {
 
     #[test]
     fn values_become_json_by_their_types() {
-        let failure = Type::Variant(vec![("timed-out".to_owned(), None), ("held".to_owned(), Some(Type::U64))]);
-        let grant = Type::Record(vec![("token".to_owned(), Type::U64), ("note".to_owned(), Type::option(Type::String))]);
+        let failure = Type::Variant(vec![
+            ("timed-out".to_owned(), None),
+            ("held".to_owned(), Some(Type::U64)),
+        ]);
+        let grant = Type::Record(vec![
+            ("token".to_owned(), Type::U64),
+            ("note".to_owned(), Type::option(Type::String)),
+        ]);
         let result = Type::result(Some(grant), Some(failure));
         assert_eq!(shown("ok({token: 7})", &result), r#"{"ok":{"note":null,"token":7}}"#);
         assert_eq!(shown("err(timed-out)", &result), r#"{"err":"timed-out"}"#);
         assert_eq!(shown("err(held(9))", &result), r#"{"err":{"held":9}}"#);
-        assert_eq!(shown("some(none)", &Type::option(Type::option(Type::Bool))), r#"{"some":null}"#);
+        assert_eq!(
+            shown("some(none)", &Type::option(Type::option(Type::Bool))),
+            r#"{"some":null}"#
+        );
         assert_eq!(shown("[255, 0]", &Type::Blob), "[255,0]");
         assert_eq!(shown("\"x\"", &Type::Blob), "\"x\"");
     }

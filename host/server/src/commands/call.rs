@@ -16,7 +16,8 @@ use crate::signals::{Ask, Signals};
 
 /// `quorate call`
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Arguments and result are WAVE, the text form of WIT values; `quorate recipe inspect NAME` shows the types.
+#[command(
+    after_help = "Arguments and result are WAVE, the text form of WIT values; `quorate recipe inspect NAME` shows the types.
 A call that waits is cancelled by Ctrl-C; a second Ctrl-C ends the command at once.
 When the result is err(...), the exit code is 1, and the call has changed nothing.
 
@@ -24,7 +25,8 @@ Examples:
   quorate call counter 'add(\"/hits\", 1)'
   quorate call queue 'offer(\"/jobs\", \"build 7\")'
   quorate call queue 'take(\"/jobs\", some(5000))'
-  quorate call lock 'holder(\"/deploys/web\")' --output json")]
+  quorate call lock 'holder(\"/deploys/web\")' --output json"
+)]
 pub struct Call {
     /// The recipe
     name: String,
@@ -49,10 +51,11 @@ impl Call {
     /// What the service refuses.
     pub async fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
         let text = CallText::parse(&self.call).map_err(quorate_client::Error::from)?;
-        let (called, function) = match global.with_client(async |client| self.call(&client, &text).await).await? {
-            Ended::Called(called, function) => (called, function),
-            Ended::Abandoned(ask) => return Ok(ask.exit_code()),
-        };
+        let (called, function) =
+            match global.with_client(async |client| self.call(&client, &text).await).await? {
+                Ended::Called(called, function) => (called, function),
+                Ended::Abandoned(ask) => return Ok(ask.exit_code()),
+            };
         let shown = called.value.as_ref().zip(function.result.as_ref());
         let json = || {
             let value = shown.map_or(Json::Null, |(value, kind)| json::value(value, kind));

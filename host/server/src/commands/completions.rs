@@ -24,7 +24,12 @@ impl Completions {
     /// If standard output can not be written.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut crate::CommandLine::command(), "quorate", &mut script);
+        clap_complete::generate(
+            self.shell,
+            &mut crate::CommandLine::command(),
+            "quorate",
+            &mut script,
+        );
         Output::new(Format::Human, false).bytes(&script)?;
         Ok(ExitCode::SUCCESS)
     }

@@ -85,7 +85,9 @@ async fn line(client: &Client, count: usize) -> anyhow::Result<Vec<String>> {
     let arguments = vec![Value::from(PATH), Value::Option(None), Value::U32(10)];
     loop {
         let called = client.recipe("lock").call("waiters", arguments.clone()).await?;
-        let Some(Value::Result(Ok(Some(waiters)))) = called.value else { bail!("the line can not be read") };
+        let Some(Value::Result(Ok(Some(waiters)))) = called.value else {
+            bail!("the line can not be read")
+        };
         if let Value::List(waiters) = *waiters
             && waiters.len() >= count
         {

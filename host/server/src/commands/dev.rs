@@ -23,12 +23,14 @@ use crate::telemetry::{self, LogFormat};
 
 /// `quorate dev`
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Other shells of this user need no flags: they find the server that was started last.
+#[command(
+    after_help = "Other shells of this user need no flags: they find the server that was started last.
 
 Examples:
   quorate dev
   quorate dev --data /tmp/try --listen 127.0.0.1:0
-  quorate dev --demo")]
+  quorate dev --demo"
+)]
 pub struct Dev {
     /// Directory for all state; made if it is not there [default: ~/.local/share/quorate/dev]
     #[arg(long, value_name = "DIR")]
@@ -57,7 +59,8 @@ impl Dev {
             Some(data) => data.clone(),
             None => dev_file::home()?.join("dev"),
         };
-        std::fs::create_dir_all(&data).with_context(|| format!("{} can not be made", data.display()))?;
+        std::fs::create_dir_all(&data)
+            .with_context(|| format!("{} can not be made", data.display()))?;
         let member = start(Options::new(data.clone(), self.listen)).await?;
         let file = dev_file::path();
         let found = DevFile::new(member.address(), member.authority_file());
@@ -114,7 +117,11 @@ pub async fn start(options: Options) -> anyhow::Result<Member> {
 ///
 /// # Errors
 /// If the member can not go on.
-pub async fn serve(member: Member, signals: &mut Signals, output: Output) -> anyhow::Result<ExitCode> {
+pub async fn serve(
+    member: Member,
+    signals: &mut Signals,
+    output: Output,
+) -> anyhow::Result<ExitCode> {
     let failure = tokio::select! {
         _ = signals.next() => None,
         why = member.failed() => Some(why),
@@ -150,12 +157,21 @@ fn client_options(member: &Member, global: &Global) -> ClientOptions {
 /// # Errors
 /// If one is refused.
 pub async fn deploy_builtin(member: &Member, global: &Global) -> anyhow::Result<()> {
-    let client = Client::connect(client_options(member, global)).await.context("the first client of this server")?;
+    let client = Client::connect(client_options(member, global))
+        .await
+        .context("the first client of this server")?;
     for builtin in builtin::ALL {
         if !is_current(&client, builtin).await? {
-            let version = upload::deploy(&client, builtin.name, builtin.component, builtin.manifest()?, true, |_| {})
-                .await
-                .with_context(|| format!("the built-in recipe {}", builtin.name))?;
+            let version = upload::deploy(
+                &client,
+                builtin.name,
+                builtin.component,
+                builtin.manifest()?,
+                true,
+                |_| {},
+            )
+            .await
+            .with_context(|| format!("the built-in recipe {}", builtin.name))?;
             tracing::info!(recipe = builtin.name, version, "deployed");
         }
     }
@@ -189,7 +205,11 @@ fn announce(member: &Member, data: &Path, found: &DevFile, output: Output) -> an
     };
     output.show(json, |out| {
         let version = env!("CARGO_PKG_VERSION");
-        writeln!(out, "{TITLE}quorate {version}{TITLE:#} serves clients at {NAME}{}{NAME:#}/udp", member.address())?;
+        writeln!(
+            out,
+            "{TITLE}quorate {version}{TITLE:#} serves clients at {NAME}{}{NAME:#}/udp",
+            member.address()
+        )?;
         writeln!(out, "  data     {}", data.display())?;
         writeln!(out, "  recipes  {}", recipes.join(", "))?;
         writeln!(out, "\nIn another shell:")?;
@@ -201,8 +221,12 @@ fn announce(member: &Member, data: &Path, found: &DevFile, output: Output) -> an
         ] {
             writeln!(out, "  {NAME}{command}{NAME:#}")?;
         }
-        writeln!(out, "\n{FAINT}Elsewhere: --connect {} --ca {}", member.address(), found.ca.display())?;
+        writeln!(
+            out,
+            "\n{FAINT}Elsewhere: --connect {} --ca {}",
+            member.address(),
+            found.ca.display()
+        )?;
         writeln!(out, "Ctrl-C ends the server; its data stays.{FAINT:#}")
     })
 }
-

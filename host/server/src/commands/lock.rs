@@ -20,7 +20,8 @@ use crate::signals::{Ask, Signals};
 
 /// `quorate lock`
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The command sees its fencing token as QUORATE_FENCE: a number larger than that of every holder before. \
+#[command(
+    after_help = "The command sees its fencing token as QUORATE_FENCE: a number larger than that of every holder before. \
 Show it to what the lock protects, so that it can refuse a holder that has been overtaken.
 Signals are passed on. When the lock is lost, the command gets SIGTERM and five seconds later SIGKILL, and the exit code is 75.
 Else the exit code is the command's; 128 and the signal's number if a signal ended it; 1 if the lock was not got.
@@ -28,7 +29,8 @@ Else the exit code is the command's; 128 and the signal's number if a signal end
 Examples:
   quorate lock /deploys/web -- ./deploy.sh
   quorate lock /deploys/web --timeout 0 -- ./deploy.sh      # do not wait
-  quorate lock /jobs/nightly --note \"$USER, nightly\" -- sh -c 'echo token $QUORATE_FENCE'")]
+  quorate lock /jobs/nightly --note \"$USER, nightly\" -- sh -c 'echo token $QUORATE_FENCE'"
+)]
 pub struct Lock {
     /// The lock
     path: String,
@@ -77,7 +79,12 @@ impl Lock {
         ended
     }
 
-    async fn hold(&self, client: &Client, signals: &mut Signals, output: Output) -> anyhow::Result<ExitCode> {
+    async fn hold(
+        &self,
+        client: &Client,
+        signals: &mut Signals,
+        output: Output,
+    ) -> anyhow::Result<ExitCode> {
         let options = LockOptions {
             recipe: self.recipe.clone(),
             timeout: self.timeout,
@@ -93,7 +100,10 @@ impl Lock {
             Ok(guard) => guard,
             Err(LockError::Call(error)) => return Err(error.into()),
             Err(error @ LockError::TimedOut) => {
-                let hint = format!("`quorate call {} 'holder(\"{}\")'` shows who has it.", self.recipe, self.path);
+                let hint = format!(
+                    "`quorate call {} 'holder(\"{}\")'` shows who has it.",
+                    self.recipe, self.path
+                );
                 return Err(hinted(error, hint));
             }
             Err(error) => return Err(error.into()),
@@ -104,7 +114,10 @@ impl Lock {
             Ok(child) => Running { child, path: &self.path, output }.run(&guard, signals).await?,
             Err(error) => {
                 let is_missing = error.kind() == std::io::ErrorKind::NotFound;
-                let command = self.command.first().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+                let command = self
+                    .command
+                    .first()
+                    .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
                 output.say(format_args!("error: {command} can not be run: {error}"));
                 ExitCode::from(if is_missing { NOT_FOUND } else { NOT_RUN })
             }
@@ -113,8 +126,15 @@ impl Lock {
             match guard.release().await {
                 Ok(()) => output.note(format_args!("released {}", self.path)),
                 Err(error) => {
-                    output.say(format_args!("error: {} was not held any more at the end: {error}", self.path));
-                    return Ok(if code == ExitCode::SUCCESS { ExitCode::from(REFUSED) } else { code });
+                    output.say(format_args!(
+                        "error: {} was not held any more at the end: {error}",
+                        self.path
+                    ));
+                    return Ok(if code == ExitCode::SUCCESS {
+                        ExitCode::from(REFUSED)
+                    } else {
+                        code
+                    });
                 }
             }
         }

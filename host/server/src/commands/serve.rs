@@ -13,7 +13,8 @@ use crate::telemetry;
 
 /// `quorate serve`
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The file is TOML; only `data` must be there, and an unknown key is refused:
+#[command(
+    after_help = "The file is TOML; only `data` must be there, and an unknown key is refused:
   data = \"/var/lib/quorate\"        # directory for all state of this member
   listen = \"127.0.0.1:4747\"        # UDP address for clients
   names = []                       # further host names and addresses for the certificate
@@ -26,7 +27,8 @@ use crate::telemetry;
 
 Examples:
   quorate serve --config /etc/quorate.toml
-  quorate serve --config /etc/quorate.toml --check")]
+  quorate serve --config /etc/quorate.toml --check"
+)]
 pub struct Serve {
     /// The configuration
     #[arg(long, value_name = "FILE")]

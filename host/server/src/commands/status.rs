@@ -41,9 +41,17 @@ impl Status {
         };
         global.output().show(json, |out| {
             let role = &status.role;
-            writeln!(out, "member {}   {NAME}{role}{NAME:#} in term {}", status.member, status.term.0)?;
+            writeln!(
+                out,
+                "member {}   {NAME}{role}{NAME:#} in term {}",
+                status.member, status.term.0
+            )?;
             writeln!(out, "version    {}", status.version)?;
-            writeln!(out, "zxid       {}  {FAINT}digest {:032x}{FAINT:#}", status.zxid.0, status.digest)?;
+            writeln!(
+                out,
+                "zxid       {}  {FAINT}digest {:032x}{FAINT:#}",
+                status.zxid.0, status.digest
+            )?;
             writeln!(out, "log        applied to {}", status.applied_index)?;
             writeln!(out, "sessions   {}", status.sessions)?;
             writeln!(out, "memory     {:.1} MiB", status.memory_bytes as f64 / (1024.0 * 1024.0))?;

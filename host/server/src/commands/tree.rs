@@ -78,7 +78,9 @@ impl Ls {
     /// # Errors
     /// What the service refuses.
     pub async fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
-        let rows = global.with_client(async |client| self.rows(&self.consistency.of(&client)).await).await?;
+        let rows = global
+            .with_client(async |client| self.rows(&self.consistency.of(&client)).await)
+            .await?;
         let json = || {
             let children = rows.iter().map(|row| match &row.stat {
                 None => json!(row.name),
@@ -104,7 +106,12 @@ impl Ls {
             let page = Page { after, limit: wanted.min(PAGE_CHILDREN_MAX), direction };
             let has_more = if self.long {
                 let listing = client.children_page_with_data(&self.path, page).await?;
-                rows.extend(listing.children.into_iter().map(|Child { name, stat, .. }| Row { name, stat: Some(stat) }));
+                rows.extend(
+                    listing
+                        .children
+                        .into_iter()
+                        .map(|Child { name, stat, .. }| Row { name, stat: Some(stat) }),
+                );
                 listing.has_more
             } else {
                 let listing = client.children_page(&self.path, page).await?;
@@ -125,7 +132,10 @@ impl Row {
             let modified = duration::moment(stat.mtime.0);
             let kind = if stat.owner.is_some() { "e" } else { "-" };
             let Found { version, data_bytes, children_count, .. } = stat;
-            write!(out, "{kind} v{version:<5} {data_bytes:>8} {children_count:>7}  {FAINT}{modified}{FAINT:#}  ")?;
+            write!(
+                out,
+                "{kind} v{version:<5} {data_bytes:>8} {children_count:>7}  {FAINT}{modified}{FAINT:#}  "
+            )?;
         }
         writeln!(out, "{NAME}{}{NAME:#}", self.name)
     }
@@ -203,21 +213,27 @@ impl Set {
     pub async fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
         let data = data::read(&self.data)?;
         let stat = global
-            .with_client(async |client| loop {
-                match client.set(&self.path, data.clone(), self.version).await {
-                    Err(error) if self.create && error.code() == ErrorCode::NoNode => {}
-                    other => return Ok(other?),
-                }
-                match client.create(&self.path).data(data.clone()).parents().await {
-                    // Somebody created it between the two.
-                    Err(error) if error.code() == ErrorCode::NodeExists => {}
-                    other => return Ok(other?.stat),
+            .with_client(async |client| {
+                loop {
+                    match client.set(&self.path, data.clone(), self.version).await {
+                        Err(error) if self.create && error.code() == ErrorCode::NoNode => {}
+                        other => return Ok(other?),
+                    }
+                    match client.create(&self.path).data(data.clone()).parents().await {
+                        // Somebody created it between the two.
+                        Err(error) if error.code() == ErrorCode::NodeExists => {}
+                        other => return Ok(other?.stat),
+                    }
                 }
             })
             .await?;
         let json = || json!({ "path": self.path, "stat": json::stat(&stat) });
         global.output().show(json, |out| {
-            writeln!(out, "{NAME}{}{NAME:#} is at version {} {FAINT}(zxid {}){FAINT:#}", self.path, stat.version, stat.mzxid.0)
+            writeln!(
+                out,
+                "{NAME}{}{NAME:#} is at version {} {FAINT}(zxid {}){FAINT:#}",
+                self.path, stat.version, stat.mzxid.0
+            )
         })?;
         Ok(ExitCode::SUCCESS)
     }
@@ -225,13 +241,15 @@ impl Set {
 
 /// `quorate create`
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Ephemeral znodes go with their session, and this command's session ends with it: \
+#[command(
+    after_help = "Ephemeral znodes go with their session, and this command's session ends with it: \
 they are for programs, and for `quorate lock`.
 
 Examples:
   quorate create /hello world
   quorate create /config/app @app.toml --parents
-  quorate create /jobs/job- --sequential")]
+  quorate create /jobs/job- --sequential"
+)]
 pub struct Create {
     /// Which
     path: String,
@@ -267,7 +285,11 @@ impl Create {
             .await?;
         let json = || json!({ "path": created.path, "stat": json::stat(&created.stat), "zxid": created.zxid.0 });
         global.output().show(json, |out| {
-            writeln!(out, "{NAME}{}{NAME:#} is there {FAINT}(zxid {}){FAINT:#}", created.path, created.zxid.0)
+            writeln!(
+                out,
+                "{NAME}{}{NAME:#} is there {FAINT}(zxid {}){FAINT:#}",
+                created.path, created.zxid.0
+            )
         })?;
         Ok(ExitCode::SUCCESS)
     }
@@ -303,9 +325,23 @@ impl Stat {
 fn show_stat(stat: &Found, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "version   {}", stat.version)?;
     writeln!(out, "bytes     {}", stat.data_bytes)?;
-    writeln!(out, "children  {} {FAINT}(changed {} times){FAINT:#}", stat.children_count, stat.cversion)?;
-    writeln!(out, "created   {} {FAINT}zxid {}{FAINT:#}", duration::moment(stat.ctime.0), stat.czxid.0)?;
-    writeln!(out, "modified  {} {FAINT}zxid {}{FAINT:#}", duration::moment(stat.mtime.0), stat.mzxid.0)?;
+    writeln!(
+        out,
+        "children  {} {FAINT}(changed {} times){FAINT:#}",
+        stat.children_count, stat.cversion
+    )?;
+    writeln!(
+        out,
+        "created   {} {FAINT}zxid {}{FAINT:#}",
+        duration::moment(stat.ctime.0),
+        stat.czxid.0
+    )?;
+    writeln!(
+        out,
+        "modified  {} {FAINT}zxid {}{FAINT:#}",
+        duration::moment(stat.mtime.0),
+        stat.mzxid.0
+    )?;
     match stat.owner {
         Some(session) => writeln!(out, "owner     session {}", session.0),
         None => Ok(()),
@@ -314,13 +350,15 @@ fn show_stat(stat: &Found, out: &mut dyn Write) -> io::Result<()> {
 
 /// `quorate rm`
 #[derive(Debug, clap::Args)]
-#[command(after_help = "--recursive deletes from the bottom up, in transactions of some hundred znodes each: others see it happen, \
+#[command(
+    after_help = "--recursive deletes from the bottom up, in transactions of some hundred znodes each: others see it happen, \
 and one that is created meanwhile stops it.
 
 Examples:
   quorate rm /hello
   quorate rm /hello --version 3
-  quorate rm /jobs --recursive")]
+  quorate rm /jobs --recursive"
+)]
 pub struct Rm {
     /// Which
     path: String,
@@ -362,7 +400,9 @@ impl Rm {
 
     async fn delete_all(&self, client: &Client) -> anyhow::Result<usize> {
         if self.path == "/" {
-            return Err(Usage("the root can not be deleted: name what is below it".to_owned()).into());
+            return Err(
+                Usage("the root can not be deleted: name what is below it".to_owned()).into()
+            );
         }
         client.stat(&self.path).await?;
         let mut paths = vec![self.path.clone()];
@@ -389,7 +429,9 @@ impl Rm {
                     let at = failure.operation.and_then(|at| some.get(at as usize)).cloned();
                     let told = anyhow::Error::from(Error::Refused(failure));
                     return Err(match at {
-                        Some(path) => told.context(format!("{path} changed meanwhile; what was not deleted is still there")),
+                        Some(path) => told.context(format!(
+                            "{path} changed meanwhile; what was not deleted is still there"
+                        )),
                         None => told,
                     });
                 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use crate::change::Change;
-use crate::deployment::{Manifest, Version, check_name};
+use crate::deployment::{ComponentDigest, Manifest, Version, check_name};
 use crate::draft::{ReadRecords, View};
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{CallId, SessionId};
@@ -129,10 +129,63 @@ pub fn rerun(
     match end {
         RunEnd::Failed(_) => {
             let message = format!("a waiting call failed when it was run again: {failed}");
-            let refusal = Refusal::new(ErrorCode::FailedAfterPark, message);
+            let code = match failed.code {
+                ErrorCode::SignatureChanged => ErrorCode::SignatureChanged,
+                _ => ErrorCode::FailedAfterPark,
+            };
+            let refusal = Refusal::new(code, message);
             Executed::replied(txn.abandon(&Reply::Refused(refusal.into())))
         }
         end => settle(txn, request, call, Some(parked), end),
+    }
+}
+
+/// Ends a parked call whose function gets another type: a cancelled run in the version that is still active (DESIGN
+/// D4). What that run returns stands, as after any cancel; if it fails, the call ends with `signature-changed`.
+pub fn retire(
+    view: View,
+    slot: Slot,
+    request: &Request,
+    call: &Call,
+    parked: &Parked,
+    recipes: &mut dyn Recipes,
+) -> Executed {
+    let origin =
+        Origin::Rerun { session: request.session, write: request.write, hash: request.hash };
+    let txn = Txn::begin(view, slot, origin);
+    if txn.parked(request.session, request.write).is_none() {
+        return Executed { view: txn.forget(), transaction: None, waits: None };
+    }
+    let (txn, end) = run(txn, request, call, Some(parked), Reason::Cancelled, false, recipes);
+    if let RunEnd::Returned { is_error: false, .. } = end {
+        return settle(txn, request, call, Some(parked), end);
+    }
+    let message = format!(
+        "the call waited while another version was activated, in which {} has another type",
+        call.function
+    );
+    let refusal = Refusal::new(ErrorCode::SignatureChanged, message);
+    Executed::replied(txn.abandon(&Reply::Refused(refusal.into())))
+}
+
+/// The components that an activation replaces and brings, if the write is one and nothing refuses it so far.
+pub fn replaced_by<R: Read>(
+    read: &R,
+    body: &Body,
+    recipes: &mut dyn Recipes,
+) -> Option<(ComponentDigest, ComponentDigest)> {
+    match body {
+        Body::Deploy(deploy) => {
+            let before = check_deploy(read, deploy, recipes).ok()??;
+            Some((before.component, deploy.component))
+        }
+        Body::Rollback { recipe, version } => {
+            let before = read.active_version(recipe)?;
+            let after = read.version(recipe, *version)?;
+            recipes.check(&after.component, None).ok()?;
+            Some((before.component, after.component))
+        }
+        _ => None,
     }
 }
 
@@ -497,9 +550,8 @@ fn activate_new(
     let made =
         Change::VersionMade { recipe: deploy.recipe.clone(), version: Box::new(version.clone()) };
     let before = before.map(|version| version.number);
-    let room = txn
-        .record(made)
-        .and_then(|()| drop_old_versions(&mut txn, &deploy.recipe, before, number));
+    let room =
+        txn.record(made).and_then(|()| drop_old_versions(&mut txn, &deploy.recipe, before, number));
     if let Err(refusal) = room {
         return (txn, Err(refusal));
     }
@@ -528,8 +580,8 @@ fn drop_old_versions(
 }
 
 /// What must hold before a component becomes a version; gives the active one.
-fn check_deploy(
-    txn: &Txn,
+fn check_deploy<R: Read>(
+    read: &R,
     deploy: &Deploy,
     recipes: &mut dyn Recipes,
 ) -> Result<Option<Version>, Refusal> {
@@ -546,13 +598,13 @@ fn check_deploy(
         let message = "the manifest has more entries in one of its tables than can be read again";
         return Err(Refusal::new(ErrorCode::BadArguments, message));
     }
-    if txn.component(&deploy.component).is_none() {
+    if read.component(&deploy.component).is_none() {
         return Err(Refusal::new(
             ErrorCode::NotAdmitted,
             "the component has not been uploaded whole",
         ));
     }
-    let before = txn.active_version(&deploy.recipe);
+    let before = read.active_version(&deploy.recipe);
     let breaking =
         recipes.check(&deploy.component, before.as_ref().map(|version| &version.component))?;
     if !breaking.is_empty() && !deploy.breaking_allowed {

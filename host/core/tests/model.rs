@@ -172,9 +172,7 @@ impl Model {
                 self.delete(zxid, path);
                 Ok(path.clone())
             }
-            Operation::Check { path, version } => {
-                self.expect(path, *version).map(|_| path.clone())
-            }
+            Operation::Check { path, version } => self.expect(path, *version).map(|_| path.clone()),
             Operation::Call(_) => Err(ErrorCode::NoRecipe),
         }
     }
@@ -254,7 +252,12 @@ enum Step {
     Open,
     Expire(usize),
     /// A write of the n-th session, its acknowledgements as distances from its last write.
-    Write { session: usize, body: Body, low: u64, range: Option<(u64, u64)> },
+    Write {
+        session: usize,
+        body: Body,
+        low: u64,
+        range: Option<(u64, u64)>,
+    },
     /// The write before, once more.
     Resend(usize),
     /// The leader applies one entry and does not tell the view.

@@ -178,6 +178,21 @@ impl Recipes for Runner {
         self.engine.breaking(component, previous)
     }
 
+    /// A component that is not ready here, or lacks the function, has it with no type at all.
+    fn same_signature(
+        &mut self,
+        old: &ComponentDigest,
+        new: &ComponentDigest,
+        function: &str,
+    ) -> bool {
+        let signature = |component| {
+            let prepared = self.engine.prepared(component).ok()?;
+            prepared.function(function).ok().map(|(_, exported)| exported.signature)
+        };
+        let (old, new) = (signature(old), signature(new));
+        old.is_some() && old == new
+    }
+
     /// The first version of a recipe migrates from 0: it may set up its tree.
     fn migrate(
         &mut self,

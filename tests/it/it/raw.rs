@@ -267,7 +267,7 @@ pub async fn lane(rig: &Rig) -> Result<(Client, Connection, LaneSender, LaneRece
     let trust = TrustAnchors::load(&rig.authority())?;
     let connection = client.connect(rig.address(), "localhost", &trust, Protocol::Client).await?;
     let limits = LaneLimits {
-        frame_bytes_max: quorate_gateway::limits::LANE_FRAME_BYTES_MAX,
+        frame_bytes_max: quorate_wire::message::LANE_FRAME_BYTES_MAX,
         ..LaneLimits::default()
     };
     let (sender, receiver) = connection.open_lane(limits).await?;

@@ -54,7 +54,13 @@ impl World {
     }
 
     /// Sends a write: admitted, executed if it is the next one, applied.
-    pub fn send(&mut self, id: SessionId, write: WriteNumber, acks: Acks, body: Body) -> Vec<String> {
+    pub fn send(
+        &mut self,
+        id: SessionId,
+        write: WriteNumber,
+        acks: Acks,
+        body: Body,
+    ) -> Vec<String> {
         let hash = xxhash_rust::xxh3::xxh3_128(format!("{body:?}").as_bytes());
         let request = Request { session: id, write, hash, acks, body };
         match session::admit(&self.pair.view, id, write, hash, &request.acks) {
@@ -70,7 +76,11 @@ impl World {
             }
             Admission::Kept(kept) => {
                 let reply = Reply::decode(kept.reply).expect("a kept reply decodes");
-                vec![format!("kept, zxid {}: {}", kept.zxid, show::reply(&reply, &|id| self.name(id)))]
+                vec![format!(
+                    "kept, zxid {}: {}",
+                    kept.zxid,
+                    show::reply(&reply, &|id| self.name(id))
+                )]
             }
             Admission::Parked(parked) => vec![format!("still parked{}", show::kept_state(&parked))],
             Admission::Refused(refusal) => vec![format!("not executed: {refusal}")],
@@ -98,7 +108,12 @@ impl World {
     }
 
     /// Ends a parked call without a run.
-    pub fn end_parked(&mut self, id: SessionId, write: WriteNumber, code: ErrorCode) -> Vec<String> {
+    pub fn end_parked(
+        &mut self,
+        id: SessionId,
+        write: WriteNumber,
+        code: ErrorCode,
+    ) -> Vec<String> {
         let Some(request) = self.requests.get(&(id, write)).cloned() else {
             return vec!["no such request".to_owned()];
         };
@@ -116,10 +131,8 @@ impl World {
         act: impl FnOnce(
             quorate_core::draft::View,
             quorate_core::txn::Slot,
-        ) -> (
-            quorate_core::draft::View,
-            Option<quorate_core::transaction::Transaction>,
-        ),
+        )
+            -> (quorate_core::draft::View, Option<quorate_core::transaction::Transaction>),
     ) -> Vec<String> {
         let (transaction, ()) = self.pair.execute(|view, slot| {
             let (view, transaction) = act(view, slot);

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_core::error::Refusal;
+use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::Zxid;
 use quorate_core::request::{Answer, Body, Reply};
 use quorate_wire::message::{Consistency, Query, Results, body};
@@ -179,13 +179,17 @@ impl Client {
     /// Cancel-safe: dropped before it is ready, nothing has been sent.
     ///
     /// # Errors
-    /// `Refused` with `limit`; `SessionLost`.
+    /// `Refused` with `limit` or `bad-message`; `SessionLost`.
     pub async fn send(&self, body: Body) -> Result<WriteHandle, Error> {
         let encoded = body::encode(&body);
         if encoded.len() > BODY_BYTES_MAX {
             let refusal =
                 Refusal::limit("bytes of a request", encoded.len() as u64, BODY_BYTES_MAX as u64);
             return Err(refusal.into());
+        }
+        // A member that can not read a body ends the lane, since nothing else would be in order; so it must not get there.
+        if let Err(error) = body::decode(encoded.clone()) {
+            return Err(Refusal::new(ErrorCode::BadMessage, error.to_string()).into());
         }
         let room = self.room(encoded.len()).await;
         let pending = self.submit(Ask::Write(encoded), room).await?;

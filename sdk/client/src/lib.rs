@@ -73,6 +73,9 @@ mod deploy;
 
 mod lock;
 
+#[cfg(test)]
+mod loopback;
+
 pub use client::{Client, WriteHandle};
 pub use deploy::{History, Progress};
 pub use error::{Attempt, ConnectError, Error};

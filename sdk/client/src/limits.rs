@@ -11,8 +11,6 @@ pub const REQUESTS_MAX: usize = 4096;
 pub const REQUEST_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Commands that wait for the owner task before their callers wait.
 pub const COMMANDS_MAX: usize = 1024;
-/// Bodies over this travel on a bulk stream, so that a reply never waits behind a megabyte on the lane.
-pub const LANE_BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// Milliseconds before the first retry of a refused write or read.
 pub const RETRY_MS_FIRST: u64 = 10;
@@ -31,6 +29,10 @@ pub const HEARTBEAT_DIVISOR: u64 = 3;
 /// After an unconfirmed heartbeat the next one comes after the timeout divided by this: a new leader is found in time.
 pub const HEARTBEAT_RETRY_DIVISOR: u64 = 12;
 
+/// Goodbyes for a protocol error without a write's reply in between, after which the session is given up: something that this
+/// client has to send is not understood, and would be sent again for ever.
+pub const FAREWELLS_MAX: u32 = 3;
+
 /// How long a lane may take from `Hello` to `Welcome`: a new session is a transaction.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a whole `connect` tries all addresses, unless the caller says otherwise.
@@ -45,9 +47,6 @@ pub const BODY_BYTES_MAX: usize = limits::TRANSACTION_BYTES_MAX;
 // is sent, reply n has come, and its acknowledgement goes with it.
 const _: () = assert!(REQUESTS_MAX as u64 <= limits::KEPT_REPLIES_MAX);
 const _: () = assert!(BODY_BYTES_MAX < REQUEST_BYTES_MAX);
-const _: () = assert!(LANE_BODY_BYTES_MAX < BODY_BYTES_MAX);
 
-/// Kind of a bulk stream that carries the body of a write. Its first bytes are the bulk number, as a minimal LEB128.
-pub const BULK_WRITE_KIND: u8 = 1;
 /// How long a member's machine may take to acknowledge the last byte of a body. Heartbeats tell sooner if it is gone.
 pub const BULK_TIMEOUT: Duration = Duration::from_secs(60);

@@ -1,22 +1,20 @@
 //! The task that owns a client's session, connection and lane. It moves messages between callers, the session's state machine
 //! and the wire, and decides nothing that the state machine can decide.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 
 use bytes::Bytes;
-use quorate_core::codec::Writer;
 use quorate_net::{BulkError, CloseCode, Connection, LaneReceiver, LaneSender, TrySendError};
-use quorate_wire::message::{ClientMessage, ServerMessage};
+use quorate_wire::message::{ClientMessage, ServerMessage, bulk};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::dial::{Dialer, Link};
 use crate::limits::{
-    BULK_TIMEOUT, BULK_WRITE_KIND, COMMANDS_MAX, GOODBYE_TIMEOUT, LANE_BODY_BYTES_MAX,
-    RECONNECT_MS_FIRST, RECONNECT_MS_MAX,
+    BULK_TIMEOUT, COMMANDS_MAX, GOODBYE_TIMEOUT, RECONNECT_MS_FIRST, RECONNECT_MS_MAX,
 };
 use crate::session::{Ask, Backoff, Flow, Outcome, Session, SessionState, Token};
 
@@ -59,8 +57,11 @@ struct Wire {
     link: Link,
     /// A frame that the lane had no room for.
     frame: Option<Bytes>,
-    /// A body beside the lane; nothing numbered is sent until it is there, or the next write would come before it.
+    /// The body that goes beside the lane at the moment. The member keeps what comes on the lane behind its announcement until
+    /// the body is there, so the lane goes on.
     bulk: Option<Bulk>,
+    /// Bodies whose turn comes next, with their numbers.
+    bodies: VecDeque<(u64, Bytes)>,
 }
 
 impl Owner {
@@ -105,7 +106,7 @@ impl Owner {
 
     /// Works on a lane until it, the member or the session ends. Gives the lane back if only the session has ended.
     async fn serve(&mut self, link: Link) -> Option<Link> {
-        let mut wire = Wire { link, frame: None, bulk: None };
+        let mut wire = Wire { link, frame: None, bulk: None, bodies: VecDeque::new() };
         let reason = loop {
             if let Err(error) = wire.transmit(&mut self.desk) {
                 break error;
@@ -119,7 +120,7 @@ impl Owner {
                 break "the member confirms nothing".to_owned();
             }
             let timer = self.desk.session.next_timer_ms(now_ms).unwrap_or(u64::MAX / 2);
-            let Wire { link: Link { sender, receiver, .. }, frame, bulk } = &mut wire;
+            let Wire { link: Link { sender, receiver, .. }, frame, bulk, .. } = &mut wire;
             tokio::select! {
                 received = receiver.recv() => match received {
                     Ok(Some(first)) => {
@@ -296,11 +297,8 @@ impl Wire {
     fn transmit(&mut self, desk: &mut Desk) -> Result<(), String> {
         while self.frame.is_none() {
             let now_ms = desk.clock.now_ms();
-            let message = match desk.session.poll_heartbeat(now_ms) {
-                Some(heartbeat) => Some(heartbeat),
-                None if self.bulk.is_none() => desk.session.poll_transmit(now_ms),
-                None => None,
-            };
+            let heartbeat = desk.session.poll_heartbeat(now_ms);
+            let message = heartbeat.or_else(|| desk.session.poll_transmit(now_ms));
             let Some(message) = message else { break };
             let frame = self.beside(message).encode();
             match self.link.sender.try_send(frame) {
@@ -309,18 +307,23 @@ impl Wire {
                 Err(TrySendError::Refused(_, error)) => return Err(error.to_string()),
             }
         }
+        if self.bulk.is_none()
+            && let Some((number, body)) = self.bodies.pop_front()
+        {
+            let connection = self.link.connection.clone();
+            self.bulk = Some(Box::pin(send_bulk(connection, number, body)));
+        }
         Ok(())
     }
 
-    /// Takes a large body off the lane and starts its bulk stream.
+    /// Takes a large body off the lane, for a bulk stream.
     fn beside(&mut self, message: ClientMessage) -> ClientMessage {
         match message {
             ClientMessage::Write { request, write, acks, body }
-                if body.len() > LANE_BODY_BYTES_MAX =>
+                if body.len() > bulk::BODY_BYTES_MIN =>
             {
                 let bytes = body.len() as u64;
-                let connection = self.link.connection.clone();
-                self.bulk = Some(Box::pin(send_bulk(connection, request, body)));
+                self.bodies.push_back((request, body));
                 ClientMessage::BulkWrite { request, write, acks, bulk: request, bytes }
             }
             message => message,
@@ -329,12 +332,10 @@ impl Wire {
 }
 
 /// A bulk stream: its number, then the body. Ends when the member's machine has all of it.
-async fn send_bulk(connection: Connection, bulk: u64, body: Bytes) -> Result<(), BulkError> {
-    let mut head = Writer::new();
-    head.u64(bulk);
-    let opened = connection.open_bulk(BULK_WRITE_KIND).await;
+async fn send_bulk(connection: Connection, number: u64, body: Bytes) -> Result<(), BulkError> {
+    let opened = connection.open_bulk(bulk::WRITE_BODY).await;
     let mut sender = opened.map_err(BulkError::ConnectionLost)?;
-    sender.send(head.finish()).await?;
+    sender.send(bulk::head(number)).await?;
     sender.send(body).await?;
     sender.finish(BULK_TIMEOUT).await
 }

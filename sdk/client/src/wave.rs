@@ -166,6 +166,15 @@ mod tests {
     }
 
     #[test]
+    fn a_payload_may_stand_alone_where_only_one_level_can_be_meant() {
+        let option = Type::option(Type::U8);
+        assert_eq!(parse("5", &option), parse("some(5)", &option));
+        let result = Type::result(Some(Type::U8), None);
+        assert_eq!(parse("5", &result), parse("ok(5)", &result));
+        assert!(parse("5", &Type::option(option)).is_err());
+    }
+
+    #[test]
     fn a_call_is_read_by_the_type_of_its_function() {
         let add = function(&[("path", Type::String), ("delta", Type::S64)]);
         let call = CallText::parse("add(\"/hits\", -1)").expect("a call");

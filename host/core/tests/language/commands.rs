@@ -1,6 +1,7 @@
 //! The commands: words to requests, reads, and what the host does. What comes of a request is `world`'s knowledge.
 
 use bytes::Bytes;
+use quorate_core::change::Change;
 use quorate_core::deployment::{Manifest, check_name};
 use quorate_core::draft::ReadRecords;
 use quorate_core::error::ErrorCode;
@@ -262,11 +263,8 @@ fn entry(world: &mut World, kind: &str, words: &mut Words) -> Said {
         EntryBody::Barrier
     } else {
         // A transaction that would be seen: a session.
-        let opened = quorate_core::change::Change::SessionOpened {
-            timeout_ms: 1,
-            secret_hash: [0; 32],
-            principal: String::new(),
-        };
+        let opened =
+            Change::SessionOpened { timeout_ms: 1, secret_hash: [0; 32], principal: String::new() };
         let transaction = Transaction {
             zxid: base.next(),
             time: meta.time,

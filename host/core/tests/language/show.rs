@@ -137,7 +137,11 @@ pub fn interests(interests: &[Interest]) -> String {
             Interest::AtTime(at) => format!("time {at}"),
         })
         .collect();
-    if all.is_empty() { "its end only".to_owned() } else { all.join(", ") }
+    match all.len() {
+        0 => "its end only".to_owned(),
+        1..=8 => all.join(", "),
+        count => format!("{count} things"),
+    }
 }
 
 /// Data in quotes; only its size where that is long.

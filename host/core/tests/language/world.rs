@@ -3,13 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use quorate_core::draft::ReadRecords;
+use bytes::Bytes;
+use quorate_core::draft::{ReadRecords, View};
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::execute::{self, Executed};
 use quorate_core::ids::{SessionId, WriteNumber};
 use quorate_core::recipe::Reason;
 use quorate_core::request::{Body, Operation, Reply, Request};
-use quorate_core::session::{self, Acks, Admission};
+use quorate_core::session::{self, Acks, Admission, Parked};
+use quorate_core::transaction::Transaction;
+use quorate_core::txn::Slot;
 
 use super::show;
 use crate::support::pair::Pair;
@@ -95,9 +98,14 @@ impl World {
         let Body::Single(Operation::Call(call)) = request.body.clone() else {
             return vec!["no call".to_owned()];
         };
-        let Some(parked) = self.pair.view.parked(id, write) else {
-            return vec!["not parked".to_owned()];
-        };
+        // One that is over may be in somebody's queue of wakes still.
+        let parked = self.pair.view.parked(id, write).unwrap_or_else(|| Parked {
+            hash: request.hash,
+            deadline: None,
+            recipe: call.recipe.clone(),
+            version: 1,
+            state: Bytes::new(),
+        });
         let toys = &mut self.toys;
         let (transaction, waits) = self.pair.execute(|view, slot| {
             let Executed { view, transaction, waits } =
@@ -128,11 +136,7 @@ impl World {
     /// The host's own transactions.
     pub fn host(
         &mut self,
-        act: impl FnOnce(
-            quorate_core::draft::View,
-            quorate_core::txn::Slot,
-        )
-            -> (quorate_core::draft::View, Option<quorate_core::transaction::Transaction>),
+        act: impl FnOnce(View, Slot) -> (View, Option<Transaction>),
     ) -> Vec<String> {
         let (transaction, ()) = self.pair.execute(|view, slot| {
             let (view, transaction) = act(view, slot);
@@ -143,7 +147,7 @@ impl World {
 
     fn told(
         &mut self,
-        transaction: Option<quorate_core::transaction::Transaction>,
+        transaction: Option<Transaction>,
         waits: Option<execute::Waits>,
     ) -> Vec<String> {
         self.pair.apply_all();

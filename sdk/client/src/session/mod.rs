@@ -18,7 +18,7 @@ mod writes;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use quorate_core::error::{ErrorCode, Refusal};
+use quorate_core::error::{Advice, ErrorCode, Refusal};
 use quorate_core::ids::{SessionId, Zxid};
 use quorate_core::limits::SECRET_BYTES;
 use quorate_core::request::Body;
@@ -26,8 +26,10 @@ use quorate_wire::message::{
     Attach, ClientMessage, Consistency, Query, Results, ServerMessage, Welcome, body,
 };
 
+use crate::limits::FAREWELLS_MAX;
 use alive::Alive;
 pub(crate) use backoff::Backoff;
+
 use reads::{Read, ReadEnd, Reads};
 use writes::{Purpose, Settled, Verdict, Writes};
 
@@ -146,6 +148,8 @@ pub(crate) struct Session {
     waiting: VecDeque<Waiting>,
     outcomes: VecDeque<(Token, Outcome)>,
     next_request: u64,
+    /// Protocol errors of ours, in the members' words, since a write was last answered.
+    farewells: u32,
     loss: Option<Loss>,
 }
 
@@ -165,6 +169,7 @@ impl Session {
             waiting: VecDeque::new(),
             outcomes: VecDeque::new(),
             next_request: 1,
+            farewells: 0,
             loss: None,
         }
     }
@@ -290,7 +295,12 @@ impl Session {
                 return self.handle_farewell(refusal);
             }
             ServerMessage::Goodbye(refusal) => {
-                self.handle_farewell(refusal);
+                self.farewells += u32::from(refusal.code.advice() == Advice::Never);
+                if self.farewells >= FAREWELLS_MAX {
+                    self.lose(Loss::Contradiction(refusal), None);
+                } else {
+                    self.handle_farewell(refusal);
+                }
                 return Flow::Leave;
             }
         }
@@ -378,7 +388,8 @@ impl Session {
 
     fn handle_welcome(&mut self, welcome: &Welcome, now_ms: u64) -> Flow {
         let Some(since_ms) = self.attaching_since_ms.take() else { return Flow::Leave };
-        if self.key.is_some_and(|key| key.id != welcome.session) {
+        // A timeout of 0: the member has lost sight of the session since.
+        if self.key.is_some_and(|key| key.id != welcome.session) || welcome.timeout_ms == 0 {
             return Flow::Leave;
         }
         let is_new = self.key.is_none();
@@ -418,6 +429,7 @@ impl Session {
     }
 
     fn settle(&mut self, settled: Settled) {
+        self.farewells = 0;
         if let (Some(alive), Some(sent_ms)) = (&mut self.alive, settled.heard_ms) {
             alive.heard(sent_ms);
         }

@@ -12,9 +12,9 @@
 //!    two numbers could be executed twice.
 //! 2. A write leaves this table only with its reply. So after a reconnect all that are left are sent again, from the lowest on,
 //!    before anything new; those that were executed get their kept replies, since only what was answered is acknowledged.
-//! 3. "Not executed" is a statement about one copy, the one whose request number it carries. Only the newest copy's counts: an
-//!    older one has been replaced by what was sent after it. Then everything from that write on is sent again, in order, because
-//!    the server has refused, or will, whatever came behind the gap.
+//! 3. "Not executed" is a statement about one copy, and other copies may be on their way, so nothing is concluded from it but
+//!    that something must be sent again: everything from that write on, in order, because the server has refused, or will,
+//!    whatever came behind the gap. Only the newest copy's answer counts: what follows an older one has been sent again already.
 //! 4. A write that would be refused whenever it is sent (malformed, over a limit) must not keep its number, or nothing behind it
 //!    could ever be executed; and the writes behind it have theirs already. So its number is *filled*: a request that does
 //!    nothing (the cancellation of a write that can not exist) is sent in its place. The refused body may still be on its way by another member with
@@ -254,7 +254,8 @@ impl Writes {
                 self.answered.add(number);
                 self.probe();
             }
-            ErrorCode::ResendDiffers if is_filler => {
+            // Of another copy of the filler, in the second case: what was executed is known already.
+            ErrorCode::ResendDiffers if is_filler || write.is_executed => {
                 write.refused = None;
                 write.is_executed = true;
                 self.go_back(number, now_ms);

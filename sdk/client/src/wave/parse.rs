@@ -74,16 +74,31 @@ pub(super) fn value(node: &Node, kind: &Type, text: &str) -> Parsed {
             let name = from.checked(node.as_enum(text))?;
             Value::Enum(from.case(names.iter().position(|known| known == name), name)?)
         }
-        Type::Option(kind) => {
-            let payload = from.checked(node.as_option())?;
-            Value::Option(payload.map(|node| value(node, kind, text).map(Box::new)).transpose()?)
-        }
-        Type::Result { ok, err } => Value::Result(match from.checked(node.as_result())? {
-            Ok(payload) => Ok(from.payload(payload, ok.as_deref())?),
-            Err(payload) => Err(from.payload(payload, err.as_deref())?),
+        Type::Option(kind) => Value::Option(match node.ty() {
+            NodeType::OptionNone => None,
+            NodeType::OptionSome => from.payload(from.checked(node.as_option())?, Some(kind))?,
+            _ if can_stand_alone(kind) => Some(Box::new(value(node, kind, text)?)),
+            _ => return Err(from.error("expected `some(...)` or `none`")),
+        }),
+        Type::Result { ok, err } => Value::Result(match (node.ty(), ok) {
+            (NodeType::ResultOk | NodeType::ResultErr, _) => {
+                match from.checked(node.as_result())? {
+                    Ok(payload) => Ok(from.payload(payload, ok.as_deref())?),
+                    Err(payload) => Err(from.payload(payload, err.as_deref())?),
+                }
+            }
+            (_, Some(kind)) if can_stand_alone(kind) => {
+                Ok(Some(Box::new(value(node, kind, text)?)))
+            }
+            _ => return Err(from.error("expected `ok` or `err`")),
         }),
         Type::Flags(names) => from.flags(names)?,
     })
+}
+
+/// Whether `5` may be written for `some(5)` and `ok(5)`: not where it could be meant for two levels.
+fn can_stand_alone(kind: &Type) -> bool {
+    !matches!(kind, Type::Option(_) | Type::Result { .. })
 }
 
 fn is_string(node: &Node) -> bool {

@@ -21,12 +21,6 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * seconds).map_err(|_| expected())
 }
 
-/// Milliseconds, for the wire.
-#[must_use]
-pub fn milliseconds(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// `350 ms`, `12.5 s`, `3 min`, `5.0 h`.
 #[must_use]
 pub fn show(span: Duration) -> String {

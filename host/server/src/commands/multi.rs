@@ -37,7 +37,6 @@ pub struct Multi {
 }
 
 /// An operation as text, taken apart.
-#[derive(Debug, Clone)]
 enum Line {
     Tree(Operation),
     Call { recipe: String, call: CallText },
@@ -270,7 +269,8 @@ mod tests {
     fn tree(text: &str) -> Operation {
         match Line::parse(text) {
             Ok(Line::Tree(operation)) => operation,
-            other => panic!("{text}: {other:?}"),
+            Ok(Line::Call { .. }) => panic!("{text}: a call"),
+            Err(error) => panic!("{text}: {error}"),
         }
     }
 

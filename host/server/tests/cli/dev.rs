@@ -27,9 +27,14 @@ fn a_server_of_another_authority_is_not_trusted() {
     let stranger = other.dev();
     let ca = stranger.ca();
     let ca = ca.to_str().expect("UTF-8");
-    let refused = home.run(&["status", "--connect", server.address(), "--ca", ca, "--connect-timeout", "2s"]);
+    let refused =
+        home.run(&["status", "--connect", server.address(), "--ca", ca, "--connect-timeout", "2s"]);
     assert_eq!(refused.code, 3, "{}", refused.stderr);
-    assert!(refused.stderr.contains("certificate") && refused.stderr.contains("--ca"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("certificate") && refused.stderr.contains("--ca"),
+        "{}",
+        refused.stderr
+    );
 }
 
 #[test]
@@ -38,7 +43,11 @@ fn a_port_in_use_and_a_directory_in_use_say_what_to_do() {
     let server = home.dev();
     let taken = home.run(&["dev", "--data", "other", "--listen", server.address()]);
     assert_eq!(taken.code, 1);
-    assert!(taken.stderr.contains("can not listen") && taken.stderr.contains("--listen"), "{}", taken.stderr);
+    assert!(
+        taken.stderr.contains("can not listen") && taken.stderr.contains("--listen"),
+        "{}",
+        taken.stderr
+    );
     let locked = home.run(&["dev", "--data", "data", "--listen", "127.0.0.1:0"]);
     assert_eq!(locked.code, 1);
     assert!(locked.stderr.contains("in use by"), "{}", locked.stderr);

@@ -62,7 +62,8 @@ impl Home {
 
     /// Starts a server and waits for the line that says where it is.
     pub fn server(&self, arguments: &[&str]) -> Server {
-        let mut child = self.command(arguments).stderr(Stdio::inherit()).spawn().expect("it starts");
+        let mut child =
+            self.command(arguments).stderr(Stdio::inherit()).spawn().expect("it starts");
         let mut line = String::new();
         let stdout = child.stdout.take().expect("piped");
         BufReader::new(stdout).read_line(&mut line).expect("a line");

@@ -54,7 +54,9 @@ fn the_exit_code_is_that_of_the_command() {
 fn signals_reach_the_command() {
     let home = Home::new();
     let _server = home.dev();
-    for signal in [rustix::process::Signal::TERM, rustix::process::Signal::INT, rustix::process::Signal::HUP] {
+    for signal in
+        [rustix::process::Signal::TERM, rustix::process::Signal::INT, rustix::process::Signal::HUP]
+    {
         let script = "trap 'echo got; exit 9' TERM INT HUP; echo up; while :; do sleep 0.05; done";
         let (mut child, mut said) = hold(&home, &[], script);
         assert_eq!(line(&mut said), "up");
@@ -68,7 +70,8 @@ fn signals_reach_the_command() {
 fn who_is_killed_loses_the_lock_to_the_next() {
     let home = Home::new();
     let _server = home.dev();
-    let (mut first, mut said) = hold(&home, &["--session-timeout", "1s"], "echo up; exec sleep 600");
+    let (mut first, mut said) =
+        hold(&home, &["--session-timeout", "1s"], "echo up; exec sleep 600");
     assert_eq!(line(&mut said), "up");
     let sleeper = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", first.id()));
     first.kill().expect("it ran");

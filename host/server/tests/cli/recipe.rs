@@ -25,7 +25,11 @@ fn what_is_no_recipe_is_refused() {
     let _server = home.dev();
     std::fs::write(home.path().join("not.wasm"), b"\0asm but no").expect("written");
     let refused = home.run(&["recipe", "deploy", "not.wasm"]);
-    assert!(refused.code == 1 && refused.stderr.contains("Q4009 not-admitted"), "{}", refused.stderr);
+    assert!(
+        refused.code == 1 && refused.stderr.contains("Q4009 not-admitted"),
+        "{}",
+        refused.stderr
+    );
     assert_eq!(home.run(&["recipe", "deploy", "nothing-like-that"]).code, 2);
     assert_eq!(home.run(&["recipe", "build"]).code, 2);
 }

@@ -44,7 +44,8 @@ fn data_comes_from_files_and_from_standard_input() {
     std::fs::write(home.path().join("file"), [0, 255]).expect("written");
     home.ok(&["set", "/f", "@file", "--create"]);
     assert_eq!(home.json(&["get", "/f"])["data"]["hex"], "00ff");
-    let mut child = home.command(&["set", "/f", "-"]).stdin(Stdio::piped()).spawn().expect("it runs");
+    let mut child =
+        home.command(&["set", "/f", "-"]).stdin(Stdio::piped()).spawn().expect("it runs");
     child.stdin.take().expect("piped").write_all(b"piped").expect("written");
     assert!(child.wait().expect("it ends").success());
     assert_eq!(home.ok(&["get", "/f"]), "piped");
@@ -54,12 +55,21 @@ fn data_comes_from_files_and_from_standard_input() {
 fn a_multi_is_all_or_nothing_and_takes_calls() {
     let home = Home::new();
     let _server = home.dev();
-    let done = home.json(&["multi", "create /m x", "set /m \"a b\" version=0", "call counter add(\"/hits\", 2)"]);
+    let done = home.json(&[
+        "multi",
+        "create /m x",
+        "set /m \"a b\" version=0",
+        "call counter add(\"/hits\", 2)",
+    ]);
     assert_eq!(done["results"][2]["value"], json!({ "ok": 2 }), "{done}");
     assert_eq!(home.ok(&["get", "/m"]), "a b");
     let refused = home.run(&["multi", "set /m c", "check /m version=9"]);
     assert_eq!(refused.code, 1);
-    assert!(refused.stderr.contains("bad-version") && refused.stderr.contains("check /m version=9"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("bad-version") && refused.stderr.contains("check /m version=9"),
+        "{}",
+        refused.stderr
+    );
     assert_eq!(home.ok(&["get", "/m"]), "a b");
     assert_eq!(home.run(&["multi", "move /m /n"]).code, 2);
 }
@@ -70,7 +80,8 @@ fn calls_take_and_print_wave() {
     let _server = home.dev();
     assert_eq!(home.ok(&["call", "counter", "add(\"/hits\", 1)"]), "ok(1)\n");
     assert_eq!(home.json(&["call", "counter", "get(\"/hits\")"])["value"], json!({ "ok": 1 }));
-    let Done { code, stdout, .. } = home.run(&["call", "counter", "compare-and-set(\"/hits\", 7, 8)"]);
+    let Done { code, stdout, .. } =
+        home.run(&["call", "counter", "compare-and-set(\"/hits\", 7, 8)"]);
     assert_eq!((code, &*stdout), (1, "err(mismatch(1))\n"));
     let wrong = home.run(&["call", "counter", "add(\"/hits\", \"x\")"]);
     assert!(wrong.code == 1 && wrong.stderr.contains("column"), "{}", wrong.stderr);
@@ -93,13 +104,18 @@ fn recipes_are_listed_inspected_and_rolled_back() {
     let _server = home.dev();
     let names = home.json(&["recipe", "list"]);
     assert_eq!(names["recipes"].as_array().map(Vec::len), Some(6), "{names}");
-    assert!(home.ok(&["recipe", "inspect", "counter"]).contains("add: func(path: string, by: s64)"));
+    assert!(
+        home.ok(&["recipe", "inspect", "counter"]).contains("add: func(path: string, by: s64)")
+    );
     std::fs::write(home.path().join("quorate.toml"), "root = \"/other\"\n").expect("written");
     let deploy = ["recipe", "deploy", "counter", "--manifest", "quorate.toml"];
     assert_eq!(home.json(&deploy)["version"], 2);
     assert_eq!(home.json(&["recipe", "rollback", "counter", "1"])["version"], 1);
     let history = home.json(&["recipe", "history", "counter"]);
-    assert_eq!((&history["active"], &history["versions"][1]["root"]), (&json!(1), &json!("/other")));
+    assert_eq!(
+        (&history["active"], &history["versions"][1]["root"]),
+        (&json!(1), &json!("/other"))
+    );
     home.ok(&["recipe", "remove", "counter"]);
     assert_eq!(home.run(&["call", "counter", "get(\"/x\")"]).code, 1);
     home.ok(&["recipe", "logs", "lock"]);

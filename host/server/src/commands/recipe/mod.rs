@@ -3,6 +3,7 @@
 mod build;
 mod manifest;
 mod new;
+mod test;
 
 pub mod upload;
 
@@ -39,6 +40,8 @@ enum Command {
     New(new::New),
     /// Build the recipe in a directory
     Build(build::Build),
+    /// Run the scenarios of the recipe in a directory
+    Test(test::Test),
     /// Put a recipe into service
     Deploy(upload::Deploy),
     /// List the recipes in service
@@ -116,6 +119,7 @@ impl Recipe {
         match self.command {
             Command::New(new) => new.run(output)?,
             Command::Build(build) => build.run(output)?,
+            Command::Test(test) => return test.run(output),
             Command::Deploy(deploy) => deploy.run(global).await?,
             Command::List(List {}) => list(global).await?,
             Command::Inspect(Inspect { name }) => inspect(global, &name).await?,

@@ -41,17 +41,22 @@ impl Test {
         let (component, _) = build::build(&self.dir)?;
         let name = build::crate_name(&self.dir)?;
         let file = self.dir.join(manifest::FILE);
-        let file = if file.is_file() { ManifestFile::load(&file)? } else { ManifestFile::default() };
+        let file =
+            if file.is_file() { ManifestFile::load(&file)? } else { ManifestFile::default() };
         let name = file.name.clone().unwrap_or(name);
         let manifest = file.manifest(&name)?;
         let files = if self.scenario.is_empty() {
             let folder = self.dir.join("scenarios");
-            scenario_files(&folder).with_context(|| format!("{} can not be read", folder.display()))?
+            scenario_files(&folder)
+                .with_context(|| format!("{} can not be read", folder.display()))?
         } else {
             self.scenario
         };
         if files.is_empty() {
-            return Err(Usage("there is no scenario: write one in scenarios/, as a *.txt".to_owned()).into());
+            return Err(Usage(
+                "there is no scenario: write one in scenarios/, as a *.txt".to_owned(),
+            )
+            .into());
         }
         let bytes = std::fs::read(&component)
             .with_context(|| format!("{} can not be read", component.display()))?;

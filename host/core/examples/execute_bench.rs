@@ -117,7 +117,8 @@ fn main() {
     let (tree, mut base) = prepared();
     let requests: Vec<Request> = (1..=sets).map(request).collect();
     let mut view = View::new(tree.clone());
-    let (mut executing, mut applying, mut creating) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+    let (mut executing, mut applying, mut creating) =
+        (Duration::ZERO, Duration::ZERO, Duration::ZERO);
     for (batch, requests) in (1u64..).zip(requests.chunks(usize::try_from(BATCH).unwrap_or(1))) {
         let mut transactions = Vec::with_capacity(requests.len());
         let mut zxid = base;

@@ -112,18 +112,18 @@ impl Change {
     pub fn weight(&self) -> usize {
         limits::CHANGE_HEAD_BYTES_MAX
             + match self {
-            Self::NodeCreated { path, data, .. } | Self::DataSet { path, data } => {
-                path.as_str().len() + data.len()
+                Self::NodeCreated { path, data, .. } | Self::DataSet { path, data } => {
+                    path.as_str().len() + data.len()
+                }
+                Self::NodeDeleted { path } | Self::NodeReleased { path } => path.as_str().len(),
+                Self::SessionOpened { principal, .. } => 40 + principal.len(),
+                Self::SessionEnded { .. } | Self::SessionForgotten { .. } => 8,
+                Self::ChunkStored { bytes, .. } => 40 + bytes.len(),
+                Self::ComponentStored { .. } => 44,
+                Self::VersionMade { recipe, version } => recipe.len() + version.encode().len(),
+                Self::VersionDropped { recipe, .. }
+                | Self::RecipeActivated { recipe, .. }
+                | Self::RecipeRemoved { recipe } => 8 + recipe.len(),
             }
-            Self::NodeDeleted { path } | Self::NodeReleased { path } => path.as_str().len(),
-            Self::SessionOpened { principal, .. } => 40 + principal.len(),
-            Self::SessionEnded { .. } | Self::SessionForgotten { .. } => 8,
-            Self::ChunkStored { bytes, .. } => 40 + bytes.len(),
-            Self::ComponentStored { .. } => 44,
-            Self::VersionMade { recipe, version } => recipe.len() + version.encode().len(),
-            Self::VersionDropped { recipe, .. }
-            | Self::RecipeActivated { recipe, .. }
-            | Self::RecipeRemoved { recipe } => 8 + recipe.len(),
-        }
     }
 }

@@ -497,9 +497,8 @@ fn activate_new(
     let made =
         Change::VersionMade { recipe: deploy.recipe.clone(), version: Box::new(version.clone()) };
     let before = before.map(|version| version.number);
-    let room = txn
-        .record(made)
-        .and_then(|()| drop_old_versions(&mut txn, &deploy.recipe, before, number));
+    let room =
+        txn.record(made).and_then(|()| drop_old_versions(&mut txn, &deploy.recipe, before, number));
     if let Err(refusal) = room {
         return (txn, Err(refusal));
     }

@@ -29,11 +29,8 @@ fn path(text: &str) -> Path {
     Path::parse(text).expect("valid")
 }
 
-const PERSISTENT: CreateOptions = CreateOptions {
-    lifetime: LifetimeKind::Persistent,
-    sequence: Sequence::None,
-    parents: false,
-};
+const PERSISTENT: CreateOptions =
+    CreateOptions { lifetime: LifetimeKind::Persistent, sequence: Sequence::None, parents: false };
 
 fn write_origin(session: SessionId, write: u64) -> Origin {
     Origin::Write { session, write: WriteNumber(write), hash: 0, acks: Acks::default() }
@@ -75,7 +72,11 @@ fn a_sequence_number_that_would_not_sort_is_refused_and_native_ones_go_on() {
 fn a_sentence_is_cut_between_characters() {
     let refusal = Refusal::new(ErrorCode::NoRecipe, "ü".repeat(limits::MESSAGE_BYTES_MAX));
     assert!(refusal.message.len() <= limits::MESSAGE_BYTES_MAX);
-    assert!(refusal.message.ends_with("ü ..."), "{}", &refusal.message[refusal.message.len() - 8..]);
+    assert!(
+        refusal.message.ends_with("ü ..."),
+        "{}",
+        &refusal.message[refusal.message.len() - 8..]
+    );
     let short = Refusal::new(ErrorCode::NoRecipe, "x".repeat(limits::MESSAGE_BYTES_MAX));
     assert_eq!(short.message.len(), limits::MESSAGE_BYTES_MAX);
 }

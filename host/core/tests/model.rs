@@ -172,9 +172,7 @@ impl Model {
                 self.delete(zxid, path);
                 Ok(path.clone())
             }
-            Operation::Check { path, version } => {
-                self.expect(path, *version).map(|_| path.clone())
-            }
+            Operation::Check { path, version } => self.expect(path, *version).map(|_| path.clone()),
             Operation::Call(_) => Err(ErrorCode::NoRecipe),
         }
     }
@@ -254,7 +252,12 @@ enum Step {
     Open,
     Expire(usize),
     /// A write of the n-th session, its acknowledgements as distances from its last write.
-    Write { session: usize, body: Body, low: u64, range: Option<(u64, u64)> },
+    Write {
+        session: usize,
+        body: Box<Body>,
+        low: u64,
+        range: Option<(u64, u64)>,
+    },
     /// The write before, once more.
     Resend(usize),
     /// The leader applies one entry and does not tell the view.
@@ -308,7 +311,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Open),
         1 => (0usize..4).prop_map(Step::Expire),
         24 => (0usize..4, body, 0u64..8, range).prop_map(|(session, body, low, range)| {
-            Step::Write { session, body, low, range }
+            Step::Write { session, body: Box::new(body), low, range }
         }),
         2 => (0usize..4).prop_map(Step::Resend),
         4 => Just(Step::ApplyUntold),
@@ -347,7 +350,7 @@ impl Run {
                 self.model.sessions.insert(id, session);
             }
             Step::Expire(index) => self.expire(index),
-            Step::Write { session, body, low, range } => self.write(session, body, low, range),
+            Step::Write { session, body, low, range } => self.write(session, *body, low, range),
             Step::Resend(index) => self.resend(index),
             Step::ApplyUntold => {
                 if self.pair.apply_untold() {

@@ -63,7 +63,9 @@ fn write(world: &mut World, id: SessionId, words: &mut Words, block: &[&str]) ->
                 inner.finish()?;
                 Ok(std::iter::repeat_n(operation, usize::try_from(count).unwrap_or(1)))
             });
-            Body::Multi(operations.collect::<Result<Vec<_>, String>>()?.into_iter().flatten().collect())
+            Body::Multi(
+                operations.collect::<Result<Vec<_>, String>>()?.into_iter().flatten().collect(),
+            )
         }
         "cancel" => Body::Cancel(WriteNumber(parse(&words.next("a write")?)?)),
         "close" => Body::CloseSession,
@@ -99,7 +101,13 @@ fn operation(verb: &str, words: &mut Words) -> Result<Operation, String> {
                 _ => Sequence::None,
             };
             let parents = words.flag("parents");
-            Operation::Create { path: words.path()?, data: words.data()?, lifetime, sequence, parents }
+            Operation::Create {
+                path: words.path()?,
+                data: words.data()?,
+                lifetime,
+                sequence,
+                parents,
+            }
         }
         "set" => Operation::Set { path: words.path()?, data: words.data()?, version },
         "delete" => Operation::Delete { path: words.path()?, version },
@@ -255,11 +263,8 @@ fn entry(world: &mut World, kind: &str, words: &mut Words) -> Said {
         EntryBody::Barrier
     } else {
         // A transaction that would be seen: a session.
-        let opened = Change::SessionOpened {
-            timeout_ms: 1,
-            secret_hash: [0; 32],
-            principal: String::new(),
-        };
+        let opened =
+            Change::SessionOpened { timeout_ms: 1, secret_hash: [0; 32], principal: String::new() };
         let transaction = Transaction {
             zxid: base.next(),
             time: meta.time,
@@ -290,11 +295,14 @@ fn read(world: &mut World, command: &str, words: &mut Words) -> Said {
     };
     let said = match command {
         "stat" => query::stat(&tree, &path(words)?).map(|stat| vec![show::stat(&stat, &name)]),
-        "get" => query::get(&tree, &path(words)?)
-            .map(|(data, stat)| vec![format!("{}, {}", show::short(&data), show::stat(&stat, &name))]),
+        "get" => query::get(&tree, &path(words)?).map(|(data, stat)| {
+            vec![format!("{}, {}", show::short(&data), show::stat(&stat, &name))]
+        }),
         "ls" => return list(&tree, words),
         "first" => query::first_child(&tree, &path(words)?).map(|child| vec![format!("{child:?}")]),
-        "before" => query::child_before(&tree, &path(words)?).map(|child| vec![format!("{child:?}")]),
+        "before" => {
+            query::child_before(&tree, &path(words)?).map(|child| vec![format!("{child:?}")])
+        }
         "bound" => {
             let node = query::node(&tree, &path(words)?).ok_or("no node")?;
             Ok(vec![format!("{:?}", node.first_child_bound)])
@@ -316,8 +324,7 @@ fn read(world: &mut World, command: &str, words: &mut Words) -> Said {
 }
 
 fn list(tree: &MemoryTree, words: &mut Words) -> Said {
-    let direction =
-        if words.flag("reverse") { Direction::Backward } else { Direction::Forward };
+    let direction = if words.flag("reverse") { Direction::Backward } else { Direction::Forward };
     let limit = u32::try_from(words.number("limit")?.unwrap_or(0)).map_err(|e| e.to_string())?;
     let page = Page { after: words.option("after"), limit, direction };
     let with_data = words.flag("data");

@@ -50,8 +50,7 @@ pub fn reply(reply: &Reply, sessions: Sessions<'_>) -> String {
 
 fn refused(Failure { refusal, operation, value }: &Failure) -> String {
     let operation = operation.map_or(String::new(), |index| format!(" operation {index}"));
-    let value =
-        value.as_ref().map_or(String::new(), |value| format!(" with {}", short(value)));
+    let value = value.as_ref().map_or(String::new(), |value| format!(" with {}", short(value)));
     format!("refused{operation}: {refusal}{value}")
 }
 
@@ -73,7 +72,8 @@ fn answer(answer: &Answer, sessions: Sessions<'_>) -> String {
 
 /// A stat, without what is zero or follows.
 pub fn stat(stat: &Stat, sessions: Sessions<'_>) -> String {
-    let mut text = format!("version {} zxids {}/{}/{}", stat.version, stat.czxid, stat.mzxid, stat.pzxid);
+    let mut text =
+        format!("version {} zxids {}/{}/{}", stat.version, stat.czxid, stat.mzxid, stat.pzxid);
     text.push_str(&format!(" times {}/{}", stat.ctime.0, stat.mtime.0));
     for (name, value) in
         [("cversion", stat.cversion), ("children", stat.children_count), ("bytes", stat.data_bytes)]
@@ -119,7 +119,9 @@ fn change(change: &Change, sessions: Sessions<'_>) -> String {
         Change::VersionMade { recipe, version } => {
             format!("version {} of {recipe} by {:?}", version.number, version.principal)
         }
-        Change::VersionDropped { recipe, version } => format!("version {version} of {recipe} dropped"),
+        Change::VersionDropped { recipe, version } => {
+            format!("version {version} of {recipe} dropped")
+        }
         Change::RecipeActivated { recipe, version } => format!("{recipe} runs version {version}"),
         Change::RecipeRemoved { recipe } => format!("{recipe} removed"),
     }

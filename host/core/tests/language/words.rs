@@ -35,7 +35,11 @@ impl Words {
 
     /// The next word.
     pub fn next(&mut self, what: &str) -> Result<String, String> {
-        if self.left.is_empty() { Err(format!("{what} is missing")) } else { Ok(self.left.remove(0)) }
+        if self.left.is_empty() {
+            Err(format!("{what} is missing"))
+        } else {
+            Ok(self.left.remove(0))
+        }
     }
 
     /// The next word, as a path or a name: quoted if it has blanks or escapes.

@@ -57,7 +57,13 @@ impl World {
     }
 
     /// Sends a write: admitted, executed if it is the next one, applied.
-    pub fn send(&mut self, id: SessionId, write: WriteNumber, acks: Acks, body: Body) -> Vec<String> {
+    pub fn send(
+        &mut self,
+        id: SessionId,
+        write: WriteNumber,
+        acks: Acks,
+        body: Body,
+    ) -> Vec<String> {
         let hash = xxhash_rust::xxh3::xxh3_128(format!("{body:?}").as_bytes());
         let request = Request { session: id, write, hash, acks, body };
         match session::admit(&self.pair.view, id, write, hash, &request.acks) {
@@ -73,7 +79,11 @@ impl World {
             }
             Admission::Kept(kept) => {
                 let reply = Reply::decode(kept.reply).expect("a kept reply decodes");
-                vec![format!("kept, zxid {}: {}", kept.zxid, show::reply(&reply, &|id| self.name(id)))]
+                vec![format!(
+                    "kept, zxid {}: {}",
+                    kept.zxid,
+                    show::reply(&reply, &|id| self.name(id))
+                )]
             }
             Admission::Parked(parked) => vec![format!("still parked{}", show::kept_state(&parked))],
             Admission::Refused(refusal) => vec![format!("not executed: {refusal}")],
@@ -106,7 +116,12 @@ impl World {
     }
 
     /// Ends a parked call without a run.
-    pub fn end_parked(&mut self, id: SessionId, write: WriteNumber, code: ErrorCode) -> Vec<String> {
+    pub fn end_parked(
+        &mut self,
+        id: SessionId,
+        write: WriteNumber,
+        code: ErrorCode,
+    ) -> Vec<String> {
         let Some(request) = self.requests.get(&(id, write)).cloned() else {
             return vec!["no such request".to_owned()];
         };

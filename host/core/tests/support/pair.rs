@@ -67,11 +67,8 @@ impl Pair {
         let view = std::mem::replace(&mut self.view, View::new(self.leader.clone()));
         let meta = view.meta();
         self.batch += 1;
-        let slot = Slot {
-            zxid: meta.zxid.next(),
-            time: self.now.max(meta.time),
-            batch: self.batch,
-        };
+        let slot =
+            Slot { zxid: meta.zxid.next(), time: self.now.max(meta.time), batch: self.batch };
         let (view, transaction, extra) = act(view, slot);
         self.view = view;
         if let Some(transaction) = &transaction {
@@ -86,11 +83,7 @@ impl Pair {
     }
 
     fn entry(&self, base: Zxid, transactions: Vec<Transaction>) -> Entry {
-        Entry {
-            term: self.term,
-            epoch: self.epoch,
-            body: EntryBody::Batch { base, transactions },
-        }
+        Entry { term: self.term, epoch: self.epoch, body: EntryBody::Batch { base, transactions } }
     }
 
     /// The leader's tree takes the oldest entry in flight; the view is not told.

@@ -76,11 +76,8 @@ impl Recipes for Toys {
     }
 }
 
-const PERSISTENT: CreateOptions = CreateOptions {
-    lifetime: LifetimeKind::Persistent,
-    sequence: Sequence::None,
-    parents: false,
-};
+const PERSISTENT: CreateOptions =
+    CreateOptions { lifetime: LifetimeKind::Persistent, sequence: Sequence::None, parents: false };
 const OWNED: CreateOptions = CreateOptions { lifetime: LifetimeKind::CallOwned, ..PERSISTENT };
 
 fn trap() -> Refusal {

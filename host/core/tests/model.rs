@@ -254,7 +254,11 @@ enum Step {
     /// A write of the n-th session, its acknowledgements as distances from its last write.
     Write {
         session: usize,
+<<<<<<< HEAD
         body: Body,
+=======
+        body: Box<Body>,
+>>>>>>> coretest
         low: u64,
         range: Option<(u64, u64)>,
     },
@@ -311,7 +315,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Open),
         1 => (0usize..4).prop_map(Step::Expire),
         24 => (0usize..4, body, 0u64..8, range).prop_map(|(session, body, low, range)| {
-            Step::Write { session, body, low, range }
+            Step::Write { session, body: Box::new(body), low, range }
         }),
         2 => (0usize..4).prop_map(Step::Resend),
         4 => Just(Step::ApplyUntold),
@@ -350,7 +354,7 @@ impl Run {
                 self.model.sessions.insert(id, session);
             }
             Step::Expire(index) => self.expire(index),
-            Step::Write { session, body, low, range } => self.write(session, body, low, range),
+            Step::Write { session, body, low, range } => self.write(session, *body, low, range),
             Step::Resend(index) => self.resend(index),
             Step::ApplyUntold => {
                 if self.pair.apply_untold() {

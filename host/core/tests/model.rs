@@ -254,11 +254,7 @@ enum Step {
     /// A write of the n-th session, its acknowledgements as distances from its last write.
     Write {
         session: usize,
-<<<<<<< HEAD
-        body: Body,
-=======
         body: Box<Body>,
->>>>>>> coretest
         low: u64,
         range: Option<(u64, u64)>,
     },

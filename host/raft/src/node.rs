@@ -169,7 +169,8 @@ pub struct Metrics {
     pub voters: Vec<u64>,
 }
 
-/// A member that takes part. Shared by reference.
+/// A member that takes part. Shared by reference. It goes on taking part when this is dropped: end it by [`Node::shutdown`],
+/// or with its runtime.
 pub struct Node {
     raft: Raft<TypeConfig, StateMachine>,
     config: Config,

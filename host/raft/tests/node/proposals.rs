@@ -205,3 +205,17 @@ fn a_member_of_no_cluster_leads_nothing_and_a_cluster_is_made_once() {
     assert_eq!((metrics.leader, metrics.voters), (Some(1), vec![1]));
     life.shutdown();
 }
+
+#[test]
+fn an_entry_that_does_not_fit_the_tree_stops_the_member() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (life, leadership) = Life::first(directory.path(), Config::new(1));
+    let mut script = life.barrier(leadership, 1);
+    assert!(life.node.propose(script.create(["/a"]), leadership).wait().is_taken());
+    // On the right state, and yet it creates what is there: no sequencer does that unless it has a defect.
+    let result = life.node.propose(script.create(["/a"]), leadership).wait();
+    assert_eq!(result, ProposeResult::Lost);
+    let stopped = life.runtime.block_on(life.node.stopped()).expect("not an orderly end");
+    assert!(stopped.contains("apply thread"), "{stopped}");
+    assert!(life.has("/a") && life.meta().zxid.next() == script.zxid);
+}

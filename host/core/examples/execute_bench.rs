@@ -1,5 +1,10 @@
 //! Microseconds for a native set of 100 bytes: executed on a view over the tree in memory, and applied as an entry.
 //! `cargo run -p quorate-core --example execute_bench [SETS]`. Knows no raft and no disk.
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a benchmark looks at the clock and its arguments; the core does not"
+)]
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 use std::sync::Arc;

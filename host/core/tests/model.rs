@@ -262,6 +262,8 @@ enum Step {
     Resend(usize),
     /// The leader applies one entry and does not tell the view.
     ApplyUntold,
+    /// The view hears of all that was applied so far.
+    Tell,
     ApplyAll,
     /// Raft refuses all that is in flight but for the first few.
     Refuse(usize),
@@ -315,6 +317,7 @@ fn step() -> impl Strategy<Value = Step> {
         }),
         2 => (0usize..4).prop_map(Step::Resend),
         4 => Just(Step::ApplyUntold),
+        3 => Just(Step::Tell),
         2 => Just(Step::ApplyAll),
         1 => (0usize..6).prop_map(Step::Refuse),
         1 => (0u64..5_000).prop_map(Step::Clock),
@@ -357,6 +360,7 @@ impl Run {
                     self.before.remove(0);
                 }
             }
+            Step::Tell => self.pair.tell(),
             Step::ApplyAll => {
                 self.pair.apply_all();
                 self.before.clear();

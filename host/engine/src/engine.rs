@@ -10,6 +10,7 @@ use quorate_core::deployment::ComponentDigest;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{Millis, Zxid};
 use quorate_wire::value::{Interface, compatible};
+use sha2::{Digest as _, Sha256};
 use wasmtime::component::{HasSelf, Linker};
 
 use crate::admission::{self, Import};
@@ -106,10 +107,11 @@ impl Engine {
     }
 
     /// Admits and compiles a component; the result is kept. Blocks for as long as that takes, and for those before it: not
-    /// for a thread that serves. `digest` is the SHA-256 of the bytes, checked by whoever stored them.
+    /// for a thread that serves. `digest` is the SHA-256 of the bytes.
     ///
     /// # Errors
-    /// `not-admitted`, with the reason; `overloaded` if too many wait to be compiled.
+    /// `not-admitted`, with the reason; `overloaded` if too many wait to be compiled; `bad-arguments` if the bytes have
+    /// another digest.
     pub fn prepare(&self, digest: ComponentDigest, bytes: Bytes) -> Result<(), Refusal> {
         match self.entry(&digest) {
             Some(Entry::Ready(_)) => return Ok(()),
@@ -134,6 +136,11 @@ impl Engine {
 
     fn compile(&self, digest: &ComponentDigest, bytes: Bytes) -> Result<Arc<Prepared>, Refusal> {
         let shared = &self.shared;
+        // Code is kept and shared under the digest: what it is of must be certain.
+        if ComponentDigest::from(Sha256::digest(&bytes)) != *digest {
+            let message = "the component's bytes do not have its digest";
+            return Err(Refusal::new(ErrorCode::BadArguments, message));
+        }
         let imports = admission::admit(&bytes, shared.component_bytes_max)?;
         let cached = shared.cache.as_ref().and_then(|cache| cache.load(digest, &shared.wasm));
         let is_cached = cached.is_some();

@@ -50,13 +50,8 @@ impl Live {
     }
 
     /// Calls a function with encoded arguments, and ends the run.
-    pub(crate) fn call(
-        &mut self,
-        prepared: &Prepared,
-        index: usize,
-        exported: &Exported,
-        arguments: Bytes,
-    ) -> Ended {
+    pub(crate) fn call(&mut self, prepared: &Prepared, index: usize, arguments: Bytes) -> Ended {
+        let exported = prepared.exported(index);
         let result = match arguments::decode(&mut self.store, &exported.function, arguments) {
             Ok(arguments) => {
                 self.set_deadline();

@@ -123,6 +123,11 @@ impl Prepared {
         }
     }
 
+    /// The function with the index that `function` gave.
+    pub(crate) fn exported(&self, index: usize) -> &Exported {
+        &self.functions[index]
+    }
+
     /// Functions that can be called.
     pub(crate) fn functions_count(&self) -> usize {
         self.functions.len()

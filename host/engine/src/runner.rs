@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quorate_core::deployment::{ComponentDigest, Instances, Manifest, Version};
 use quorate_core::error::{ErrorCode, Refusal};
-use quorate_core::ids::CallId;
+use quorate_core::ids::{CallId, Millis, SessionId, WriteNumber, Zxid};
 use quorate_core::recipe::{Reason, Recipes, Run, RunEnd};
 use quorate_core::txn::Txn;
 
@@ -17,6 +17,9 @@ use crate::limits;
 use crate::logs::Level;
 use crate::prepared::Prepared;
 use crate::state::Facts;
+
+/// The caller of an activation that no session asked for.
+const NOBODY: CallId = CallId { session: SessionId(0), write: WriteNumber(0) };
 
 /// Runs recipes on one thread. Keeps the instances of deployments whose manifest says so.
 pub struct Runner {
@@ -80,53 +83,37 @@ impl Runner {
         }
     }
 
-    #[expect(
-        clippy::result_large_err,
-        reason = "the transaction goes back to its owner either way"
-    )]
-    fn try_run(&mut self, run: &Run<'_>, txn: Txn) -> Result<Ended, (Txn, Refusal)> {
+    /// What a call runs, if it may run at all.
+    fn choose(&mut self, run: &Run<'_>, now: Millis) -> Result<Chosen, Refusal> {
         let engine = self.engine.clone();
-        let recipe = run.call.recipe.as_str();
-        let deployment = match self.deployment(recipe, run.version) {
-            Ok(deployment) => deployment,
-            Err(refusal) => return Err((txn, refusal)),
-        };
-        let digest = deployment.component;
-        let (time, zxid) = (txn.time(), txn.zxid());
-        if let Err(refusal) = engine.breaker().check(&digest, time) {
-            return Err((txn, refusal));
-        }
+        let deployment = self.deployment(&run.call.recipe, run.version)?;
+        engine.breaker().check(&deployment.component, now)?;
         let prepared = Arc::clone(&deployment.prepared);
-        let (index, exported) = match prepared.function(&run.call.function) {
-            Ok(found) => found,
-            Err(refusal) => return Err((txn, refusal)),
-        };
+        let (index, exported) = prepared.function(&run.call.function)?;
         if exported.signature != run.call.signature {
             let message = format!("the type of the function is now `{}`", exported.function);
-            return Err((txn, Refusal::new(ErrorCode::SignatureChanged, message)));
+            return Err(Refusal::new(ErrorCode::SignatureChanged, message));
         }
-        if let Err(refusal) = exported.check_caller(&deployment.manifest, run.principal) {
-            return Err((txn, refusal));
-        }
-        let facts = facts(run);
-        let mut live = match deployment.kept.take() {
-            Some(mut live) => {
-                live.begin(facts, txn);
-                live
-            }
-            None => Live::new(engine.wasm(), Arc::clone(&deployment.manifest), facts, txn),
-        };
-        let ticking = engine.begin_run();
-        let ended = live.call(&prepared, index, exported, run.call.arguments.clone());
-        drop(ticking);
-        let has_returned = matches!(ended.end, RunEnd::Returned { is_error: false, .. });
-        finish(&engine, recipe, &digest, (time, zxid), &mut live, &ended.end);
-        if deployment.manifest.instances == Instances::Reused && has_returned && live.is_clean() {
+        exported.check_caller(&deployment.manifest, run.principal)?;
+        let manifest = Arc::clone(&deployment.manifest);
+        Ok(Chosen { prepared, manifest, index, kept: deployment.kept.take() })
+    }
+
+    fn keep(&mut self, recipe: &str, live: Live) {
+        if let Some(deployment) = self.deployments.get_mut(recipe) {
             deployment.kept = Some(live);
             self.drop_surplus();
         }
-        Ok(ended)
     }
+}
+
+/// What a call runs.
+struct Chosen {
+    prepared: Arc<Prepared>,
+    manifest: Arc<Manifest>,
+    /// Of the function.
+    index: usize,
+    kept: Option<Live>,
 }
 
 /// What a run leaves behind outside its transaction: log lines, and a mark if it passed a limit.
@@ -134,7 +121,7 @@ fn finish(
     engine: &Engine,
     recipe: &str,
     digest: &ComponentDigest,
-    (time, zxid): (quorate_core::ids::Millis, quorate_core::ids::Zxid),
+    (time, zxid): (Millis, Zxid),
     live: &mut Live,
     end: &RunEnd,
 ) {
@@ -168,10 +155,29 @@ fn facts(run: &Run<'_>) -> Facts {
 
 impl Recipes for Runner {
     fn run(&mut self, run: &Run<'_>, txn: Txn) -> (Txn, RunEnd) {
-        match self.try_run(run, txn) {
-            Ok(Ended { txn, end }) => (txn, end),
-            Err((txn, refusal)) => (txn, RunEnd::Failed(refusal)),
+        let (recipe, time, zxid) = (&run.call.recipe, txn.time(), txn.zxid());
+        let Chosen { prepared, manifest, index, kept } = match self.choose(run, time) {
+            Ok(chosen) => chosen,
+            Err(refusal) => return (txn, RunEnd::Failed(refusal)),
+        };
+        let is_reused = manifest.instances == Instances::Reused;
+        let facts = facts(run);
+        let mut live = match kept {
+            Some(mut live) => {
+                live.begin(facts, txn);
+                live
+            }
+            None => Live::new(self.engine.wasm(), manifest, facts, txn),
+        };
+        let ticking = self.engine.begin_run();
+        let Ended { txn, end } = live.call(&prepared, index, run.call.arguments.clone());
+        drop(ticking);
+        finish(&self.engine, recipe, &run.version.component, (time, zxid), &mut live, &end);
+        let has_returned = matches!(end, RunEnd::Returned { is_error: false, .. });
+        if is_reused && has_returned && live.is_clean() {
+            self.keep(recipe, live);
         }
+        (txn, end)
     }
 
     fn check(
@@ -210,9 +216,7 @@ impl Recipes for Runner {
         };
         let Some(export) = &prepared.migrate else { return (txn, Ok(())) };
         let facts = Facts {
-            id: txn
-                .caller()
-                .unwrap_or(CallId { session: Default::default(), write: Default::default() }),
+            id: txn.caller().unwrap_or(NOBODY),
             principal: version.principal.clone(),
             reason: Reason::Upgraded,
             state: Bytes::new(),
@@ -244,5 +248,18 @@ impl Recipes for Runner {
 
     fn reset(&mut self) {
         self.deployments.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runner_may_move_to_its_thread_and_an_engine_may_be_shared() {
+        fn moves<T: Send>() {}
+        fn is_shared<T: Send + Sync + Clone>() {}
+        moves::<Runner>();
+        is_shared::<Engine>();
     }
 }

@@ -2,7 +2,7 @@
 
 use quorate_core::deployment::RunLimits;
 use quorate_core::error::{ErrorCode, Refusal};
-use wasmtime::Trap;
+use wasmtime::{PoolConcurrencyLimitError, Trap};
 
 use crate::limits;
 
@@ -37,6 +37,10 @@ pub(crate) fn refusal(error: &wasmtime::Error, limits: &RunLimits) -> Option<Ref
             Stop::Park => None,
             Stop::Refused(refusal) => Some(refusal.clone()),
         };
+    }
+    if error.is::<PoolConcurrencyLimitError>() {
+        let message = "too many recipes run at once on this member";
+        return Some(Refusal::new(ErrorCode::Overloaded, message));
     }
     let over = |message: String| Some(Refusal::new(ErrorCode::RecipeOverLimit, message));
     match error.downcast_ref::<Trap>() {

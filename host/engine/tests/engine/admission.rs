@@ -191,11 +191,13 @@ fn a_new_interface_is_compared_with_the_one_before() {
 #[test]
 fn a_refusal_is_remembered_until_it_is_forgotten() {
     let engine = engine();
-    let digest = digest(b"x");
-    let refusal = engine.prepare(digest, Bytes::from_static(b"x")).expect_err("refused");
-    let bytes = guests::tree();
-    assert_eq!(engine.prepare(digest, bytes.clone()), Err(refusal.clone()));
-    assert_eq!(engine.interfaces(&digest), Err(refusal));
+    let bytes = text("(component)");
+    let digest = digest(&bytes);
+    let refusal = engine.prepare(digest, bytes.clone()).expect_err("refused");
+    assert_eq!(engine.prepare(digest, Bytes::new()), Err(refusal.clone()), "nobody looks again");
+    assert_eq!(engine.interfaces(&digest), Err(refusal.clone()));
     engine.forget(&digest);
-    assert_eq!(engine.prepare(digest, bytes), Ok(()));
+    let other = engine.prepare(digest, Bytes::new()).expect_err("not these bytes");
+    assert_eq!(other.code, ErrorCode::BadArguments);
+    assert_eq!(engine.prepare(digest, bytes), Err(refusal));
 }

@@ -129,9 +129,7 @@ pub fn tree() -> Bytes {
     component(wit, &fields)
 }
 
-/// Waits, counts its calls, and misbehaves.
-pub fn various() -> Bytes {
-    let wit = r"
+const VARIOUS_WIT: &str = r"
         package test:guest@0.1.0;
         interface api {
             await-node: func(path: string) -> string;
@@ -160,6 +158,9 @@ pub fn various() -> Bytes {
             export init: func(script: string);
         }
     ";
+
+/// Waits, counts its calls, and misbehaves.
+pub fn various() -> Bytes {
     let api = "test:guest/api@0.1.0#";
     let fields = format!(
         r#"
@@ -239,7 +240,7 @@ pub fn various() -> Bytes {
           (call $id (i32.const 1024))
           (i64.load (i32.const 1024)))"#
     );
-    component(wit, &fields)
+    component(VARIOUS_WIT, &fields)
 }
 
 /// Exports `migrate`, which creates `/from-N`, and fails for the version before that is 9.

@@ -17,7 +17,10 @@ fn main() {
         let file = recipes.join(format!("{recipe}.wasm"));
         println!("cargo::rerun-if-changed={}", file.display());
         if let Err(error) = fs::copy(&file, out.join(format!("{recipe}.wasm"))) {
-            println!("cargo::error=the built-in recipe {}: {error}; run `make recipes` first", file.display());
+            println!(
+                "cargo::error=the built-in recipe {}: {error}; run `make recipes` first",
+                file.display()
+            );
             process::exit(1);
         }
     }

@@ -116,9 +116,14 @@ pub trait Recipes {
         previous: Option<&ComponentDigest>,
     ) -> Result<Vec<String>, Refusal>;
 
-    /// Whether a function has the same type in both versions, so that its waiting calls can go on in the new one. A
+    /// Whether a function has the same type in both components, so that its waiting calls can go on in the new one. A
     /// port that does not know says yes: the new version then refuses what it does not understand.
-    fn same_signature(&mut self, _old: &Version, _new: &Version, _function: &str) -> bool {
+    fn same_signature(
+        &mut self,
+        _old: &ComponentDigest,
+        _new: &ComponentDigest,
+        _function: &str,
+    ) -> bool {
         true
     }
 

@@ -314,7 +314,7 @@ pub fn admit<R: Read + ?Sized>(
         return refused(ErrorCode::BadMessage, "writes are numbered from 1".to_owned());
     }
     if number <= session.last_write {
-        return resent(read, id, number, hash);
+        return resent(read, id, &session, number, hash);
     }
     if let Some((at, end)) = session.ended {
         let message =
@@ -344,7 +344,13 @@ pub fn admit<R: Read + ?Sized>(
     Admission::Execute
 }
 
-fn resent<R: Read + ?Sized>(read: &R, id: SessionId, number: WriteNumber, hash: u128) -> Admission {
+fn resent<R: Read + ?Sized>(
+    read: &R,
+    id: SessionId,
+    session: &Session,
+    number: WriteNumber,
+    hash: u128,
+) -> Admission {
     let differs = || {
         let message = format!("write {number} of session {id} was another request");
         Admission::Refused(Refusal::new(ErrorCode::ResendDiffers, message))
@@ -354,6 +360,13 @@ fn resent<R: Read + ?Sized>(read: &R, id: SessionId, number: WriteNumber, hash: 
     }
     if let Some(parked) = read.parked(id, number) {
         return if parked.hash == hash { Admission::Parked(parked) } else { differs() };
+    }
+    if let Some((at, end)) = session.ended.filter(|_| number > session.acked) {
+        let message = format!(
+            "session {id} {} at {at}; write {number} waited then and was dropped",
+            end.word()
+        );
+        return Admission::Refused(Refusal::new(ErrorCode::SessionEnded, message));
     }
     let message = format!("the reply to write {number} of session {id} was acknowledged before");
     Admission::Refused(Refusal::new(ErrorCode::AlreadyAcknowledged, message))

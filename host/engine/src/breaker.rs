@@ -75,7 +75,7 @@ mod tests {
     fn runs_over_a_limit_trip_within_the_window_only() {
         let mut breaker = Breaker::default();
         for run in 0..3 * TRIP_RUNS as u64 {
-            let spaced = Millis(run * (TRIP_WINDOW_MS / (TRIP_RUNS as u64 - 1)));
+            let spaced = Millis(run * (TRIP_WINDOW_MS / (TRIP_RUNS as u64 - 1) + 1));
             assert!(!breaker.note(&RECIPE, spaced, "time"));
         }
         let mut breaker = Breaker::default();

@@ -79,7 +79,7 @@ fn exported_resource(interface: &str, name: &str) -> String {
     format!("it exports the resource {interface}.{name}: recipes keep nothing between calls")
 }
 
-/// `migrate: func(from: u64)`, with or without a result.
+/// `migrate: func(previous: u64)`, with or without a result.
 fn check_migrate(function: &ComponentFunc) -> Result<(), String> {
     let mut params = function.params();
     let takes_version = matches!(params.next(), Some((_, Type::U64))) && params.next().is_none();
@@ -87,7 +87,7 @@ fn check_migrate(function: &ComponentFunc) -> Result<(), String> {
     if takes_version && gives_result && !function.async_() {
         return Ok(());
     }
-    Err("its migrate is not `func(from: u64)`, with nothing or a `result` to return".to_owned())
+    Err("its migrate is not `func(previous: u64)`, with nothing or a `result` to return".to_owned())
 }
 
 /// Types may be shared in the component and are written out here: the budget bounds what comes of it.

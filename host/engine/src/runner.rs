@@ -80,6 +80,10 @@ impl Runner {
         }
     }
 
+    #[expect(
+        clippy::result_large_err,
+        reason = "the transaction goes back to its owner either way"
+    )]
     fn try_run(&mut self, run: &Run<'_>, txn: Txn) -> Result<Ended, (Txn, Refusal)> {
         let engine = self.engine.clone();
         let recipe = run.call.recipe.as_str();
@@ -176,6 +180,21 @@ impl Recipes for Runner {
         previous: Option<&ComponentDigest>,
     ) -> Result<Vec<String>, Refusal> {
         self.engine.breaking(component, previous)
+    }
+
+    /// A component that is not ready here, or lacks the function, has it with no type at all.
+    fn same_signature(
+        &mut self,
+        old: &ComponentDigest,
+        new: &ComponentDigest,
+        function: &str,
+    ) -> bool {
+        let signature = |component| {
+            let prepared = self.engine.prepared(component).ok()?;
+            prepared.function(function).ok().map(|(_, exported)| exported.signature)
+        };
+        let (old, new) = (signature(old), signature(new));
+        old.is_some() && old == new
     }
 
     /// The first version of a recipe migrates from 0: it may set up its tree.

@@ -26,9 +26,6 @@ pub const READ_TIMEOUT: Duration = Duration::from_secs(5);
 pub const TICK: Duration = Duration::from_millis(20);
 /// How long a lane may take to deliver what has queued at shutdown.
 pub const FAREWELL: Duration = Duration::from_secs(2);
-/// Bytes of one frame on a lane.
-pub const LANE_FRAME_BYTES_MAX: u32 = 1024 * 1024 + 128 * 1024;
 
 const _: () = assert!(OUTSTANDING_WRITES_MAX as u64 > limits::PARKED_CALLS_PER_SESSION_MAX);
-const _: () = assert!(LANE_FRAME_BYTES_MAX as usize > limits::REPLY_BYTES_MAX);
 const _: () = assert!(OUTSTANDING_BYTES_MAX > limits::FRAME_BYTES_MAX);

@@ -18,7 +18,7 @@ use quorate_core::read::SharedRead;
 use quorate_core::transaction::Entry;
 use quorate_engine::{Engine, Level};
 use quorate_net::{Identity, IdentityError, Server, ServerConfig};
-use quorate_raft::{Kind, Leadership, Node, ProposeResult, Store};
+use quorate_raft::{InitializeRefusal, Kind, Leadership, Node, ProposeResult, Store};
 use quorate_sequencer::{Input, Sequencer};
 use quorate_store::{DataDirectory, Log, LogOptions, OpenError, Tree, TreeOptions};
 use quorate_wire::message::query::{LogLine, Status};
@@ -84,7 +84,7 @@ pub enum StartError {
     Raft(#[from] quorate_raft::StartError),
     /// The first start of a cluster of one.
     #[error(transparent)]
-    Initialize(#[from] quorate_raft::InitializeRefusal),
+    Initialize(#[from] InitializeRefusal),
     /// A thread.
     #[error("a thread can not be started: {0}")]
     Thread(std::io::Error),
@@ -144,8 +144,10 @@ impl Member {
         let node = Arc::new(node);
         let tree = node.tree();
         registry.advance(tree.meta().zxid);
-        if node.metrics().voters.is_empty() {
-            node.initialize_single(&address.to_string()).await?;
+        // Asked at every start: only the log knows whether this member belongs to a cluster already.
+        match node.initialize_single(&address.to_string()).await {
+            Ok(()) | Err(InitializeRefusal::Initialized) => {}
+            Err(stopped) => return Err(stopped.into()),
         }
 
         let prepare = Arc::new(EnginePrepare { engine: engine.clone() });
@@ -314,6 +316,10 @@ struct NodeBarrier {
 impl Barrier for NodeBarrier {
     fn pass(&self) -> Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send + '_>> {
         Box::pin(async move {
+            // While a leader is being elected there is nothing to ask; callers bound how long they wait.
+            if self.node.leadership().wait_for(Option::is_some).await.is_err() {
+                return Err(Refusal::new(ErrorCode::ShuttingDown, "this member is shutting down"));
+            }
             match self.node.linearizable_barrier().await {
                 Ok(_) => Ok(()),
                 Err(error) => Err(Refusal::new(ErrorCode::NoLeader, error.to_string())),

@@ -19,7 +19,8 @@ use quorate_net::{
     BulkReceiver, CloseCode, Connection, LaneLimits, LaneReceiver, LaneSender, Server,
 };
 use quorate_wire::message::{
-    Attach, ClientMessage, Consistency, Hello, PROTOCOL, Query, ServerMessage, Welcome, body, bulk,
+    Attach, ClientMessage, Consistency, Hello, LANE_FRAME_BYTES_MAX, PROTOCOL, Query,
+    ServerMessage, Welcome, body, bulk,
 };
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -161,7 +162,7 @@ impl Lane {
             return;
         }
         let lane_limits =
-            LaneLimits { frame_bytes_max: limits::LANE_FRAME_BYTES_MAX, ..LaneLimits::default() };
+            LaneLimits { frame_bytes_max: LANE_FRAME_BYTES_MAX, ..LaneLimits::default() };
         let hello = timeout(limits::HELLO_TIMEOUT, receive_hello(&connection, lane_limits)).await;
         let (hello, sender, receiver) = match hello {
             Ok(Ok(parts)) => parts,

@@ -158,7 +158,7 @@ impl Applier {
             }
         }
         self.recent.lock().unwrap_or_else(PoisonError::into_inner).forget_upto(last.index);
-        self.tell_term(&last);
+        self.tell(&last);
         Ok(())
     }
 
@@ -176,7 +176,7 @@ impl Applier {
         Ok(Arc::new(entry))
     }
 
-    fn tell_term(&self, last: &LogId) {
+    fn tell(&self, last: &LogId) {
         let term = Term(last.leader_id.term);
         self.term.send_if_modified(|known| std::mem::replace(known, term) != term);
     }
@@ -203,7 +203,7 @@ impl Applier {
         if let Some(last) = standing.applied {
             let at = position(&last);
             (self.listener)(Applied { index: at.index, term: at.term, kind: Kind::Installed });
-            self.tell_term(&last);
+            self.tell(&last);
         }
         Ok(())
     }

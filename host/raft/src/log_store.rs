@@ -61,15 +61,18 @@ impl LogStore {
 
     /// The entries of `from..to`, read piece by piece as they are asked for.
     fn pieces(&self, from: u64, to: u64) -> Pieces {
-        Pieces { store: self.clone(), next: from, to, read: Vec::new().into_iter() }
+        let read = Vec::new().into_iter();
+        Pieces { store: self.clone(), next: from, to, is_begun: false, read }
     }
 }
 
-/// Entries of a range in order; an error if one is missing.
+/// Those entries of a range that the log has, in order; it may lack some at the range's ends. An error ends it.
 struct Pieces {
     store: LogStore,
     next: u64,
     to: u64,
+    /// Whether one was given: from there on, none may be missing.
+    is_begun: bool,
     read: std::vec::IntoIter<RaftEntry>,
 }
 
@@ -77,10 +80,7 @@ impl Iterator for Pieces {
     type Item = io::Result<RaftEntry>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.next >= self.to {
-            return None;
-        }
-        if self.read.len() == 0 {
+        if self.read.len() == 0 && self.next < self.to {
             match self.store.read_some(self.next, self.to) {
                 Ok(read) => self.read = read.into_iter(),
                 Err(error) => {
@@ -89,13 +89,16 @@ impl Iterator for Pieces {
                 }
             }
         }
-        let entry = self.read.next().filter(|entry| entry.log_id.index == self.next);
-        let Some(entry) = entry else {
-            let cause = format!("the log has lost entry {}", self.next);
+        let entry = self.read.next()?;
+        let index = entry.log_id.index;
+        if self.is_begun && index != self.next {
             self.to = self.next;
-            return Some(Err(io::Error::new(io::ErrorKind::NotFound, cause)));
-        };
-        self.next += 1;
+            self.read = Vec::new().into_iter();
+            let cause = format!("the log has entry {index} where {} should come", self.next);
+            return Some(Err(io::Error::new(io::ErrorKind::InvalidData, cause)));
+        }
+        self.is_begun = true;
+        self.next = index + 1;
         Some(Ok(entry))
     }
 }

@@ -14,9 +14,8 @@ use openraft::{Raft, ReadPolicy, ServerState, SnapshotPolicy};
 use quorate_core::ids::{NamespaceId, Term};
 use quorate_core::read::SharedRead;
 use quorate_core::transaction::Entry;
-use quorate_store::Log;
 use quorate_store::log::PAYLOAD_BYTES_MAX;
-use quorate_store::Tree;
+use quorate_store::{Log, Tree};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task;
 
@@ -170,7 +169,8 @@ pub struct Metrics {
     pub voters: Vec<u64>,
 }
 
-/// A member that takes part. Shared by reference.
+/// A member that takes part. Shared by reference. It goes on taking part when this is dropped: end it by [`Node::shutdown`],
+/// or with its runtime.
 pub struct Node {
     raft: Raft<TypeConfig, StateMachine>,
     config: Config,

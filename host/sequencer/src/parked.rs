@@ -98,7 +98,8 @@ impl ParkedCalls {
             runs_without_progress: if progressed { 0 } else { idle + 1 },
             queued: None,
         };
-        let due = |time: Millis| at.monotonic_ms + time.0.saturating_sub(at.time.0).max(1);
+        let due =
+            |time: Millis| at.monotonic_ms.saturating_add(time.0.saturating_sub(at.time.0).max(1));
         waiter.timers.extend(waiter.parked.deadline.map(due));
         for interest in &waiter.interests {
             match interest {
@@ -113,6 +114,29 @@ impl ParkedCalls {
         }
         self.timers.extend(waiter.timers.iter().map(|&ms| (ms, id)));
         self.calls.insert(id, waiter);
+    }
+
+    /// A call that parked under an earlier epoch is here again: it waits for nothing but its turn to run.
+    pub fn rejoin(
+        &mut self,
+        id: CallId,
+        request: Arc<Request>,
+        parked: Parked,
+        reason: Reason,
+        monotonic_ms: u64,
+    ) {
+        let waiter = Waiter {
+            request,
+            parked,
+            interests: Vec::new(),
+            timers: Vec::new(),
+            runs_in_window: 0,
+            window_ms: monotonic_ms,
+            runs_without_progress: 0,
+            queued: None,
+        };
+        self.calls.insert(id, waiter);
+        self.wake(id, reason);
     }
 
     /// A call is over, or about to run: nothing wakes it from here on.
@@ -151,7 +175,8 @@ impl ParkedCalls {
             .collect()
     }
 
-    /// Queues a call to run again. A reason for its last run replaces others, never the other way round.
+    /// Queues a call to run again. Of two reasons it hears the one that says more: the last run before all others, a new
+    /// version before a change.
     pub fn wake(&mut self, id: CallId, reason: Reason) {
         let Some(waiter) = self.calls.get_mut(&id) else { return };
         match waiter.queued {
@@ -159,7 +184,7 @@ impl ParkedCalls {
                 waiter.queued = Some(reason);
                 self.wakes.push_back(id);
             }
-            Some(before) if !before.is_last() => waiter.queued = Some(reason),
+            Some(before) if rank(reason) > rank(before) => waiter.queued = Some(reason),
             Some(_) => {}
         }
     }
@@ -248,6 +273,14 @@ pub enum Woken {
     For(Reason),
     /// It was woken more often than the limits allow, and is to end.
     TooOften,
+}
+
+fn rank(reason: Reason) -> u8 {
+    match reason {
+        Reason::First | Reason::Changed => 0,
+        Reason::Upgraded => 1,
+        Reason::TimedOut | Reason::Cancelled => 2,
+    }
 }
 
 fn forget(table: &mut BTreeMap<Path, BTreeSet<CallId>>, path: &Path, id: CallId) {

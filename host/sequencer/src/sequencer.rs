@@ -4,29 +4,31 @@
 //! dropped and a new epoch is opened by a barrier: once that is applied, nothing of an earlier epoch can take effect any
 //! more (DESIGN D1). No answer leaves before everything that it could have been based on has been applied (D2).
 
+mod execution;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use quorate_core::change::Change;
 use quorate_core::draft::{ReadRecords, View};
 use quorate_core::error::{ErrorCode, Refusal};
-use quorate_core::execute::{self, Executed};
 use quorate_core::ids::{CallId, Epoch, Millis, SessionId, WriteNumber, Zxid};
 use quorate_core::key;
 use quorate_core::limits;
 use quorate_core::read::{Direction, Read, SharedRead};
-use quorate_core::recipe::{Reason, Recipes};
-use quorate_core::request::{Body, Call, Operation, Request};
-use quorate_core::session::{Admission, KeptReply, Parked, admit};
-use quorate_core::transaction::{Entry, EntryBody, Outcome, Transaction};
-use quorate_core::txn::Slot;
+use quorate_core::recipe::Recipes;
+use quorate_core::session::{Admission, KeptReply, admit};
+use quorate_core::transaction::{Entry, EntryBody, Transaction};
 
 use crate::liveness::Liveness;
-use crate::parked::{ParkedAt, ParkedCalls, Woken};
+use crate::parked::ParkedCalls;
 use crate::port::{DirectAnswer, Input, Leadership, Now, Output, Submission, Token};
 
 /// Milliseconds before a refused barrier is tried again.
 const BARRIER_RETRY_MS: u64 = 50;
+/// Recipe runs of one step: a run may take 100 ms and more, and no input is heard while a step lasts.
+const STEP_RUNS_MAX: usize = 64;
+/// Milliseconds for which an open batch is filled over several steps before it is proposed.
+const BATCH_MS_MAX: u64 = 5;
 /// Milliseconds between two looks at the sessions that can be forgotten.
 const FORGET_EVERY_MS: u64 = 1_000;
 /// Sessions forgotten at one look: housekeeping must not fill a batch.
@@ -55,6 +57,14 @@ struct OpenBatch {
     base: Zxid,
     transactions: Vec<Transaction>,
     bytes: usize,
+    /// When its first transaction was executed, in monotonic milliseconds.
+    since_ms: u64,
+}
+
+/// An activation that waits until the calls whose type it changes have ended.
+struct Activation {
+    submission: Submission,
+    calls: VecDeque<CallId>,
 }
 
 struct InFlight {
@@ -77,6 +87,7 @@ pub struct Sequencer {
     open: OpenBatch,
     in_flight: VecDeque<InFlight>,
     queue: VecDeque<Work>,
+    activation: Option<Activation>,
     parked: ParkedCalls,
     liveness: Liveness,
     /// Answers that wait until this transaction has been applied, in order.
@@ -84,6 +95,10 @@ pub struct Sequencer {
     outputs: VecDeque<Output>,
     wake_turn: bool,
     forget_at_ms: u64,
+    /// Recipe runs that this step may still make.
+    runs_left: usize,
+    /// When the last step left work undone, in monotonic milliseconds.
+    unfinished_ms: Option<u64>,
 }
 
 impl Sequencer {
@@ -99,15 +114,24 @@ impl Sequencer {
             zxid: Zxid(0),
             time: Millis(0),
             applied: Zxid(0),
-            open: OpenBatch { number: 1, base: Zxid(0), transactions: Vec::new(), bytes: 0 },
+            open: OpenBatch {
+                number: 1,
+                base: Zxid(0),
+                transactions: Vec::new(),
+                bytes: 0,
+                since_ms: 0,
+            },
             in_flight: VecDeque::new(),
             queue: VecDeque::new(),
+            activation: None,
             parked: ParkedCalls::default(),
             liveness: Liveness::default(),
             held: VecDeque::new(),
             outputs: VecDeque::new(),
             wake_turn: false,
             forget_at_ms: 0,
+            runs_left: 0,
+            unfinished_ms: None,
         }
     }
 
@@ -137,10 +161,16 @@ impl Sequencer {
 
     /// Takes an input. Nothing is executed before the next [`Sequencer::step`].
     pub fn handle(&mut self, input: Input, now: Now) {
+        // A stall is noticed by whatever comes first after it, before that counts as a sign of life.
+        self.liveness.tick(now.monotonic_ms);
         match input {
             Input::Lead(leadership) => {
                 let meta = self.base.meta();
-                self.epoch = if meta.term == leadership.term { meta.epoch } else { Epoch(0) };
+                // Epochs do not repeat in the life of a sequencer, whatever the term: an answer that comes late is
+                // never taken for one to a later proposal.
+                if meta.term == leadership.term {
+                    self.epoch = self.epoch.max(meta.epoch);
+                }
                 self.open_epoch(leadership);
             }
             Input::Follow => {
@@ -149,13 +179,14 @@ impl Sequencer {
             }
             Input::Submit(submission) => self.enqueue(submission, now),
             Input::OpenSession { token, timeout_ms, secret_hash, principal } => {
+                let work = Work::OpenSession { token, timeout_ms, secret_hash, principal };
                 if self.is_ready() {
-                    self.queue.push_back(Work::OpenSession {
-                        token,
-                        timeout_ms,
-                        secret_hash,
-                        principal,
-                    });
+                    if let Some(refusal) = self.overloaded() {
+                        let session = Err(refusal);
+                        self.outputs.push_back(Output::SessionOpened { token, session });
+                    } else {
+                        self.queue.push_back(work);
+                    }
                 }
             }
             Input::Heartbeat { token, session } => {
@@ -182,22 +213,38 @@ impl Sequencer {
         {
             self.open_epoch(leadership);
         }
-        if !self.is_ready() {
+        let Stage::Ready(leadership) = self.stage else { return };
+        if !self.is_ours(leadership) {
+            self.be_superseded();
             return;
         }
         self.time = self.time.max(now.wall);
         self.parked.wake_for_time(now.monotonic_ms, self.time);
         self.expire_sessions(now);
         self.forget_sessions(now);
+        self.execute_waiting(now);
+    }
+
+    fn execute_waiting(&mut self, now: Now) {
+        self.runs_left = STEP_RUNS_MAX;
+        self.unfinished_ms = None;
         loop {
-            while !self.batch_is_full() && self.execute_one(now) {}
+            while !self.batch_is_full() && self.runs_left > 0 && self.execute_one(now) {}
+            let has_more = self.runs_left == 0 && !self.batch_is_full() && self.has_work();
+            let is_young = now.monotonic_ms < self.open.since_ms + BATCH_MS_MAX;
             if self.open.transactions.is_empty()
                 || self.in_flight.len() >= limits::BATCHES_IN_FLIGHT_MAX
+                || (has_more && is_young)
             {
-                break;
+                self.unfinished_ms = has_more.then_some(now.monotonic_ms);
+                return;
             }
             self.close_batch();
         }
+    }
+
+    fn has_work(&self) -> bool {
+        self.parked.has_wakes() || self.activation.is_some() || !self.queue.is_empty()
     }
 
     /// The next thing to do for the wrapper. To be asked until there is none, after every `handle` and `step`.
@@ -206,13 +253,14 @@ impl Sequencer {
         self.outputs.pop_front()
     }
 
-    /// When the next step is due without an input, in monotonic milliseconds. Sessions are looked at with every step: the
+    /// When the next step is due without an input, in monotonic milliseconds: at once, if the last one left work undone
+    /// so that inputs can be heard in between. Sessions are looked at with every step: the
     /// wrapper steps several times a second in any case.
     #[must_use]
     pub fn next_timer_ms(&self) -> Option<u64> {
         match self.stage {
             Stage::Retrying(_, at) => Some(at),
-            _ => self.parked.next_timer_ms(),
+            _ => self.unfinished_ms.or_else(|| self.parked.next_timer_ms()),
         }
     }
 
@@ -235,6 +283,8 @@ impl Sequencer {
         self.open.bytes = 0;
         self.in_flight.clear();
         self.queue.clear();
+        self.activation = None;
+        self.unfinished_ms = None;
         self.held.clear();
         self.parked.clear();
         self.liveness.clear();
@@ -243,6 +293,19 @@ impl Sequencer {
 
     fn view(&mut self) -> &mut View {
         self.view.as_mut().expect("the view is out only while a transaction is executed")
+    }
+
+    /// Whether the applied tree is still the one that this epoch executes on.
+    fn is_ours(&self, leadership: Leadership) -> bool {
+        let meta = self.base.meta();
+        (meta.term, meta.epoch) == (leadership.term, self.epoch)
+    }
+
+    /// The tree has taken the barrier of another leader, and this member has not been told yet that it follows.
+    fn be_superseded(&mut self) {
+        tracing::info!(epoch = self.epoch.0, "another leader's entries are applied: stopping");
+        self.drop_everything();
+        self.stage = Stage::Following;
     }
 
     fn handle_refused(&mut self, now: Now) {
@@ -279,12 +342,11 @@ impl Sequencer {
 
     /// The barrier is applied: the tree is what all before it has made it, and nothing else can come.
     fn start(&mut self, leadership: Leadership, now: Now) {
+        if !self.is_ours(leadership) {
+            self.be_superseded();
+            return;
+        }
         let meta = self.base.meta();
-        assert_eq!(
-            (meta.term, meta.epoch),
-            (leadership.term, self.epoch),
-            "the barrier opened another epoch"
-        );
         self.zxid = meta.zxid;
         self.applied = meta.zxid;
         self.time = meta.time.max(now.wall);
@@ -313,13 +375,43 @@ impl Sequencer {
             return;
         }
         self.liveness.heard(submission.request.session, now.monotonic_ms);
-        if self.queue.len() >= limits::SEQUENCER_QUEUE_MAX {
-            let message = format!("{} requests wait already; try again", self.queue.len());
-            let refusal = Refusal::new(ErrorCode::Overloaded, message);
-            self.outputs.push_back(answer(&submission, DirectAnswer::Refused(refusal)));
-            return;
+        match self.overloaded() {
+            None => self.queue.push_back(Work::Submit(submission)),
+            Some(refusal) => self.answer_without_a_place(&submission, refusal, now),
         }
-        self.queue.push_back(Work::Submit(submission));
+    }
+
+    /// The refusal, if no more can wait.
+    fn overloaded(&self) -> Option<Refusal> {
+        let waiting = self.queue.len();
+        (waiting >= limits::SEQUENCER_QUEUE_MAX).then(|| {
+            let message = format!("{waiting} requests wait already; try again");
+            Refusal::new(ErrorCode::Overloaded, message)
+        })
+    }
+
+    /// The queue is full. "Not executed" would be wrong of a write that was: its answer needs no place in the queue,
+    /// and a parked call that comes back after a fail-over must not be turned away.
+    fn answer_without_a_place(&mut self, submission: &Submission, overloaded: Refusal, now: Now) {
+        let request = &submission.request;
+        let direct = match self.admit(submission) {
+            Admission::Kept(KeptReply { zxid, reply, .. }) => DirectAnswer::Kept { zxid, reply },
+            Admission::Parked(parked) => return self.join_parked(request, parked, now),
+            Admission::Refused(refusal) if refusal.code != ErrorCode::ResendFrom => {
+                DirectAnswer::Refused(refusal)
+            }
+            Admission::Execute | Admission::Refused(_) => {
+                let refused = answer(submission, DirectAnswer::Refused(overloaded));
+                self.outputs.push_back(refused);
+                return;
+            }
+        };
+        self.hold(answer(submission, direct));
+    }
+
+    fn admit(&mut self, submission: &Submission) -> Admission {
+        let request = &submission.request;
+        admit(self.view(), request.session, request.write, request.hash, &request.acks)
     }
 
     /// Lets an answer go when all that it may be based on has been applied.
@@ -357,223 +449,10 @@ impl Sequencer {
         self.open.base = self.zxid;
         self.open.bytes = 0;
     }
-
-    fn slot(&self) -> Slot {
-        Slot { zxid: self.zxid.next(), time: self.time, batch: self.open.number }
-    }
-
-    /// Executes one thing, a wake and a new request in turn. Whether there was one.
-    fn execute_one(&mut self, now: Now) -> bool {
-        self.wake_turn = !self.wake_turn;
-        if (self.wake_turn || self.queue.is_empty())
-            && let Some((id, woken)) = self.parked.poll_wake(now.monotonic_ms)
-        {
-            self.run_again(id, woken, now);
-            return true;
-        }
-        match self.queue.pop_front() {
-            Some(Work::Submit(submission)) => self.execute(&submission, now),
-            Some(Work::OpenSession { token, timeout_ms, secret_hash, principal }) => {
-                self.open_session(token, timeout_ms, secret_hash, principal, now);
-            }
-            None => return self.parked.has_wakes(),
-        }
-        true
-    }
-
-    fn execute(&mut self, submission: &Submission, now: Now) {
-        let request = &submission.request;
-        match admit(self.view(), request.session, request.write, request.hash, &request.acks) {
-            Admission::Execute => self.execute_new(request, now),
-            Admission::Kept(KeptReply { zxid, reply, .. }) => {
-                self.hold(answer(submission, DirectAnswer::Kept { zxid, reply }));
-            }
-            Admission::Parked(parked) => self.join_parked(request, parked, now),
-            Admission::Refused(refusal) => {
-                self.hold(answer(submission, DirectAnswer::Refused(refusal)))
-            }
-        }
-    }
-
-    fn execute_new(&mut self, request: &Arc<Request>, now: Now) {
-        let slot = self.slot();
-        let view = self.take_view();
-        let executed = execute::write(view, slot, request, self.recipes.as_mut());
-        self.settle(request, executed, now);
-        if let Body::Cancel(write) = request.body {
-            self.parked.wake(CallId { session: request.session, write }, Reason::Cancelled);
-        }
-    }
-
-    /// A parked call was sent again: its waiter is here, or was lost with an earlier epoch and runs now.
-    fn join_parked(&mut self, request: &Arc<Request>, parked: Parked, now: Now) {
-        let id = CallId { session: request.session, write: request.write };
-        if self.parked.waiter(id).is_some() {
-            return;
-        }
-        let is_over = parked.deadline.is_some_and(|deadline| deadline <= self.time);
-        let reason = if is_over { Reason::TimedOut } else { Reason::Changed };
-        self.rerun(request, &parked, reason, now);
-    }
-
-    fn run_again(&mut self, id: CallId, woken: Woken, now: Now) {
-        let Some(waiter) = self.parked.waiter(id) else { return };
-        let request = waiter.request.clone();
-        let parked = waiter.parked.clone();
-        match woken {
-            Woken::For(reason) => self.rerun(&request, &parked, reason, now),
-            Woken::TooOften => {
-                let message = format!(
-                    "the call was run more than {} times in a second, or {} times for nothing",
-                    limits::WAKES_PER_SECOND_MAX,
-                    limits::WAKES_WITHOUT_PROGRESS_MAX
-                );
-                let refusal = Refusal::new(ErrorCode::WokenTooOften, message);
-                let slot = self.slot();
-                let view = self.take_view();
-                let executed = execute::end_parked(view, slot, &request, refusal);
-                self.settle(&request, executed, now);
-            }
-        }
-    }
-
-    fn rerun(&mut self, request: &Arc<Request>, parked: &Parked, reason: Reason, now: Now) {
-        let Some(call) = call_of(request) else { return };
-        let slot = self.slot();
-        let view = self.take_view();
-        let executed =
-            execute::rerun(view, slot, request, call, parked, reason, self.recipes.as_mut());
-        self.settle(request, executed, now);
-    }
-
-    /// Takes over what came of a write: the view, the transaction, and what the call waits for now.
-    fn settle(&mut self, request: &Arc<Request>, executed: Executed, now: Now) {
-        let id = CallId { session: request.session, write: request.write };
-        self.view = Some(executed.view);
-        let progressed = executed.transaction.as_ref().is_some_and(|one| !one.changes.is_empty());
-        match (executed.waits, executed.transaction) {
-            (Some(waits), transaction) => {
-                // Others are woken first: a call is not woken by what it wrote itself.
-                let before = self.parked.take(id);
-                if let Some(transaction) = transaction {
-                    self.push(transaction, now);
-                }
-                let at = ParkedAt { time: self.time, monotonic_ms: now.monotonic_ms };
-                self.parked.park(id, request.clone(), waits, at, before, progressed);
-            }
-            (None, transaction) => {
-                self.parked.take(id);
-                if let Some(transaction) = transaction {
-                    self.push(transaction, now);
-                }
-            }
-        }
-    }
-
-    fn open_session(
-        &mut self,
-        token: Token,
-        timeout_ms: u64,
-        secret_hash: [u8; 32],
-        principal: String,
-        now: Now,
-    ) {
-        let slot = self.slot();
-        let view = self.take_view();
-        let (view, opened) = execute::open_session(view, slot, timeout_ms, secret_hash, principal);
-        self.view = Some(view);
-        match opened {
-            Ok(transaction) => {
-                let session = key::session_id(transaction.zxid);
-                self.push(transaction, now);
-                self.hold(Output::SessionOpened { token, session: Ok(session) });
-            }
-            Err(refusal) => self.hold(Output::SessionOpened { token, session: Err(refusal) }),
-        }
-    }
-
-    fn expire_sessions(&mut self, now: Now) {
-        while let Some(session) = self.liveness.poll_expired(now.monotonic_ms) {
-            tracing::info!(session = session.0, "session expired");
-            self.housekeep(session, execute::expire_session, now);
-        }
-    }
-
-    fn forget_sessions(&mut self, now: Now) {
-        if now.monotonic_ms < self.forget_at_ms {
-            return;
-        }
-        self.forget_at_ms = now.monotonic_ms + FORGET_EVERY_MS;
-        let (from, to) = key::ended_before(self.time.0.saturating_sub(limits::TOMBSTONE_MS));
-        let old: Vec<SessionId> = self
-            .view()
-            .range(&from, &to, Direction::Forward)
-            .filter_map(|(key, _)| key::session_of(&key))
-            .take(FORGET_AT_ONCE)
-            .collect();
-        for session in old {
-            self.housekeep(session, execute::forget_session, now);
-        }
-    }
-
-    fn housekeep(
-        &mut self,
-        session: SessionId,
-        act: impl FnOnce(View, Slot, SessionId) -> (View, Option<Transaction>),
-        now: Now,
-    ) {
-        let slot = self.slot();
-        let (view, transaction) = act(self.take_view(), slot, session);
-        self.view = Some(view);
-        if let Some(transaction) = transaction {
-            self.push(transaction, now);
-        }
-    }
-
-    fn take_view(&mut self) -> View {
-        self.view.take().expect("the view is out only while a transaction is executed")
-    }
-
-    /// A transaction is executed: it goes into the open batch, and whoever waits for its changes is woken.
-    fn push(&mut self, transaction: Transaction, now: Now) {
-        debug_assert_eq!(transaction.zxid, self.zxid.next());
-        self.zxid = transaction.zxid;
-        for change in &transaction.changes {
-            match change {
-                Change::SessionOpened { timeout_ms, .. } => {
-                    let id = key::session_id(transaction.zxid);
-                    self.liveness.add(id, *timeout_ms, now.monotonic_ms);
-                }
-                Change::SessionEnded { session, .. } => self.liveness.remove(*session),
-                _ => {}
-            }
-        }
-        self.parked.wake_for(&transaction.changes);
-        self.open.bytes += weight(&transaction);
-        self.open.transactions.push(transaction);
-    }
-}
-
-fn weight(transaction: &Transaction) -> usize {
-    const HEAD: usize = 64;
-    let reply = match &transaction.outcome {
-        Outcome::None => 0,
-        Outcome::Replied(reply) => reply.len(),
-        Outcome::Parked(parked) => 64 + parked.state.len(),
-    };
-    HEAD + reply + transaction.changes.iter().map(Change::weight).sum::<usize>()
 }
 
 fn answer(submission: &Submission, answer: DirectAnswer) -> Output {
     let (session, write): (SessionId, WriteNumber) =
         (submission.request.session, submission.request.write);
     Output::Answer { token: submission.token, session, write, answer }
-}
-
-/// The call of a request that can park: only a single one can.
-fn call_of(request: &Request) -> Option<&Call> {
-    match &request.body {
-        Body::Single(Operation::Call(call)) => Some(call),
-        _ => None,
-    }
 }

@@ -18,7 +18,9 @@ fn overloaded(world: &World) -> usize {
         Output::Answer { answer: DirectAnswer::Refused(refusal), .. } => {
             refusal.code == ErrorCode::Overloaded
         }
-        Output::SessionOpened { session: Err(refusal), .. } => refusal.code == ErrorCode::Overloaded,
+        Output::SessionOpened { session: Err(refusal), .. } => {
+            refusal.code == ErrorCode::Overloaded
+        }
         _ => false,
     };
     world.members[0].said.iter().filter(is_overloaded).count()
@@ -71,14 +73,17 @@ fn a_full_queue_does_not_tell_that_an_executed_write_was_not_executed() {
     let token = world.clients[1].token;
     world.handle(0, Input::Submit(Submission { token, request }));
     assert_eq!(overloaded(&world), 0);
-    let kept = |output: &Output| matches!(output, Output::Answer { answer: DirectAnswer::Kept { .. }, .. });
+    let kept = |output: &Output| {
+        matches!(output, Output::Answer { answer: DirectAnswer::Kept { .. }, .. })
+    };
     assert!(world.members[0].said.iter().any(kept));
 }
 
 #[test]
 fn a_full_queue_does_not_strand_waiting_calls_after_a_fail_over() {
     let mut world = World::ready(2, 2);
-    let waits = world.send(1, call("take", "/"));
+    world.send(0, create("/q", "", LifetimeKind::Persistent));
+    let waits = world.send(1, call("take", "/q"));
     world.settle();
     // Another leader opens; so much is submitted again that the queue is full when the waiting call comes.
     world.elect(0, 0);
@@ -122,7 +127,8 @@ fn a_leader_without_a_quorum_confirms_and_only_its_gateway_can_know_better() {
     let before = world.clients[0].alive_from_ms;
     world.pass(100);
     world.heartbeat(0);
-    let confirmed = |output: &Output| matches!(output, Output::HeartbeatConfirmed { is_live: true, .. });
+    let confirmed =
+        |output: &Output| matches!(output, Output::HeartbeatConfirmed { is_live: true, .. });
     assert!(world.members[0].said.iter().any(confirmed), "it believes that it leads");
     assert_eq!(world.clients[0].alive_from_ms, before, "the gateway does not pass it on");
 }

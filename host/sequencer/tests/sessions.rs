@@ -73,9 +73,10 @@ fn a_heartbeat_for_an_ended_session_is_told_so_when_that_is_certain() {
     world.heartbeat(0);
     assert!(world.members[0].said.is_empty());
     world.settle();
-    let told = world.members[0].said.iter().any(|output| {
-        matches!(output, Output::HeartbeatConfirmed { is_live: false, .. })
-    });
+    let told = world.members[0]
+        .said
+        .iter()
+        .any(|output| matches!(output, Output::HeartbeatConfirmed { is_live: false, .. }));
     assert!(told);
 }
 
@@ -147,7 +148,6 @@ fn an_ended_session_answers_for_its_past_until_it_is_forgotten() {
     let mut world = World::ready(1, 2);
     let write = world.send(0, create("/n", "", LifetimeKind::Persistent));
     let request = world.clients[0].unanswered[&write].clone();
-    world.settle();
     world.send(0, Body::CloseSession);
     world.settle();
     let session = world.clients[0].session.unwrap();
@@ -158,7 +158,9 @@ fn an_ended_session_answers_for_its_past_until_it_is_forgotten() {
         world.handle(0, Input::Submit(Submission { token, request }));
         world.settle();
         match world.members[0].said.last() {
-            Some(Output::Answer { answer: DirectAnswer::Refused(refusal), .. }) => Some(refusal.code),
+            Some(Output::Answer { answer: DirectAnswer::Refused(refusal), .. }) => {
+                Some(refusal.code)
+            }
             Some(Output::Answer { answer: DirectAnswer::Kept { .. }, .. }) => None,
             other => panic!("{other:?}"),
         }
@@ -229,7 +231,8 @@ fn many_expiries_at_once_fill_batches_and_no_more() {
         world.pass(100);
         world.step(0);
     }
-    let sizes: Vec<_> = world.batches(0).into_iter().map(|entry| transactions(entry).len()).collect();
+    let sizes: Vec<_> =
+        world.batches(0).into_iter().map(|entry| transactions(entry).len()).collect();
     assert!(sizes.iter().all(|size| *size <= limits::BATCH_TRANSACTIONS_MAX), "{sizes:?}");
     world.settle();
     world.pass(100);

@@ -250,13 +250,21 @@ fn waiting_calls_run_in_the_new_version_and_are_told_so() {
 
 #[test]
 fn a_change_does_not_hide_from_a_call_that_it_was_upgraded() {
-    let (mut world, holder, _) = contended();
-    world.send(2, deploy(2));
-    world.send(0, call("release", &holder));
-    // Both are executed before the waiter's turn comes only if the release overtakes the wake: it must not lose the reason.
+    let mut world = World::ready(1, 4);
+    world.send(0, create("/l", "", LifetimeKind::Persistent));
+    world.send(0, create("/l/w-0", "", LifetimeKind::Persistent));
+    world.send(0, create("/q", "", LifetimeKind::Persistent));
+    world.settle();
+    // The first two keep the third in the queue of wakes while the deletion is executed.
+    world.send(1, call("take", "/q"));
+    world.send(1, call("take", "/q"));
+    world.send(2, call("acquire", "/l"));
+    world.settle();
+    world.send(3, deploy(2));
+    world.send(0, delete("/l/w-0"));
     world.settle();
     let reasons = world.members[0].recipes.reasons("acquire");
-    assert!(reasons.contains(&Reason::Upgraded), "{reasons:?}");
+    assert_eq!(reasons, [Reason::First, Reason::Upgraded]);
 }
 
 #[test]
@@ -266,7 +274,8 @@ fn calls_whose_type_changed_end_in_the_old_version_before_migrate() {
         let mut observed = world.members[0].recipes.0.lock().unwrap();
         observed.changed_functions = vec!["acquire".to_owned()];
     }
-    let queued = world.send(2, call("take", "/"));
+    world.send(2, create("/q", "", LifetimeKind::Persistent));
+    let queued = world.send(2, call("take", "/q"));
     world.settle();
     let version = world.send(2, deploy(2));
     world.settle();

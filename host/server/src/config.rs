@@ -71,7 +71,8 @@ impl Config {
     /// # Errors
     /// Names the file, the line and the key.
     pub fn load(file: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(file).with_context(|| format!("{} can not be read", file.display()))?;
+        let text = std::fs::read_to_string(file)
+            .with_context(|| format!("{} can not be read", file.display()))?;
         toml::from_str(&text).with_context(|| format!("{} is no configuration", file.display()))
     }
 

@@ -28,7 +28,9 @@ pub fn start(level: &str, format: LogFormat) -> anyhow::Result<()> {
         .with_context(|| format!("\"{level}\" is no log level: error, warn, info, debug, trace"))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match format {
-        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init(),
+        LogFormat::Text => {
+            builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init()
+        }
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     started.map_err(|error| anyhow::anyhow!("logging can not be started: {error}"))

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use quorate_core::read::{Direction, Read};
+use quorate_store::log::files::{Directory, Files};
 use quorate_store::{Log, LogOptions, Tree, TreeOptions};
 
 const ENTRY_BYTES: usize = 200;
@@ -25,6 +26,7 @@ fn main() {
         None => tempfile::tempdir().unwrap(),
     };
     println!("in {}, entries of {ENTRY_BYTES} bytes", directory.path().display());
+    disk(directory.path());
     let fatal = || Box::new(|error: &std::io::Error| panic!("{error}"));
     let path = directory.path().join("log");
     let log = Log::open(&path, LogOptions::default(), fatal()).unwrap();
@@ -48,6 +50,32 @@ fn main() {
     let read = log.read_up_to(0, 0..u64::MAX, 64 << 20).unwrap();
     println!("read {} entries from the disk in {:?}", read.len(), begin.elapsed());
     tree(directory.path());
+}
+
+/// What the disk takes without our log: one thread that writes and syncs.
+fn disk(directory: &Path) {
+    let files = Directory::open(&directory.join("bare")).unwrap();
+    let file = files.create("file").unwrap();
+    let bytes = [7; ENTRY_BYTES + 32];
+    file.allocate(64 << 20).unwrap();
+    file.sync().unwrap();
+    for life in ["first", "second"] {
+        let mut latencies = Vec::new();
+        let begin = Instant::now();
+        let mut offset = 0;
+        while begin.elapsed() < RUN && latencies.len() < 5000 {
+            let call = Instant::now();
+            file.write_at(&bytes, offset).unwrap();
+            file.sync().unwrap();
+            offset += bytes.len() as u64;
+            latencies.push(call.elapsed());
+        }
+        latencies.sort_unstable();
+        let (p50, p99) = (latencies[latencies.len() / 2], latencies[latencies.len() * 99 / 100]);
+        println!(
+            "the bare disk, {life} write of a place: write and sync p50 {p50:.1?}  p99 {p99:.1?}"
+        );
+    }
 }
 
 /// Appends for a while: calls of `entries` entries, `in_flight` calls at once.

@@ -28,6 +28,7 @@
 //!           0x30: recipe: text, version record                version made
 //!           0x31: recipe, version                             recipe activated
 //!           0x32: recipe                                      recipe removed
+//!           0x33: recipe, version                             version dropped
 //! lifetime     0: persistent, 1: session (ephemeral), 2: session, write (owned by that call)
 //! ```
 //!
@@ -71,6 +72,7 @@ const COMPONENT_STORED: u8 = 0x21;
 const VERSION_MADE: u8 = 0x30;
 const RECIPE_ACTIVATED: u8 = 0x31;
 const RECIPE_REMOVED: u8 = 0x32;
+const VERSION_DROPPED: u8 = 0x33;
 
 const END_CLOSED: u8 = 0;
 const END_EXPIRED: u8 = 1;
@@ -299,6 +301,10 @@ fn write_change(writer: &mut Writer, change: &Change) {
             writer.u64(*version);
         }
         Change::RecipeRemoved { recipe } => tagged_text(writer, RECIPE_REMOVED, recipe),
+        Change::VersionDropped { recipe, version } => {
+            tagged_text(writer, VERSION_DROPPED, recipe);
+            writer.u64(*version);
+        }
     }
 }
 
@@ -350,6 +356,9 @@ fn read_change(reader: &mut Reader) -> Result<Change, Malformed> {
             Change::RecipeActivated { recipe: reader.text(WHAT)?, version: reader.u64(WHAT)? }
         }
         RECIPE_REMOVED => Change::RecipeRemoved { recipe: reader.text(WHAT)? },
+        VERSION_DROPPED => {
+            Change::VersionDropped { recipe: reader.text(WHAT)?, version: reader.u64(WHAT)? }
+        }
         _ => return Err(malformed("tag of a change")),
     })
 }

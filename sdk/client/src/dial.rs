@@ -22,8 +22,7 @@ const IDLE_DIVISOR: u32 = 2;
 const IDLE_MIN: Duration = Duration::from_secs(1);
 
 /// Largest frame that a member sends: a reply of the largest size.
-#[expect(clippy::cast_possible_truncation, reason = "a constant of a few megabytes")]
-const FRAME_BYTES_MAX: u32 = quorate_core::limits::FRAME_BYTES_MAX as u32;
+const FRAME_BYTES_MAX: u32 = quorate_wire::message::LANE_FRAME_BYTES_MAX;
 
 /// A lane with what its peer said first.
 pub(crate) struct Link {

@@ -1,12 +1,11 @@
 //! Which imports a component may have. A name that is not on a list here is refused, whatever it is.
 
-/// How an import is served.
+/// How an import is served. Inert stand-ins for a subset of WASI will be another class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ImportClass {
     /// By the service itself: `quorate:recipe/...`.
     Native,
-    /// By an inert stand-in of our own that touches nothing outside the transaction.
-    Virtualised,
 }
 
 /// An import of an admitted component.

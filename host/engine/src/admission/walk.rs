@@ -60,7 +60,7 @@ enum Source {
 #[derive(Default)]
 struct Walk {
     /// Encodings from the outside to where the walk is.
-    levels: Vec<Option<Encoding>>,
+    levels: Vec<Encoding>,
     imports: Vec<String>,
     /// Index spaces of the outer component.
     functions: Vec<Source>,
@@ -81,8 +81,8 @@ impl Walk {
             _ => {}
         }
         match self.levels.as_slice() {
-            [Some(Encoding::Component)] => self.outer(payload),
-            [Some(Encoding::Component), Some(Encoding::Component)] => wrapper(&payload),
+            [Encoding::Component] => self.outer(payload),
+            [Encoding::Component, Encoding::Component] => wrapper(&payload),
             _ => Ok(()),
         }
     }
@@ -98,7 +98,7 @@ impl Walk {
             }
             _ => {}
         }
-        self.levels.push(Some(encoding));
+        self.levels.push(encoding);
         Ok(())
     }
 

@@ -149,17 +149,17 @@ fn functions_whose_types_have_no_value_are_refused_by_name() {
 #[test]
 fn a_type_that_unfolds_without_bound_is_refused() {
     let mut types = "type t0 = tuple<u8, u8>;".to_owned();
-    for level in 1..25 {
+    for level in 1..15 {
         let below = level - 1;
         types.push_str(&format!("type t{level} = tuple<t{below}, t{below}>;"));
     }
     let wit = format!(
-        "package test:guest@0.1.0; interface api {{ {types} f: func(it: list<t24>); }}
+        "package test:guest@0.1.0; interface api {{ {types} f: func(it: list<t14>); }}
          world guest {{ export api; }}"
     );
     let fields = format!(r#"{PRELUDE} (func (export "test:guest/api@0.1.0#f") (param i32 i32))"#);
     let refusal = refused(component(&wit, &fields));
-    assert_eq!(refusal.code, ErrorCode::NotAdmitted, "{refusal}");
+    assert!(refusal.message.contains("more than 16384 parts"), "{refusal}");
 }
 
 #[test]

@@ -12,13 +12,13 @@ pub fn echo() -> Bytes {
         package test:guest@0.1.0;
         interface api {
             enum color { red, green, blue }
-            flags rights { read, write, execute, list, grant, own, share, log, audit, stop }
+            flags rights { read, write, execute, browse, grant, keep, share, log, audit, stop }
             variant shape { point, circle(f64), path(list<tuple<s32, s32>>), named(option<string>) }
             record inner { a: option<option<u8>>, b: result<_, string>, c: result<u64>, d: result }
             record everything {
                 yes: bool,
-                s8: s8, u8: u8, s16: s16, u16: u16, s32: s32, u32: u32, s64: s64, u64: u64,
-                f32: f32, f64: f64, letter: char, text: string,
+                i1: s8, n1: u8, i2: s16, n2: u16, i4: s32, n4: u32, i8: s64, n8: u64,
+                f4: f32, f8: f64, letter: char, text: string,
                 bytes: list<u8>, words: list<string>, floats: list<f64>,
                 pair: tuple<u8, string>, color: color, rights: rights,
                 shape: shape, shapes: list<shape>, inner: inner, inners: list<inner>,
@@ -135,7 +135,6 @@ pub fn various() -> Bytes {
         package test:guest@0.1.0;
         interface api {
             await-node: func(path: string) -> string;
-            await-after-write: func(path: string);
             await-much: func();
             remember-much: func();
             count: func() -> u64;
@@ -189,8 +188,6 @@ pub fn various() -> Bytes {
           (i32.store (i32.const 1024) (i32.const 2048))
           (i32.store (i32.const 1028) (i32.const 5))
           (i32.const 1024))
-        (func (export "{api}await-after-write") (param i32 i32)
-          (call $park (i32.const 3072) (i32.const 0)))
         (func (export "{api}await-much")
           (call $park (i32.const 3072) (i32.const 65)))
         (func (export "{api}remember-much")
@@ -251,7 +248,7 @@ pub fn migrating() -> Bytes {
         package test:guest@0.1.0;
         world guest {
             include quorate:recipe/imports@0.1.0;
-            export migrate: func(from: u64) -> result<_, string>;
+            export migrate: func(previous: u64) -> result<_, string>;
             export plain: func() -> u32;
         }
     ";

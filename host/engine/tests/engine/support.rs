@@ -70,7 +70,9 @@ pub struct Bench {
     pub view: View,
     pub time: Millis,
     pub session: SessionId,
+    /// The last transaction and write whose changes stand; the next ones have the next numbers.
     zxid: Zxid,
+    write: WriteNumber,
 }
 
 /// A run that is not a plain first one.
@@ -117,6 +119,7 @@ impl Bench {
             time: Millis(1_000),
             session: SessionId(1),
             zxid: Zxid(1),
+            write: WriteNumber(0),
         };
         let mut txn = bench.begin();
         txn.create_missing(&root).expect("a root");
@@ -126,15 +129,17 @@ impl Bench {
 
     /// Begins a transaction of the session.
     pub fn begin(&mut self) -> Txn {
-        self.zxid = self.zxid.next();
-        let slot = Slot { zxid: self.zxid, time: self.time, batch: self.zxid.0 };
-        let write = WriteNumber(self.zxid.0);
-        let origin = Origin::Write { session: self.session, write, hash: 0, acks: Acks::default() };
+        let zxid = self.zxid.next();
+        let slot = Slot { zxid, time: self.time, batch: zxid.0 };
+        let (write, acks) = (self.write.next(), Acks::default());
+        let origin = Origin::Write { session: self.session, write, hash: 0, acks };
         Txn::begin(self.view.clone(), slot, origin)
     }
 
     /// Ends it; its changes stand.
     pub fn finish(&mut self, txn: Txn) {
+        self.zxid = txn.zxid();
+        self.write = self.write.next();
         self.view = txn.finish(&Reply::Done(Answer::Done)).0;
     }
 
@@ -167,7 +172,7 @@ impl Bench {
         let call =
             Call { recipe: "test".to_owned(), function: name.to_owned(), signature, arguments };
         let mut txn = self.begin();
-        let id = CallId { session: self.session, write: WriteNumber(txn.zxid().0) };
+        let id = CallId { session: self.session, write: self.write.next() };
         let limits = &self.version.manifest.limits;
         txn.begin_run(limits.changes, limits.changes_bytes);
         let run = Run {

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{SessionId, WriteNumber, Zxid};
-use quorate_core::request::{Answer, Body, Call, LifetimeKind, Operation, Reply, Request, Sequence};
+use quorate_core::request::{
+    Answer, Body, Call, LifetimeKind, Operation, Reply, Request, Sequence,
+};
 use quorate_core::session::Acks;
 use quorate_sequencer::Token;
 
@@ -134,7 +136,9 @@ impl Client {
     pub fn code(&self, write: WriteNumber) -> Option<ErrorCode> {
         match self.told.get(&write) {
             Some(Told::Refused(refusal)) => Some(refusal.code),
-            Some(Told::Replied { reply: Reply::Refused(failure), .. }) => Some(failure.refusal.code),
+            Some(Told::Replied { reply: Reply::Refused(failure), .. }) => {
+                Some(failure.refusal.code)
+            }
             _ => None,
         }
     }

@@ -130,7 +130,8 @@ impl History {
                 self.live.insert(key::session_id(zxid));
             }
             Change::SessionEnded { session, end } => {
-                let left: Vec<_> = self.ephemerals.iter().filter(|(_, of)| *of == session).collect();
+                let left: Vec<_> =
+                    self.ephemerals.iter().filter(|(_, of)| *of == session).collect();
                 assert!(left.is_empty(), "session {session} ends and leaves {left:?}");
                 assert!(self.live.remove(session), "session {session} ends twice");
                 self.ended.insert(*session, (*end, now_ms));

@@ -240,6 +240,8 @@ impl World {
                 while self.tell(member) {
                     moved = true;
                 }
+                let due = self.members[member].sequencer.next_timer_ms();
+                moved |= due.is_some_and(|due| due <= self.now.monotonic_ms);
             }
             moved |= self.resend();
             if !moved {
@@ -368,7 +370,10 @@ impl World {
                 let Some(client) = self.client_of(token, session) else { return };
                 match answer {
                     DirectAnswer::Kept { zxid, reply } => {
-                        assert!(zxid <= applied, "the reply of {zxid} leaves when {applied} is applied");
+                        assert!(
+                            zxid <= applied,
+                            "the reply of {zxid} leaves when {applied} is applied"
+                        );
                         client.reply(write, zxid, &reply);
                     }
                     DirectAnswer::Refused(refusal) => client.refuse(write, refusal),
@@ -376,7 +381,10 @@ impl World {
             }
             Output::SessionOpened { token, session } => {
                 if let Ok(session) = &session {
-                    assert!(Zxid(session.0) <= applied, "session {session} is not applied: {applied}");
+                    assert!(
+                        Zxid(session.0) <= applied,
+                        "session {session} is not applied: {applied}"
+                    );
                 }
                 let Some(client) = self.clients.iter_mut().find(|client| client.token == token)
                 else {
@@ -417,9 +425,8 @@ impl World {
         let EntryBody::Batch { transactions, .. } = &entry.body else { return };
         for transaction in transactions {
             let Some((session, write)) = transaction.origin.write() else { continue };
-            let here = |client: &&mut Client| {
-                client.session == Some(session) && client.member == member
-            };
+            let here =
+                |client: &&mut Client| client.session == Some(session) && client.member == member;
             let Some(client) = self.clients.iter_mut().find(here) else { continue };
             match &transaction.outcome {
                 Outcome::None => {}

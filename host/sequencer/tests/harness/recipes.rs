@@ -33,7 +33,7 @@ pub struct Observed {
     pub migrations: Vec<(u64, usize)>,
     pub breaking: Vec<String>,
     pub migrate_fails: bool,
-    /// Functions whose type differs between any two versions.
+    /// Functions whose type differs between any two components.
     pub changed_functions: Vec<String>,
     /// Called by the function `meddle`.
     pub meddle: Option<Meddle>,
@@ -98,7 +98,12 @@ impl Recipes for Closures {
         Ok(if previous.is_some() { observed.breaking.clone() } else { Vec::new() })
     }
 
-    fn same_signature(&mut self, _old: &Version, _new: &Version, function: &str) -> bool {
+    fn same_signature(
+        &mut self,
+        _old: &ComponentDigest,
+        _new: &ComponentDigest,
+        function: &str,
+    ) -> bool {
         let observed = self.0.lock().expect("one thread");
         !observed.changed_functions.iter().any(|changed| changed == function)
     }
@@ -146,11 +151,7 @@ fn own(txn: &mut Txn, path: &str) -> Result<Path, Refusal> {
     txn.create(path, Bytes::new(), options).map(|(path, _)| path)
 }
 
-fn deadline_of(
-    run: &Run<'_>,
-    txn: &Txn,
-    patience_ms: &str,
-) -> Option<quorate_core::ids::Millis> {
+fn deadline_of(run: &Run<'_>, txn: &Txn, patience_ms: &str) -> Option<quorate_core::ids::Millis> {
     run.deadline.or_else(|| patience_ms.parse().ok().map(|ms: u64| txn.time().plus(ms)))
 }
 

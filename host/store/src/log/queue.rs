@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
@@ -170,6 +170,11 @@ impl Shared {
         self.state.lock().expect("a panic under this lock ends the process")
     }
 
+    /// The state, even if a thread has panicked over it. For those who end the log.
+    fn lock_whatever_happened(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The state, once there is room in the queue.
     ///
     /// # Errors
@@ -215,7 +220,7 @@ impl Shared {
 
     /// Refuses all that comes from now on; what has queued is still written.
     pub(super) fn close(&self) {
-        let mut state = self.lock();
+        let mut state = self.lock_whatever_happened();
         state.is_closing = true;
         self.submit(state);
         self.room.notify_all();
@@ -223,7 +228,8 @@ impl Shared {
 
     /// Refuses all that comes from now on with `error` and returns what has queued, unwritten.
     pub(super) fn fail(&self, error: &io::Error) -> Work {
-        let mut state = self.lock();
+        let mut state = self.lock_whatever_happened();
+        self.state.clear_poison();
         state.failure.get_or_insert((error.kind(), error.to_string()));
         let work = std::mem::take(&mut state.work);
         drop(state);

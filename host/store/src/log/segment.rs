@@ -221,4 +221,4 @@ pub(super) fn seal(active: &Active) -> io::Result<()> {
     active.segment.file.sync()
 }
 
-const _: () = assert!(SEGMENT_HEADER_BYTES % ALIGNMENT == 0, "the head begins aligned");
+const _: () = assert!(SEGMENT_HEADER_BYTES.is_multiple_of(ALIGNMENT), "the head begins aligned");

@@ -170,6 +170,18 @@ fn a_failed_sync_or_write_reaches_everybody_and_ends_the_log() {
 }
 
 #[test]
+fn a_callback_that_panics_ends_the_log_and_is_told() {
+    let fatal = Fatal::default();
+    let log = quorate_store::Log::open_on(Arc::new(Disk::default()), small(), fatal.handler());
+    let log = log.unwrap();
+    log.append(0, entries(1..2, 10), Box::new(|_| panic!("a fault of the caller"))).unwrap();
+    assert!(log.close().unwrap_err().to_string().contains("has panicked"));
+    assert_eq!(fatal.count(), 1);
+    assert!(log.append(0, entries(2..3, 10), unheard()).is_err());
+    assert_eq!(log.read(0, 0..9).unwrap(), entries(1..2, 10));
+}
+
+#[test]
 fn short_writes_are_gone_on_with() {
     let disk = Disk::default();
     disk.write_short(7);

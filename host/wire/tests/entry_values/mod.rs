@@ -61,7 +61,8 @@ fn changes() -> Vec<Change> {
         Change::ComponentStored { component: [0xcd; 32], bytes: 300_000, chunks: 2 },
         Change::VersionMade { recipe: recipe.clone(), version: Box::new(version()) },
         Change::RecipeActivated { recipe: recipe.clone(), version: 3 },
-        Change::RecipeRemoved { recipe },
+        Change::RecipeRemoved { recipe: recipe.clone() },
+        Change::VersionDropped { recipe, version: 2 },
     ]
 }
 
@@ -195,6 +196,8 @@ fn changes_any() -> impl Strategy<Value = Change> {
         (text(), any::<u64>())
             .prop_map(|(recipe, version)| Change::RecipeActivated { recipe, version }),
         text().prop_map(|recipe| Change::RecipeRemoved { recipe }),
+        (text(), any::<u64>())
+            .prop_map(|(recipe, version)| Change::VersionDropped { recipe, version }),
     ]
 }
 

@@ -209,6 +209,24 @@ fn a_refused_write_whose_old_copy_was_executed_gets_its_reply() {
 }
 
 #[test]
+fn a_reply_to_an_older_copy_counts_although_a_newer_one_was_refused_for_ever() {
+    let mut session = attached();
+    write(&mut session, 1, "first");
+    write(&mut session, 2, "second");
+    let older = sent(&mut session, 0);
+    let no = |request, code| ServerMessage::NotExecuted { request, refusal: refusal(code) };
+    session.handle_message(no(older[0].0, ErrorCode::Overloaded), 0);
+    let newer = sent(&mut session, 10);
+    session.handle_message(no(newer[1].0, ErrorCode::LimitPassed), 10);
+    assert_eq!(numbers(&sent(&mut session, 10)), [2], "its number is being filled");
+    let reply = Bytes::from_static(b"it was executed");
+    let (request, zxid) = (older[1].0, Zxid(4));
+    let message = ServerMessage::Reply { request, zxid, events: 0, reply: reply.clone() };
+    session.handle_message(message, 10);
+    assert_eq!(session.poll_outcome(), Some((2, Outcome::Replied(zxid, reply))));
+}
+
+#[test]
 fn a_full_disk_is_reported_after_a_while_and_deletions_go_on_behind_it() {
     let mut session = attached();
     write(&mut session, 1, "grow");

@@ -308,7 +308,7 @@ impl World {
     /// The network heals: everything is answered in the end.
     pub(super) fn settle(&mut self) {
         self.is_strict = false;
-        for _ in 0..100_000 {
+        for _ in 0..5_000 {
             if self.outcomes.len() == self.submitted.len() + self.reads.len() {
                 break;
             }

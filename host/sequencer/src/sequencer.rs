@@ -4,24 +4,23 @@
 //! dropped and a new epoch is opened by a barrier: once that is applied, nothing of an earlier epoch can take effect any
 //! more (DESIGN D1). No answer leaves before everything that it could have been based on has been applied (D2).
 
+mod admission;
 mod execution;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use quorate_core::draft::{ReadRecords, View};
-use quorate_core::error::{ErrorCode, Refusal};
-use quorate_core::ids::{CallId, Epoch, Millis, SessionId, WriteNumber, Zxid};
+use quorate_core::ids::{CallId, Epoch, Millis, Zxid};
 use quorate_core::key;
 use quorate_core::limits;
 use quorate_core::read::{Direction, Read, SharedRead};
 use quorate_core::recipe::Recipes;
-use quorate_core::session::{Admission, KeptReply, admit};
 use quorate_core::transaction::{Entry, EntryBody, Transaction};
 
 use crate::liveness::Liveness;
 use crate::parked::ParkedCalls;
-use crate::port::{DirectAnswer, Input, Leadership, Now, Output, Submission, Token};
+use crate::port::{Input, Leadership, Now, Output, Submission, Token};
 
 /// Milliseconds before a refused barrier is tried again.
 const BARRIER_RETRY_MS: u64 = 50;
@@ -370,64 +369,6 @@ impl Sequencer {
         self.outputs.push_back(Output::Ready { epoch: self.epoch });
     }
 
-    fn enqueue(&mut self, submission: Submission, now: Now) {
-        if !self.is_ready() {
-            return;
-        }
-        self.liveness.heard(submission.request.session, now.monotonic_ms);
-        match self.overloaded() {
-            None => self.queue.push_back(Work::Submit(submission)),
-            Some(refusal) => self.answer_without_a_place(&submission, refusal, now),
-        }
-    }
-
-    /// The refusal, if no more can wait.
-    fn overloaded(&self) -> Option<Refusal> {
-        let waiting = self.queue.len();
-        (waiting >= limits::SEQUENCER_QUEUE_MAX).then(|| {
-            let message = format!("{waiting} requests wait already; try again");
-            Refusal::new(ErrorCode::Overloaded, message)
-        })
-    }
-
-    /// The queue is full. "Not executed" would be wrong of a write that was: its answer needs no place in the queue,
-    /// and a parked call that comes back after a fail-over must not be turned away.
-    fn answer_without_a_place(&mut self, submission: &Submission, overloaded: Refusal, now: Now) {
-        let request = &submission.request;
-        let direct = match self.admit(submission) {
-            Admission::Kept(KeptReply { zxid, reply, .. }) => DirectAnswer::Kept { zxid, reply },
-            Admission::Parked(parked) => return self.join_parked(request, parked, now),
-            Admission::Refused(refusal) if refusal.code != ErrorCode::ResendFrom => {
-                DirectAnswer::Refused(refusal)
-            }
-            Admission::Execute | Admission::Refused(_) => {
-                let refused = answer(submission, DirectAnswer::Refused(overloaded));
-                self.outputs.push_back(refused);
-                return;
-            }
-        };
-        self.hold(answer(submission, direct));
-    }
-
-    fn admit(&mut self, submission: &Submission) -> Admission {
-        let request = &submission.request;
-        admit(self.view(), request.session, request.write, request.hash, &request.acks)
-    }
-
-    /// Lets an answer go when all that it may be based on has been applied.
-    fn hold(&mut self, output: Output) {
-        self.held.push_back((self.zxid, output));
-        self.release_held();
-    }
-
-    fn release_held(&mut self) {
-        while self.held.front().is_some_and(|(zxid, _)| *zxid <= self.applied) {
-            if let Some((_, output)) = self.held.pop_front() {
-                self.outputs.push_back(output);
-            }
-        }
-    }
-
     fn batch_is_full(&self) -> bool {
         self.open.transactions.len() >= limits::BATCH_TRANSACTIONS_MAX
             || self.open.bytes >= limits::BATCH_BYTES_MAX
@@ -449,10 +390,4 @@ impl Sequencer {
         self.open.base = self.zxid;
         self.open.bytes = 0;
     }
-}
-
-fn answer(submission: &Submission, answer: DirectAnswer) -> Output {
-    let (session, write): (SessionId, WriteNumber) =
-        (submission.request.session, submission.request.write);
-    Output::Answer { token: submission.token, session, write, answer }
 }

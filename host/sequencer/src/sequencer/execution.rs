@@ -18,7 +18,8 @@ use quorate_core::session::{Admission, KeptReply, Parked};
 use quorate_core::transaction::Transaction;
 use quorate_core::txn::Slot;
 
-use super::{Activation, FORGET_AT_ONCE, FORGET_EVERY_MS, STEP_RUNS_MAX, Sequencer, Work, answer};
+use super::admission::answer;
+use super::{Activation, FORGET_AT_ONCE, FORGET_EVERY_MS, STEP_RUNS_MAX, Sequencer, Work};
 use crate::parked::{ParkedAt, Woken};
 use crate::port::{DirectAnswer, Now, Output, Submission, Token};
 

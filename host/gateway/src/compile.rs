@@ -1,6 +1,7 @@
 //! Compiles components in the background, one at a time, off every path of a write: when one has been stored here, and
 //! at start for those that are active.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -12,6 +13,8 @@ use quorate_core::error::Refusal;
 use quorate_core::key;
 use quorate_core::read::{Direction, Read, SharedRead};
 use quorate_core::transaction::{Entry, EntryBody};
+
+use crate::limits;
 
 /// What compiles: the engine.
 pub trait Prepare: Send + Sync {
@@ -27,7 +30,7 @@ pub trait Prepare: Send + Sync {
 
 /// The way to the compiling thread.
 pub struct Compiler {
-    sender: Option<mpsc::Sender<ComponentDigest>>,
+    sender: Option<mpsc::SyncSender<ComponentDigest>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -37,14 +40,14 @@ impl Compiler {
     /// # Errors
     /// If the operating system gives no thread.
     pub fn start(tree: SharedRead, engine: Arc<dyn Prepare>) -> std::io::Result<Self> {
-        let (sender, receiver) = mpsc::channel::<ComponentDigest>();
-        for component in active_components(&*tree) {
-            // The receiver is below: it can not be gone.
-            let _queued = sender.send(component);
-        }
+        let (sender, receiver) = mpsc::sync_channel::<ComponentDigest>(limits::COMPILE_QUEUE_MAX);
         let thread = std::thread::Builder::new().name("compiler".to_owned()).spawn(move || {
-            for component in receiver {
-                compile(&*tree, &*engine, component);
+            for component in active_components(&*tree).into_iter().chain(receiver) {
+                // A defect of the compiler's must not keep every other component from being compiled.
+                let compiled = AssertUnwindSafe(|| compile(&*tree, &*engine, component));
+                if std::panic::catch_unwind(compiled).is_err() {
+                    tracing::error!("the compiler has panicked on a component; others go on");
+                }
             }
         })?;
         Ok(Self { sender: Some(sender), thread: Some(thread) })
@@ -57,15 +60,16 @@ impl Compiler {
             if let (Change::ComponentStored { component, .. }, Some(sender)) =
                 (change, &self.sender)
             {
-                let _queued = sender.send(*component);
+                let _queued = sender.try_send(*component);
             }
         }
     }
 
-    /// A component is going to be needed.
+    /// A component is going to be needed. Forgotten if too many wait already: who needs it is told `compiling`, and asks
+    /// again.
     pub fn want(&self, component: ComponentDigest) {
         if let Some(sender) = &self.sender {
-            let _queued = sender.send(component);
+            let _queued = sender.try_send(component);
         }
     }
 

@@ -12,6 +12,7 @@ use quorate_core::ids::{Epoch, Millis, Term, Zxid};
 use quorate_core::transaction::{Entry, EntryBody};
 use quorate_sequencer::port::DirectAnswer;
 use quorate_sequencer::{Input, Now, Output, Sequencer};
+use tokio::sync::watch;
 
 use crate::limits;
 use crate::registry::Registry;
@@ -119,6 +120,14 @@ impl Default for SequencerHandle {
     }
 }
 
+/// The sequencer's thread.
+pub struct Running {
+    /// To be joined after [`SequencerHandle::stop`].
+    pub thread: JoinHandle<()>,
+    /// Closed when the thread has ended, by a panic too: without it nothing is executed, and the process must end.
+    pub ended: watch::Receiver<()>,
+}
+
 /// Starts the thread. It ends with [`SequencerHandle::stop`].
 ///
 /// # Errors
@@ -128,8 +137,10 @@ pub fn start(
     sequencer: Sequencer,
     registry: Arc<Registry>,
     propose: Box<dyn Propose>,
-) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name("sequencer".to_owned()).spawn(move || {
+) -> std::io::Result<Running> {
+    let (alive, ended) = watch::channel(());
+    let thread = std::thread::Builder::new().name("sequencer".to_owned()).spawn(move || {
+        let _alive = alive;
         Leader {
             handle,
             sequencer,
@@ -140,7 +151,8 @@ pub fn start(
             began: Instant::now(),
         }
         .run();
-    })
+    })?;
+    Ok(Running { thread, ended })
 }
 
 /// A proposal that has not come out of the log yet.
@@ -240,7 +252,10 @@ impl Leader {
             }
             Output::Ready { epoch } => {
                 self.handle.inbox.epoch.store(epoch.0, Ordering::Relaxed);
-                self.registry.resubmit();
+                // It may have been told to follow since.
+                if self.sequencer.is_ready() {
+                    self.registry.resubmit();
+                }
             }
             Output::Answer { token, session, write, answer } => match answer {
                 DirectAnswer::Kept { zxid, reply } => {
@@ -284,4 +299,63 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[must_use]
 pub fn overloaded() -> Refusal {
     Refusal::new(ErrorCode::Overloaded, "too many requests wait for execution; try again")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use quorate_core::read::{MemoryTree, SharedRead};
+    use quorate_core::deployment::{ComponentDigest, Version};
+    use quorate_core::recipe::{Recipes, Run, RunEnd};
+    use quorate_core::txn::Txn;
+    use quorate_sequencer::Leadership;
+
+    use super::*;
+
+    struct NoRecipes;
+
+    impl Recipes for NoRecipes {
+        fn run(&mut self, _run: &Run<'_>, _txn: Txn) -> (Txn, RunEnd) {
+            unreachable!("nothing is called")
+        }
+
+        fn check(
+            &mut self,
+            _component: &ComponentDigest,
+            _previous: Option<&ComponentDigest>,
+        ) -> Result<Vec<String>, Refusal> {
+            unreachable!("nothing is deployed")
+        }
+
+        fn migrate(
+            &mut self,
+            _version: &Version,
+            _previous: Option<u64>,
+            _txn: Txn,
+        ) -> (Txn, Result<(), Refusal>) {
+            unreachable!("nothing is deployed")
+        }
+
+        fn reset(&mut self) {}
+    }
+
+    struct Panics;
+
+    impl Propose for Panics {
+        fn propose(&mut self, _epoch: Epoch, _batch: u64, _entry: Arc<Entry>) {
+            panic!("a defect, for this test");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_the_thread_is_seen() {
+        let handle = SequencerHandle::new();
+        let tree: SharedRead = Arc::new(MemoryTree::new());
+        let registry = Arc::new(Registry::new(handle.clone()));
+        let sequencer = Sequencer::new(tree, Box::new(NoRecipes));
+        let mut running = start(handle.clone(), sequencer, registry, Box::new(Panics)).unwrap();
+        handle.send(Input::Lead(Leadership { term: Term(1) }));
+        assert!(running.ended.changed().await.is_err());
+        assert!(running.thread.join().is_err());
+    }
 }

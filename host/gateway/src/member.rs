@@ -14,7 +14,7 @@ use quorate_core::deployment::ComponentDigest;
 use quorate_core::draft::ReadRecords;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{Epoch, Term};
-use quorate_core::read::SharedRead;
+use quorate_core::read::{Read, SharedRead};
 use quorate_core::transaction::Entry;
 use quorate_engine::{Engine, Level};
 use quorate_net::{Identity, IdentityError, Server, ServerConfig};
@@ -26,7 +26,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::compile::{Compiler, Prepare};
-use crate::leader::{self, Propose, SequencerHandle};
+use crate::leader::{self, Propose, Running, SequencerHandle};
+use crate::limits;
 use crate::process;
 use crate::quic::{self, Barrier, Face};
 use crate::reads::{Reads, Surroundings};
@@ -101,7 +102,7 @@ pub struct Member {
     log: Arc<Log>,
     compiler: Arc<OnceLock<Mutex<Compiler>>>,
     sequencer: SequencerHandle,
-    sequencer_thread: std::thread::JoinHandle<()>,
+    sequencer_thread: Running,
     leadership: JoinHandle<()>,
     face: JoinHandle<()>,
     stop: watch::Sender<bool>,
@@ -125,7 +126,7 @@ impl Member {
         let address = server.local_address();
         let log = Arc::new(Log::open(
             &directory.log_path(),
-            LogOptions::default(),
+            LogOptions { queue_bytes_max: limits::LOG_QUEUE_BYTES_MAX, ..LogOptions::default() },
             Box::new(end_process),
         )?);
         let tree =
@@ -214,9 +215,14 @@ impl Member {
 
     /// Returns when the member can not go on, with the reason. The process must end then.
     pub async fn failed(&self) -> String {
-        match self.node.stopped().await {
-            Some(why) => why,
-            None => std::future::pending().await,
+        let mut ended = self.sequencer_thread.ended.clone();
+        let sequencer_ended = async { while ended.changed().await.is_ok() {} };
+        tokio::select! {
+            stopped = self.node.stopped() => match stopped {
+                Some(why) => why,
+                None => std::future::pending().await,
+            },
+            () = sequencer_ended => "the sequencer's thread has ended".to_owned(),
         }
     }
 
@@ -230,7 +236,7 @@ impl Member {
         }
         self.leadership.abort();
         self.sequencer.stop();
-        let thread = self.sequencer_thread;
+        let thread = self.sequencer_thread.thread;
         if !matches!(tokio::task::spawn_blocking(move || thread.join()).await, Ok(Ok(()))) {
             tracing::error!("the sequencer's thread has panicked");
         }
@@ -380,6 +386,10 @@ impl Surroundings for Around {
                 message: line.message,
             })
             .collect()
+    }
+
+    fn at_once(&self, read: &mut dyn FnMut(&dyn Read)) {
+        self.node.read_at_once(read);
     }
 
     fn status(&self) -> Status {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use quorate_core::codec::Malformed;
 use quorate_core::draft::ReadRecords;
 use quorate_core::error::{ErrorCode, Refusal};
-use quorate_core::ids::{NamespaceId, SessionId, WriteNumber};
+use quorate_core::ids::{NamespaceId, SessionId, WriteNumber, Zxid};
 use quorate_core::limits as core_limits;
 use quorate_core::request::{Body, Request};
 use quorate_core::session::{Acks, Session};
@@ -19,13 +19,13 @@ use quorate_net::{
     BulkReceiver, CloseCode, Connection, LaneLimits, LaneReceiver, LaneSender, Server,
 };
 use quorate_wire::message::{
-    Attach, ClientMessage, Consistency, Hello, LANE_FRAME_BYTES_MAX, PROTOCOL, Query,
+    Attach, ClientMessage, Consistency, Hello, LANE_FRAME_BYTES_MAX, PROTOCOL, Query, Results,
     ServerMessage, Welcome, body, bulk,
 };
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::compile::Compiler;
 use crate::leader::SequencerHandle;
@@ -146,8 +146,11 @@ struct WaitingRead {
 struct Lane {
     face: Arc<Face>,
     attachment: Arc<Attachment>,
-    /// Messages behind a body that is still arriving, in order.
-    held: VecDeque<Held>,
+    /// Messages behind a body that is still arriving, in order, each with its bytes.
+    held: VecDeque<(usize, Held)>,
+    held_bytes: usize,
+    /// When the body that is waited for must be there.
+    body_due: Option<Instant>,
     /// Bodies that have arrived: their number and bytes.
     bodies: mpsc::Receiver<Result<(u64, Bytes), String>>,
     arrived: Vec<(u64, Bytes)>,
@@ -161,8 +164,11 @@ impl Lane {
             connection.close(CloseCode::ShuttingDown, "shutting down");
             return;
         }
-        let lane_limits =
-            LaneLimits { frame_bytes_max: LANE_FRAME_BYTES_MAX, ..LaneLimits::default() };
+        let lane_limits = LaneLimits {
+            frame_bytes_max: LANE_FRAME_BYTES_MAX,
+            queue_bytes_max: limits::LANE_QUEUE_BYTES_MAX,
+            ..LaneLimits::default()
+        };
         let hello = timeout(limits::HELLO_TIMEOUT, receive_hello(&connection, lane_limits)).await;
         let (hello, sender, receiver) = match hello {
             Ok(Ok(parts)) => parts,
@@ -208,6 +214,8 @@ impl Lane {
             face: face.clone(),
             attachment: attachment.clone(),
             held: VecDeque::new(),
+            held_bytes: 0,
+            body_due: None,
             bodies,
             arrived: Vec::new(),
             reads: JoinSet::new(),
@@ -215,9 +223,10 @@ impl Lane {
         };
         let mut frames = Vec::with_capacity(limits::BURST_FRAMES_MAX);
         loop {
+            let body_due = lane.body_due;
             tokio::select! {
                 received = receiver.recv_many(&mut frames, limits::BURST_FRAMES_MAX),
-                    if lane.held.len() < limits::OUTSTANDING_WRITES_MAX =>
+                    if lane.has_room() =>
                 {
                     match received {
                         Ok(0) => return Ended::Client,
@@ -229,14 +238,24 @@ impl Lane {
                         Err(error) => return Ended::Protocol(error.to_string()),
                     }
                 }
-                Some(body) = lane.bodies.recv() => {
+                Some(body) = lane.bodies.recv(), if lane.wants_body() => {
                     match body {
                         Ok(body) => lane.arrived.push(body),
                         Err(why) => return Ended::Protocol(why),
                     }
+                    if lane.arrived.len() > limits::BODIES_ARRIVED_MAX {
+                        let why = "bodies come in another order than they are asked for";
+                        return Ended::Protocol(why.to_owned());
+                    }
                     if let Err(ended) = lane.release_held().await {
                         return ended;
                     }
+                }
+                () = sleep_until(body_due.unwrap_or_else(Instant::now)), if body_due.is_some() => {
+                    return Ended::Protocol(format!(
+                        "the body of a bulk write did not arrive within {} s",
+                        limits::BODY_TIMEOUT.as_secs()
+                    ));
                 }
                 Some(_) = lane.reads.join_next() => {}
                 () = attachment.over() => return Ended::Over,
@@ -244,28 +263,49 @@ impl Lane {
         }
     }
 
+    /// Whether more may be held behind a body. Else the lane is not read, which holds its client back.
+    fn has_room(&self) -> bool {
+        self.held.len() < limits::OUTSTANDING_WRITES_MAX
+            && self.held_bytes < limits::OUTSTANDING_BYTES_MAX
+    }
+
+    /// Whether the next body is taken in: the lane waits for one, or has none that was not asked for.
+    fn wants_body(&self) -> bool {
+        self.arrived.is_empty() || !self.held.is_empty()
+    }
+
+    fn hold(&mut self, bytes: usize, message: Held) {
+        self.held_bytes += bytes;
+        self.held.push_back((bytes, message));
+    }
+
     /// Handles a burst: writes go on one by one, reads together, so that they share a barrier.
     async fn handle_frames(&mut self, frames: impl Iterator<Item = Bytes>) -> Result<(), Ended> {
         let mut reads = Vec::new();
         for frame in frames {
-            let message = ClientMessage::decode(frame)?;
+            let frame_bytes = frame.len();
+            let message = ClientMessage::decode(owned(frame))?;
             let is_held = !self.held.is_empty();
             match message {
                 ClientMessage::Hello(_) => {
                     return Err(Ended::Protocol("a second hello".to_owned()));
                 }
                 ClientMessage::Write { request, write, acks, body } if is_held => {
-                    self.held.push_back(Held::Write { request, write, acks, body });
+                    self.hold(frame_bytes, Held::Write { request, write, acks, body });
                 }
                 ClientMessage::Write { request, write, acks, body } => {
                     self.submit(request, write, acks, body)?
                 }
                 ClientMessage::BulkWrite { request, write, acks, bulk, bytes } => {
-                    self.held.push_back(Held::Bulk { request, write, acks, bulk, bytes });
+                    self.hold(frame_bytes, Held::Bulk { request, write, acks, bulk, bytes });
                 }
                 ClientMessage::Read { request, consistency, query } => {
                     let read = WaitingRead { request, consistency, query };
-                    if is_held { self.held.push_back(Held::Read(read)) } else { reads.push(read) }
+                    if is_held {
+                        self.hold(frame_bytes, Held::Read(read));
+                    } else {
+                        reads.push(read);
+                    }
                 }
                 ClientMessage::Heartbeat { request } => {
                     if let Err(refusal) = self.face.registry.heartbeat(&self.attachment, request) {
@@ -281,7 +321,8 @@ impl Lane {
     /// Lets go what waited behind bodies that are there now.
     async fn release_held(&mut self) -> Result<(), Ended> {
         let mut reads = Vec::new();
-        while let Some(first) = self.held.pop_front() {
+        while let Some((frame_bytes, first)) = self.held.pop_front() {
+            self.held_bytes -= frame_bytes;
             match first {
                 Held::Write { request, write, acks, body } => {
                     self.answer_reads(std::mem::take(&mut reads)).await;
@@ -291,9 +332,12 @@ impl Lane {
                 Held::Bulk { request, write, acks, bulk, bytes } => {
                     let Some(at) = self.arrived.iter().position(|(number, _)| *number == bulk)
                     else {
-                        self.held.push_front(Held::Bulk { request, write, acks, bulk, bytes });
+                        let first = Held::Bulk { request, write, acks, bulk, bytes };
+                        self.held.push_front((frame_bytes, first));
+                        self.held_bytes += frame_bytes;
                         break;
                     };
+                    self.body_due = None;
                     let (_, body) = self.arrived.swap_remove(at);
                     if body.len() as u64 != bytes {
                         return Err(Ended::Protocol(format!(
@@ -306,6 +350,10 @@ impl Lane {
                 }
             }
         }
+        self.body_due = match self.held.front() {
+            None => None,
+            Some(_) => self.body_due.or_else(|| Some(Instant::now() + limits::BODY_TIMEOUT)),
+        };
         self.answer_reads(reads).await;
         Ok(())
     }
@@ -342,27 +390,32 @@ impl Lane {
         let mut session = Vec::new();
         for read in reads {
             match read.consistency {
-                Consistency::Stale => answer(&self.face, &self.attachment, read),
+                Consistency::Stale => answer(&self.face, &self.attachment, read).await,
                 Consistency::Session if self.attachment.is_settled() => {
-                    answer(&self.face, &self.attachment, read)
+                    answer(&self.face, &self.attachment, read).await;
                 }
                 Consistency::Session => session.push(read),
                 Consistency::Linearizable => linearizable.push(read),
             }
         }
-        for (reads, is_linearizable) in [(session, false), (linearizable, true)] {
-            let Ok(count) = u32::try_from(reads.len()) else { continue };
-            if count == 0 {
-                continue;
+        for (mut reads, is_linearizable) in [(session, false), (linearizable, true)] {
+            while !reads.is_empty() {
+                // What waited behind a body may be more than there is room for at once.
+                let rest = reads.split_off(reads.len().min(limits::BURST_FRAMES_MAX));
+                self.start_reads(std::mem::replace(&mut reads, rest), is_linearizable).await;
             }
-            // Waits for room: the lane is not read further, which holds its client back.
-            let Ok(room) = self.reads_room.clone().acquire_many_owned(count).await else { return };
-            let (face, attachment) = (self.face.clone(), self.attachment.clone());
-            self.reads.spawn(async move {
-                let _room = room;
-                answer_when_fresh(&face, &attachment, reads, is_linearizable).await;
-            });
         }
+    }
+
+    async fn start_reads(&mut self, reads: Vec<WaitingRead>, is_linearizable: bool) {
+        let Ok(count) = u32::try_from(reads.len()) else { return };
+        // Waits for room: the lane is not read further, which holds its client back.
+        let Ok(room) = self.reads_room.clone().acquire_many_owned(count).await else { return };
+        let (face, attachment) = (self.face.clone(), self.attachment.clone());
+        self.reads.spawn(async move {
+            let _room = room;
+            answer_when_fresh(&face, &attachment, reads, is_linearizable).await;
+        });
     }
 }
 
@@ -386,22 +439,42 @@ async fn answer_when_fresh(
     };
     for read in reads {
         match &refusal {
-            None => answer(face, attachment, read),
-            Some(refusal) => attachment.send(&ServerMessage::ReadReply {
-                request: read.request,
-                zxid: face.registry.zxid(),
-                events: 0,
-                results: Err(refusal.clone()),
-            }),
+            None => answer(face, attachment, read).await,
+            Some(refusal) => {
+                let refused = read_reply(face.registry.zxid(), read.request, Err(refusal.clone()));
+                attachment.deliver(refused).await;
+            }
         }
     }
 }
 
-fn answer(face: &Face, attachment: &Attachment, read: WaitingRead) {
+async fn answer(face: &Face, attachment: &Attachment, read: WaitingRead) {
     // Taken first: the answer reflects at least this transaction.
     let zxid = face.registry.zxid();
-    let results = face.reads.answer(&read.query);
-    attachment.send(&ServerMessage::ReadReply { request: read.request, zxid, events: 0, results });
+    let reply = read_reply(zxid, read.request, face.reads.answer(&read.query));
+    let reply = if reply.len() > LANE_FRAME_BYTES_MAX as usize {
+        let message = format!(
+            "an answer of {} bytes; a frame has at most {LANE_FRAME_BYTES_MAX}",
+            reply.len()
+        );
+        read_reply(zxid, read.request, Err(Refusal::new(ErrorCode::LimitPassed, message)))
+    } else {
+        reply
+    };
+    attachment.deliver(reply).await;
+}
+
+fn read_reply(zxid: Zxid, request: u64, results: Result<Results, Refusal>) -> Bytes {
+    ServerMessage::ReadReply { request, zxid, events: 0, results }.encode()
+}
+
+/// A frame that may wait for long does not keep alive the packet of which it is a small part.
+fn owned(frame: Bytes) -> Bytes {
+    if frame.len() < limits::SLICED_FRAME_BYTES_MAX {
+        Bytes::copy_from_slice(&frame)
+    } else {
+        frame
+    }
 }
 
 async fn receive_hello(
@@ -476,12 +549,7 @@ async fn open(face: &Face, timeout_ms: u64) -> Result<(SessionId, [u8; 32]), Ref
     })?;
     let hash: [u8; 32] = Sha256::digest(secret).into();
     let opened = face.registry.open_session(timeout_ms, hash, String::new());
-    let session = within(limits::ATTACH_TIMEOUT, async {
-        opened.await.unwrap_or_else(|_| {
-            Err(Refusal::new(ErrorCode::ShuttingDown, "this member is shutting down"))
-        })
-    });
-    Ok((session.await?, secret))
+    Ok((within(limits::ATTACH_TIMEOUT, opened).await?, secret))
 }
 
 fn check_secret(record: Option<Session>, id: SessionId, secret: &[u8; 32]) -> Result<(), Refusal> {

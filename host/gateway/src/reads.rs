@@ -23,6 +23,9 @@ pub trait Surroundings: Send + Sync {
     /// The last lines of a recipe's log on this member, oldest first.
     fn logs(&self, recipe: &str, limit: u32) -> Vec<LogLine>;
 
+    /// Gives the applied tree as it is at one moment: what a read puts together from several records fits together.
+    fn at_once(&self, read: &mut dyn FnMut(&dyn Read));
+
     /// How this member is.
     fn status(&self) -> Status;
 }
@@ -55,7 +58,14 @@ impl Reads {
     /// # Errors
     /// As the operation: `bad-path`, `no-node`, `no-recipe`, `compiling`.
     pub fn answer(&self, query: &Query) -> Result<Results, Refusal> {
-        let tree = &*self.tree;
+        let mut answer = None;
+        self.surroundings.at_once(&mut |tree| answer = Some(self.answer_from(tree, query)));
+        answer.unwrap_or_else(|| {
+            Err(Refusal::new(ErrorCode::Internal, "the tree was not given to a read"))
+        })
+    }
+
+    fn answer_from(&self, tree: &dyn Read, query: &Query) -> Result<Results, Refusal> {
         Ok(match query {
             Query::Get(path) => {
                 let (data, stat) = tree::get(tree, &Path::parse(path)?)?;
@@ -68,8 +78,8 @@ impl Reads {
             Query::Children { path, page, with_data: true } => {
                 Results::Children(tree::children_with_data(tree, &Path::parse(path)?, page)?)
             }
-            Query::Recipes => self.recipes(),
-            Query::History(recipe) => self.history(recipe)?,
+            Query::Recipes => recipes(tree),
+            Query::History(recipe) => history(tree, recipe)?,
             Query::Interface(recipe) => {
                 let version = tree.active_version(recipe).ok_or_else(|| no_recipe(recipe))?;
                 let interfaces = self.surroundings.interfaces(&version.component)?;
@@ -79,36 +89,33 @@ impl Reads {
             Query::Status => Results::Status(self.surroundings.status()),
         })
     }
+}
 
-    fn recipes(&self) -> Results {
-        let (from, to) = key::recipes();
-        let lines = self
-            .tree
-            .range(&from, &to, Direction::Forward)
-            .filter_map(|(key, _)| std::str::from_utf8(key.get(1..)?).ok().map(str::to_owned))
-            .filter_map(|name| {
-                let recipe = self.tree.recipe(&name)?;
-                Some(RecipeLine { name, active: recipe.active, changed: recipe.changed })
-            })
-            .take(RECIPES_MAX)
-            .collect();
-        Results::Recipes(lines)
-    }
+fn recipes(tree: &dyn Read) -> Results {
+    let (from, to) = key::recipes();
+    let lines = tree
+        .range(&from, &to, Direction::Forward)
+        .filter_map(|(key, _)| std::str::from_utf8(key.get(1..)?).ok().map(str::to_owned))
+        .filter_map(|name| {
+            let recipe = tree.recipe(&name)?;
+            Some(RecipeLine { name, active: recipe.active, changed: recipe.changed })
+        })
+        .take(RECIPES_MAX)
+        .collect();
+    Results::Recipes(lines)
+}
 
-    fn history(&self, name: &str) -> Result<Results, Refusal> {
-        let recipe = self.tree.recipe(name).ok_or_else(|| no_recipe(name))?;
-        let (from, to) = key::versions(name);
-        let versions = self
-            .tree
-            .range(&from, &to, Direction::Forward)
-            .filter_map(|(key, _)| {
-                let number =
-                    u64::from_be_bytes(key.get(key.len().checked_sub(8)?..)?.try_into().ok()?);
-                self.tree.version(name, number)
-            })
-            .collect();
-        Ok(Results::History { active: recipe.active, versions })
-    }
+fn history(tree: &dyn Read, name: &str) -> Result<Results, Refusal> {
+    let recipe = tree.recipe(name).ok_or_else(|| no_recipe(name))?;
+    let (from, to) = key::versions(name);
+    let versions = tree
+        .range(&from, &to, Direction::Forward)
+        .filter_map(|(key, _)| {
+            let number = u64::from_be_bytes(key.get(key.len().checked_sub(8)?..)?.try_into().ok()?);
+            tree.version(name, number)
+        })
+        .collect();
+    Ok(Results::History { active: recipe.active, versions })
 }
 
 fn no_recipe(name: &str) -> Refusal {

@@ -12,7 +12,7 @@ use openraft::errors::{Fatal, InitializeError, LinearizableReadError, RaftError}
 use openraft::impls::BasicNode;
 use openraft::{Raft, ReadPolicy, ServerState, SnapshotPolicy};
 use quorate_core::ids::{NamespaceId, Term};
-use quorate_core::read::SharedRead;
+use quorate_core::read::{Read, SharedRead};
 use quorate_core::transaction::Entry;
 use quorate_store::log::PAYLOAD_BYTES_MAX;
 use quorate_store::{Log, Tree};
@@ -337,6 +337,11 @@ impl Node {
     #[must_use]
     pub fn tree(&self) -> SharedRead {
         Arc::new(Scoped { namespace: self.config.namespace, reader: self.tree.reader() })
+    }
+
+    /// The namespace's part of the tree as it is at one moment: records that are read together fit together.
+    pub fn read_at_once<T>(&self, read: impl FnOnce(&dyn Read) -> T) -> T {
+        read(&Scoped { namespace: self.config.namespace, reader: self.tree.snapshot() })
     }
 
     /// The namespace's part of the tree as it is now, as a stream of bytes.

@@ -114,6 +114,7 @@ impl Member {
     ///
     /// # Errors
     /// [`StartError`]; nothing runs then.
+    #[expect(clippy::too_many_lines, reason = "one straight list, in the order of starting")]
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let directory =
             DataDirectory::open(&options.data, || format!("member {MEMBER}").into_bytes())?;

@@ -38,6 +38,7 @@ pub fn echo() -> Bytes {
 }
 
 /// Calls of the tree, each passed through.
+#[expect(clippy::too_many_lines, reason = "one guest, as text")]
 pub fn tree() -> Bytes {
     let wit = r"
         package test:guest@0.1.0;
@@ -160,6 +161,7 @@ const VARIOUS_WIT: &str = r"
     ";
 
 /// Waits, counts its calls, and misbehaves.
+#[expect(clippy::too_many_lines, reason = "one guest, as text")]
 pub fn various() -> Bytes {
     let api = "test:guest/api@0.1.0#";
     let fields = format!(

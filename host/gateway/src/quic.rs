@@ -167,7 +167,6 @@ impl Lane {
         let lane_limits = LaneLimits {
             frame_bytes_max: LANE_FRAME_BYTES_MAX,
             queue_bytes_max: limits::LANE_QUEUE_BYTES_MAX,
-            ..LaneLimits::default()
         };
         let hello = timeout(limits::HELLO_TIMEOUT, receive_hello(&connection, lane_limits)).await;
         let (hello, sender, receiver) = match hello {

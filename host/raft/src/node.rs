@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use futures::FutureExt;
 use openraft::async_runtime::WatchReceiver;
@@ -36,6 +37,8 @@ use crate::types::{CommittedLeaderId, Payload, Responder, TypeConfig, position};
 /// Messages that wait for openraft before proposals are refused as [`Refusal::Busy`]: far above what one sequencer has
 /// in flight.
 const MESSAGES_MAX: u64 = 4096;
+/// How often it is looked whether raft has stopped.
+const STOPPED_LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Bytes of an encoded entry that the log takes.
 const ENTRY_BYTES_MAX: usize = PAYLOAD_BYTES_MAX as usize - RECORD_HEAD_BYTES;
 
@@ -390,15 +393,21 @@ impl Node {
     /// Returns when raft has stopped: `None` after [`Node::shutdown`], else why it could not go on. The process must end
     /// then: what is committed is not applied any more.
     pub async fn stopped(&self) -> Option<String> {
-        let mut metrics = self.raft.metrics();
+        // Looked at now and then: openraft tells of every entry that it applies on this channel, and whoever waits on it
+        // is woken for each write. The other channel tells of leaders only, and closes when openraft is gone.
+        let metrics = self.raft.metrics();
+        let mut server = self.raft.server_metrics();
+        let mut looks = tokio::time::interval(STOPPED_LOOK_EVERY);
         loop {
+            let is_gone = tokio::select! {
+                _ = looks.tick() => false,
+                changed = server.changed() => changed.is_err(),
+            };
             match &metrics.borrow_watched().running_state {
+                Ok(()) if is_gone => return Some("raft has panicked".to_owned()),
                 Ok(()) => {}
                 Err(Fatal::Stopped) => return None,
                 Err(fatal) => return Some(fatal.to_string()),
-            }
-            if metrics.changed().await.is_err() {
-                return Some("raft has panicked".to_owned());
             }
         }
     }

@@ -107,12 +107,10 @@ const _: () = assert!(
     "a multi of creations alone is never refused for the size of its reply"
 );
 const _: () = assert!(
-    BATCH_BYTES_MAX
-        + TRANSACTION_BYTES_MAX
-        + EPHEMERALS_PER_SESSION_MAX as usize * (PATH_BYTES_MAX + CHANGE_HEAD_BYTES_MAX)
-        + REPLY_BYTES_MAX
-        + (ACK_RANGES_MAX + 8) * 20
-        < ENTRY_BYTES_MAX,
+    EPHEMERALS_PER_SESSION_MAX * ((PATH_BYTES_MAX + CHANGE_HEAD_BYTES_MAX) as u64)
+        + (BATCH_BYTES_MAX + TRANSACTION_BYTES_MAX + REPLY_BYTES_MAX) as u64
+        + (((ACK_RANGES_MAX + 8) * 20) as u64)
+        < ENTRY_BYTES_MAX as u64,
     "a transaction may end a call or a session that owns as many znodes as it can, on top of its own changes"
 );
 const _: () = assert!(MULTI_OPERATIONS_MAX <= TRANSACTION_CHANGES_MAX);

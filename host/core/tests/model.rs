@@ -254,7 +254,7 @@ enum Step {
     /// A write of the n-th session, its acknowledgements as distances from its last write.
     Write {
         session: usize,
-        body: Body,
+        body: Box<Body>,
         low: u64,
         range: Option<(u64, u64)>,
     },
@@ -262,6 +262,8 @@ enum Step {
     Resend(usize),
     /// The leader applies one entry and does not tell the view.
     ApplyUntold,
+    /// The view hears of all that was applied so far.
+    Tell,
     ApplyAll,
     /// Raft refuses all that is in flight but for the first few.
     Refuse(usize),
@@ -311,10 +313,11 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Open),
         1 => (0usize..4).prop_map(Step::Expire),
         24 => (0usize..4, body, 0u64..8, range).prop_map(|(session, body, low, range)| {
-            Step::Write { session, body, low, range }
+            Step::Write { session, body: Box::new(body), low, range }
         }),
         2 => (0usize..4).prop_map(Step::Resend),
         4 => Just(Step::ApplyUntold),
+        3 => Just(Step::Tell),
         2 => Just(Step::ApplyAll),
         1 => (0usize..6).prop_map(Step::Refuse),
         1 => (0u64..5_000).prop_map(Step::Clock),
@@ -350,13 +353,14 @@ impl Run {
                 self.model.sessions.insert(id, session);
             }
             Step::Expire(index) => self.expire(index),
-            Step::Write { session, body, low, range } => self.write(session, body, low, range),
+            Step::Write { session, body, low, range } => self.write(session, *body, low, range),
             Step::Resend(index) => self.resend(index),
             Step::ApplyUntold => {
                 if self.pair.apply_untold() {
                     self.before.remove(0);
                 }
             }
+            Step::Tell => self.pair.tell(),
             Step::ApplyAll => {
                 self.pair.apply_all();
                 self.before.clear();

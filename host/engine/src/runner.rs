@@ -80,6 +80,10 @@ impl Runner {
         }
     }
 
+    #[expect(
+        clippy::result_large_err,
+        reason = "the transaction goes back to its owner either way"
+    )]
     fn try_run(&mut self, run: &Run<'_>, txn: Txn) -> Result<Ended, (Txn, Refusal)> {
         let engine = self.engine.clone();
         let recipe = run.call.recipe.as_str();

@@ -270,7 +270,7 @@ fn one_error_changes_nothing_and_takes_a_zxid() {
     assert_eq!(world.zxid(0), Zxid(before.0 + 3));
     assert_eq!(world.clients[0].value(refused).as_deref(), Some("refused"));
     assert_eq!(world.clients[0].code(missing), Some(ErrorCode::NoNode));
-    assert!(world.history.transactions[before.0 as usize + 1].changes.is_empty());
+    assert!(world.history.transactions[usize::try_from(before.0).unwrap() + 1].changes.is_empty());
 }
 
 #[test]

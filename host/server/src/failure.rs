@@ -64,8 +64,13 @@ pub fn hinted(error: impl Into<anyhow::Error>, hint: impl Into<String>) -> anyho
 
 /// Reports a failure and gives the exit code.
 pub fn report(output: Output, error: &anyhow::Error) -> ExitCode {
-    let message = format!("{error:#}");
     let (exit, code, hint) = classify(error);
+    let mut message = format!("{error:#}");
+    if let Some(code) = code
+        && !message.contains(&code.to_string())
+    {
+        message = format!("{code}: {message}");
+    }
     let told = match code {
         Some(code) => json!({ "error": {
             "code": format!("Q{}", code.number()),

@@ -69,6 +69,15 @@ impl Recipes for Resettable {
         self.runner.check(component, previous)
     }
 
+    fn same_signature(
+        &mut self,
+        old: &ComponentDigest,
+        new: &ComponentDigest,
+        function: &str,
+    ) -> bool {
+        self.runner.same_signature(old, new, function)
+    }
+
     fn migrate(
         &mut self,
         version: &Version,

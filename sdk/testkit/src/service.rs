@@ -166,11 +166,12 @@ impl Service {
         Now { wall: BEGINNING.plus(self.clock_ms), monotonic_ms: self.clock_ms }
     }
 
-    /// Goes on until nothing more happens.
+    /// Goes on until nothing more happens at this time.
     fn settle(&mut self) {
         loop {
             self.sequencer.step(self.now());
-            let mut is_idle = true;
+            // A step ends early when it has run much.
+            let mut is_idle = self.sequencer.next_timer_ms().is_none_or(|at| at > self.clock_ms);
             while let Some(output) = self.sequencer.poll_output() {
                 is_idle = false;
                 self.carry_out(output);

@@ -96,12 +96,17 @@ impl Pair {
         true
     }
 
+    /// The view hears how far the leader has applied; later batches may be in flight.
+    pub fn tell(&mut self) {
+        self.view.applied(self.applied);
+        self.compare();
+    }
+
     /// The leader applies all that is in flight and tells the view.
     pub fn apply_all(&mut self) {
         while self.apply_untold() {}
-        self.view.applied(self.applied);
+        self.tell();
         assert_eq!(self.view.dirty_count(), 0, "all is applied, and records stay dirty");
-        self.compare();
     }
 
     /// Raft refuses: of what is in flight, so many entries are applied before the barrier of the next epoch, the others

@@ -8,6 +8,7 @@ pub mod dev;
 pub mod lock;
 pub mod multi;
 pub mod recipe;
+pub mod rm;
 pub mod serve;
 pub mod status;
 pub mod tree;
@@ -32,7 +33,7 @@ pub enum Command {
     /// Create a znode
     Create(tree::Create),
     /// Delete a znode
-    Rm(tree::Rm),
+    Rm(rm::Rm),
     /// Show a znode's stat
     Stat(tree::Stat),
     /// Do several operations, all or none

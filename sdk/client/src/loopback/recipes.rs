@@ -108,7 +108,12 @@ impl Recipes for Closures {
         Ok(Vec::new())
     }
 
-    fn same_signature(&mut self, _old: &Version, _new: &Version, _function: &str) -> bool {
+    fn same_signature(
+        &mut self,
+        _old: &ComponentDigest,
+        _new: &ComponentDigest,
+        _function: &str,
+    ) -> bool {
         true
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use quorate_testkit::{Instances, Manifest};
+use quorate_testkit::{Component, Instances, Manifest};
 
 /// Bytes of the component of a recipe. `QUORATE_RECIPES` names the folder; without it, it is `recipes` of cargo's target
 /// directory.
@@ -10,6 +10,10 @@ pub fn component_bytes(name: &str) -> Vec<u8> {
     let file = folder().join(format!("{name}.wasm"));
     std::fs::read(&file)
         .unwrap_or_else(|error| panic!("{}: {error}: run `make recipes`", file.display()))
+}
+
+pub fn component(name: &str) -> Component {
+    Component::load(component_bytes(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 /// The manifest that the service deploys its own recipes with.

@@ -1,4 +1,6 @@
-//! The recipes of this repository under the test kit: their scenarios, and that the runner notices what is wrong.
+//! The recipes of this repository under the test kit: their scenarios, and random histories against sequential models.
 
 mod built;
+mod history;
+mod models;
 mod scenarios;

@@ -118,7 +118,9 @@ impl Workload {
                 format!("native sets of a number, {IN_FLIGHT} in flight: what counter.add changes")
             }
             Self::Lock { clients } => {
-                format!("{clients} clients hand one lock round: from release to release")
+                format!(
+                    "{clients} clients hand one lock round: each from its request to its release"
+                )
             }
             Self::Queue => format!("an offer and a take, {IN_FLIGHT} in flight on one queue"),
             Self::Parked => format!(

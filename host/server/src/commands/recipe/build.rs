@@ -1,7 +1,6 @@
 //! `quorate recipe build`: a crate into a component, with rustup's toolchain or Debian's. The script that knows both is the one
 //! that builds the recipes of this repository; what a component is, is quorate-componentize's.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -30,7 +29,7 @@ pub struct Build {
     dir: PathBuf,
 }
 
-/// Builds core modules: `bash -s OUT_DIR CRATE_DIR`.
+/// Builds core modules, with OUT_DIR and CRATE_DIR as its arguments.
 const SCRIPT: &str = include_str!("../../../../../recipes/build.sh");
 
 #[derive(Deserialize)]
@@ -100,18 +99,19 @@ pub fn build(dir: &Path) -> anyhow::Result<(PathBuf, usize)> {
 
 /// The compiler tells its progress and its errors on standard error; standard output is kept for the result.
 fn compile(dir: &Path, target: &Path, modules: &Path) -> anyhow::Result<()> {
+    // The script goes by its own place. With that of the built-in recipes the compiler gets the same flags as for those, and
+    // what a shared QUORATE_GUEST_TARGET_DIR has of them is not built again.
+    let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
+    let place = if recipes.is_dir() { recipes } else { PathBuf::from(".") };
     let mut bash = Command::new("bash");
-    bash.args(["-s", "--"]).arg(modules).arg(".").current_dir(dir).stdin(Stdio::piped());
-    bash.stdout(std::io::stderr());
+    bash.args(["-c", SCRIPT]).arg(place.join("build.sh")).arg(modules).arg(".").current_dir(dir);
+    bash.stdin(Stdio::null()).stdout(std::io::stderr());
     if std::env::var_os("QUORATE_GUEST_TARGET_DIR").is_none() {
         bash.env("QUORATE_GUEST_TARGET_DIR", target.join("guest"));
     }
-    let mut running = bash.spawn().context("bash can not be run")?;
-    // Dropped at the end of the statement: the script ends there.
-    let told = running.stdin.take().map(|mut stdin| stdin.write_all(SCRIPT.as_bytes()));
-    let status = running.wait().context("the build can not be waited for")?;
+    let status = bash.status().context("bash can not be run")?;
     if !status.success() {
         bail!("the recipe does not build; the compiler says why above");
     }
-    told.unwrap_or(Ok(())).context("the build was not told what to do")
+    Ok(())
 }

@@ -6,6 +6,7 @@ mod new;
 mod test;
 
 pub mod upload;
+mod wit;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -191,7 +192,7 @@ async fn inspect(global: &Global, name: &str) -> anyhow::Result<()> {
     };
     global.output().show(json, |out| {
         writeln!(out, "{FAINT}// {name}, version {}{FAINT:#}", types.version)?;
-        types.interfaces.iter().try_for_each(|interface| writeln!(out, "{interface}"))
+        types.interfaces.iter().try_for_each(|interface| writeln!(out, "{}", wit::show(interface)))
     })
 }
 

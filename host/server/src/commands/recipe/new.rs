@@ -26,8 +26,11 @@ pub struct New {
 }
 
 /// Paths in the new crate, and what is in them.
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 8] = [
     ("Cargo.toml", include_str!("../../../../../recipes/template/Cargo.toml")),
+    // The versions that the built-in recipes are built with: they are known to build, and are on this machine already.
+    // The first build drops what this recipe does not need.
+    ("Cargo.lock", include_str!("../../../../../recipes/Cargo.lock")),
     ("README.md", include_str!("../../../../../recipes/template/README.md")),
     (".gitignore", include_str!("../../../../../recipes/template/.gitignore")),
     ("src/lib.rs", include_str!("../../../../../recipes/template/src/lib.rs")),

@@ -1,10 +1,10 @@
 //! The raft log of a member: entries, votes, committed and purged ids of all namespaces in one set of
 //! files, durable before anybody is told so. It knows neither raft's types nor what an entry holds.
 //!
-//! - [`record`] and [`segment`] are the bytes on the disk, [`replay`] reads them at opening;
-//! - [`index`] is what is known of one namespace in memory;
-//! - [`queue`] is between the callers and the [`writer`], the one thread that writes;
-//! - [`read`] finds entries in memory and on the disk;
+//! - `record` and `segment` are the bytes on the disk, `replay` reads them at opening;
+//! - `index` is what is known of one namespace in memory;
+//! - `queue` is between the callers and the `writer`, the one thread that writes;
+//! - `read` finds entries in memory and on the disk;
 //! - [`files`] is the port to the file system.
 //!
 //! A change is visible to readers when its call has returned, and durable when its callback is
@@ -86,6 +86,8 @@ pub struct LogState {
     pub first: Option<u64>,
     /// Index of the last entry, if there is one.
     pub last: Option<u64>,
+    /// Index that the next entry must have; `None`: nothing is before it, any will do.
+    pub next: Option<u64>,
     /// The newest vote.
     pub vote: Option<Bytes>,
     /// The newest committed log id.
@@ -273,10 +275,11 @@ impl Log {
         let Some(known) = state.namespaces.get(&namespace) else { return LogState::default() };
         let entries = known.entries();
         let has_entries = !entries.is_empty();
-        let Head { purged, vote, committed, .. } = known.head.clone();
+        let Head { next, purged, vote, committed } = known.head.clone();
         LogState {
             first: has_entries.then_some(entries.start),
             last: has_entries.then(|| entries.end - 1),
+            next,
             vote,
             committed,
             purged,

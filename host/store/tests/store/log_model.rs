@@ -313,6 +313,7 @@ fn is(model: &Model, found: &BTreeMap<u32, (LogState, BTreeMap<u64, Bytes>)>) ->
     found.iter().all(|(namespace, (state, entries))| {
         let known = model.get(namespace).cloned().unwrap_or_default();
         known.entries == *entries
+            && known.next == state.next
             && known.purged == state.purged
             && known.vote == state.vote
             && state.first == entries.keys().next().copied()

@@ -33,9 +33,8 @@ struct Double {
     /// How many they expect who wait to enter.
     count: u64,
     waiting: BTreeMap<SessionId, CallHandle>,
-    /// And whether they are ready to go.
-    inside: BTreeMap<SessionId, bool>,
-    /// Those who wait for all others to go, also some who were never inside.
+    inside: BTreeSet<SessionId>,
+    /// Those who are out and wait for all others to go, also some who were never inside.
     leaving: BTreeSet<CallHandle>,
 }
 
@@ -67,7 +66,7 @@ impl Model for Barriers {
             2 => Op::IsSet(path),
             3 | 4 => Op::Wait(path, timeout(random)),
             5 => Op::Attendance(path),
-            // A session whose `leave` waits is neither in nor out: it does nothing else here.
+            // A session whose `leave` waits does not come back before it has ended.
             6.. if is_leaving => Op::Attendance(path),
             6..=10 => Op::Leave(path, timeout(random)),
             11 => Op::Enter(path, random.below(4), timeout(random)),
@@ -121,13 +120,7 @@ impl Model for Barriers {
             Op::Enter(_, count, timeout_ms) => barrier.double.enter(by, count, timeout_ms, facts),
             Op::Leave(_, timeout_ms) => barrier.double.leave(by, timeout_ms, facts),
             Op::Attendance(_) => {
-                let double = &barrier.double;
-                // Of those who leave, all but one are out already.
-                let inside = match double.leaving.is_empty() {
-                    true => double.inside.len().to_string(),
-                    false => "_".to_owned(),
-                };
-                let waiting = double.waiting.len();
+                let (inside, waiting) = (barrier.double.inside.len(), barrier.double.waiting.len());
                 facts.ends(by, format!("ok({{inside: {inside}, waiting: {waiting}}})"));
             }
         }
@@ -135,14 +128,10 @@ impl Model for Barriers {
 
     fn given_up(&mut self, call: CallHandle, why: &'static str, facts: &mut Facts<'_>) {
         facts.ends(call, format!("err({why})"));
-        for (path, barrier) in &mut self.barriers {
+        for barrier in self.barriers.values_mut() {
             barrier.stopped.remove(&call);
             barrier.double.waiting.retain(|_, waiting| *waiting != call);
-            if barrier.double.leaving.remove(&call) {
-                // It may be in or out now, and nobody but the tree knows.
-                let is_inside = is_inside(facts.kit, path, call.session());
-                barrier.double.stop_leaving(call.session(), is_inside);
-            }
+            barrier.double.leaving.remove(&call);
         }
     }
 
@@ -156,22 +145,14 @@ impl Model for Barriers {
         }
     }
 
-    /// Who is inside and not ready to go has a znode there; whoever has one is inside.
     fn check(&self, kit: &Kit) -> Result<(), String> {
         self.barriers.iter().try_for_each(|(path, barrier)| {
             let gate = children(kit, path).contains(&"_barrier".to_owned());
             same(&format!("{path}/_barrier"), &gate, &barrier.is_set)?;
-            let there = children(kit, &format!("{path}/_inside"));
-            let inside: Vec<String> =
-                barrier.double.inside.keys().map(|session| name(*session)).collect();
-            if let Some(stranger) = there.iter().find(|name| !inside.contains(name)) {
-                return Err(format!("{stranger} is inside {path}; the model says it is not"));
-            }
-            let staying = barrier.double.inside.iter().filter(|(_, is_ready)| !**is_ready);
-            match staying.map(|(session, _)| name(*session)).find(|name| !there.contains(name)) {
-                Some(missing) => Err(format!("{missing} has left {path} and did not want to")),
-                None => Ok(()),
-            }
+            let hall = format!("{path}/_inside");
+            let inside = barrier.double.inside.iter();
+            let inside = inside.map(|session| format!("{:016x}", session.0)).collect();
+            same(&hall, &children(kit, &hall), &inside)
         })
     }
 }
@@ -185,12 +166,12 @@ impl Double {
         facts: &mut Facts<'_>,
     ) {
         let session = by.session();
-        if self.waiting.contains_key(&session) || self.inside.contains_key(&session) {
+        if self.waiting.contains_key(&session) || self.inside.contains(&session) {
             facts.ends(by, "err(already-entered)");
         } else if count == 0 {
             facts.ends(by, "err(no-members)");
         } else if !self.inside.is_empty() {
-            self.inside.insert(session, false);
+            self.inside.insert(session);
             facts.ends(by, format!("ok({})", self.round));
         } else if !self.waiting.is_empty() && self.count != count {
             facts.ends(by, format!("err(count-differs({}))", self.count));
@@ -200,7 +181,7 @@ impl Double {
             self.round = round;
             let others = std::mem::take(&mut self.waiting);
             for (session, call) in others.into_iter().chain([(session, by)]) {
-                self.inside.insert(session, false);
+                self.inside.insert(session);
                 facts.ends(call, format!("ok({round})"));
             }
         } else if timeout_ms == Some(0) {
@@ -213,15 +194,12 @@ impl Double {
     }
 
     fn leave(&mut self, by: CallHandle, timeout_ms: Option<u64>, facts: &mut Facts<'_>) {
-        let others_stay =
-            self.inside.iter().any(|(session, is_ready)| *session != by.session() && !is_ready);
+        let others_stay = self.inside.iter().any(|session| *session != by.session());
         if others_stay && timeout_ms == Some(0) {
             facts.ends(by, "err(timed-out)");
             return;
         }
-        if let Some(is_ready) = self.inside.get_mut(&by.session()) {
-            *is_ready = true;
-        }
+        self.inside.remove(&by.session());
         self.leaving.insert(by);
         if others_stay {
             facts.waits(by, timeout_ms);
@@ -229,27 +207,10 @@ impl Double {
         self.go_on(facts);
     }
 
-    fn stop_leaving(&mut self, session: SessionId, is_inside: bool) {
-        if !is_inside {
-            self.inside.remove(&session);
-        } else if let Some(is_ready) = self.inside.get_mut(&session) {
-            *is_ready = false;
-        }
-    }
-
     /// Everybody who leaves has left once nobody stays.
     fn go_on(&mut self, facts: &mut Facts<'_>) {
-        if self.inside.values().all(|is_ready| *is_ready) {
-            self.inside.clear();
+        if self.inside.is_empty() {
             std::mem::take(&mut self.leaving).into_iter().for_each(|call| facts.ends(call, "ok"));
         }
     }
-}
-
-fn name(session: SessionId) -> String {
-    format!("{:016x}", session.0)
-}
-
-fn is_inside(kit: &Kit, path: &str, session: SessionId) -> bool {
-    children(kit, &format!("{path}/_inside")).contains(&name(session))
 }

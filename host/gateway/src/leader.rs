@@ -304,8 +304,8 @@ pub fn overloaded() -> Refusal {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use quorate_core::read::{MemoryTree, SharedRead};
     use quorate_core::deployment::{ComponentDigest, Version};
+    use quorate_core::read::{MemoryTree, SharedRead};
     use quorate_core::recipe::{Recipes, Run, RunEnd};
     use quorate_core::txn::Txn;
     use quorate_sequencer::Leadership;

@@ -4,6 +4,9 @@
 
 mod raw;
 
+mod hostile;
+mod killed;
+mod lanes;
 mod protocol;
 mod recipes;
 mod resend;

@@ -19,7 +19,7 @@ use quorate_net::{
 };
 use quorate_wire::message::{
     Attach, ClientMessage, Consistency, Hello, PROTOCOL, Query, Results, ServerMessage, Welcome,
-    body,
+    body, bulk,
 };
 use quorate_wire::value::{self, Interface, Limits, Value};
 use sha2::{Digest as _, Sha256};
@@ -65,7 +65,7 @@ impl Rig {
     }
 }
 
-async fn start(directory: &Path) -> Result<Member> {
+pub async fn start(directory: &Path) -> Result<Member> {
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
     Ok(Member::start(Options::new(directory.join("data"), listen)).await?)
 }
@@ -85,7 +85,11 @@ pub struct Raw {
 
 impl Raw {
     pub async fn connect(rig: &Rig, attach: Attach) -> Result<Self> {
-        let (client, connection, sender, mut receiver) = lane(rig).await?;
+        Self::connect_at(rig.address(), &rig.authority(), attach).await
+    }
+
+    pub async fn connect_at(address: SocketAddr, authority: &Path, attach: Attach) -> Result<Self> {
+        let (client, connection, sender, mut receiver) = lane_at(address, authority).await?;
         let hello = Hello {
             protocol_min: PROTOCOL,
             protocol_max: PROTOCOL,
@@ -157,6 +161,40 @@ impl Raw {
         Ok(request)
     }
 
+    /// Announces the next write with its body on a stream of its own; its request id. The body is not sent.
+    pub async fn announce(&mut self, bulk: u64, bytes: u64) -> Result<u64> {
+        let (write, request) = (self.next_write, self.next_request);
+        self.next_write += 1;
+        self.next_request += 1;
+        let (write, acks) = (WriteNumber(write), Acks::default());
+        self.send(&ClientMessage::BulkWrite { request, write, acks, bulk, bytes }).await?;
+        Ok(request)
+    }
+
+    /// Sends a body on a stream of its own.
+    pub async fn send_bulk(&self, number: u64, body: Bytes) -> Result<()> {
+        let mut stream = self.connection.open_bulk(bulk::WRITE_BODY).await?;
+        stream.send(bulk::head(number)).await?;
+        stream.send(body).await?;
+        Ok(stream.finish(PATIENCE).await?)
+    }
+
+    /// The next write, its body on a stream of its own; its request id.
+    pub async fn start_bulk_write(&mut self, body: &Body) -> Result<u64> {
+        let (bulk, body) = (self.next_request, body::encode(body));
+        let request = self.announce(bulk, body.len() as u64).await?;
+        self.send_bulk(bulk, body).await?;
+        Ok(request)
+    }
+
+    /// Sends a read; its request id.
+    pub async fn start_read(&mut self, consistency: Consistency, query: Query) -> Result<u64> {
+        let request = self.next_request;
+        self.next_request += 1;
+        self.send(&ClientMessage::Read { request, consistency, query }).await?;
+        Ok(request)
+    }
+
     /// The answer to this request; others are laid aside.
     pub async fn answer(&mut self, request: u64) -> Result<ServerMessage> {
         let is_it = |message: &ServerMessage| match message {
@@ -199,9 +237,7 @@ impl Raw {
     }
 
     pub async fn read(&mut self, consistency: Consistency, query: Query) -> Result<Results> {
-        let request = self.next_request;
-        self.next_request += 1;
-        self.send(&ClientMessage::Read { request, consistency, query }).await?;
+        let request = self.start_read(consistency, query).await?;
         match self.answer(request).await? {
             ServerMessage::ReadReply { results, .. } => Ok(results?),
             other => bail!("no results: {other:?}"),
@@ -263,9 +299,16 @@ impl Raw {
 
 /// A connection and its lane, before any hello.
 pub async fn lane(rig: &Rig) -> Result<(Client, Connection, LaneSender, LaneReceiver)> {
+    lane_at(rig.address(), &rig.authority()).await
+}
+
+async fn lane_at(
+    address: SocketAddr,
+    authority: &Path,
+) -> Result<(Client, Connection, LaneSender, LaneReceiver)> {
     let client = Client::bind(ClientConfig::default())?;
-    let trust = TrustAnchors::load(&rig.authority())?;
-    let connection = client.connect(rig.address(), "localhost", &trust, Protocol::Client).await?;
+    let trust = TrustAnchors::load(authority)?;
+    let connection = client.connect(address, "localhost", &trust, Protocol::Client).await?;
     let limits = LaneLimits {
         frame_bytes_max: quorate_wire::message::LANE_FRAME_BYTES_MAX,
         ..LaneLimits::default()

@@ -4,8 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use quorate_core::deployment::Manifest;
+use quorate_core::error::ErrorCode;
+use quorate_core::ids::WriteNumber;
 use quorate_core::path::Path;
 use quorate_core::request::{Answer, Body, Deploy, Reply};
+use quorate_wire::message::{Attach, ServerMessage};
 use quorate_wire::value::Value;
 
 use crate::raw::{Raw, Rig, digest};
@@ -25,7 +28,7 @@ fn component(name: &str) -> Result<Vec<u8>> {
     std::fs::read(&file).with_context(|| format!("{}; run `make recipes`", file.display()))
 }
 
-async fn deploy(client: &mut Raw, name: &str) -> Result<u64> {
+pub async fn deploy(client: &mut Raw, name: &str) -> Result<u64> {
     let component = component(name)?;
     let deploy = Deploy {
         recipe: name.to_owned(),
@@ -36,11 +39,11 @@ async fn deploy(client: &mut Raw, name: &str) -> Result<u64> {
     client.deploy(deploy, &component).await
 }
 
-fn text(value: &str) -> Value {
+pub fn text(value: &str) -> Value {
     Value::String(value.into())
 }
 
-fn no_options() -> Value {
+pub fn no_options() -> Value {
     Value::Record(vec![Value::Option(None), Value::Option(None)])
 }
 
@@ -107,6 +110,51 @@ async fn a_call_that_waits_goes_on_waiting_across_a_restart() -> Result<()> {
     let mut one = Raw::connect(&rig, one_again).await?;
     one.done(&Body::CloseSession).await?;
     let (_, reply) = two.reply(waiting).await?;
+    assert!(matches!(reply, Reply::Done(Answer::Called(ref value)) if value[0] == 0), "{reply:?}");
+    rig.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_waiter_gets_the_lock_when_its_holder_falls_silent() -> Result<()> {
+    let rig = Rig::start().await?;
+    let mut one = Raw::connect(&rig, Attach::New { timeout_ms: 1_000 }).await?;
+    let mut two = Raw::connect(&rig, Attach::New { timeout_ms: 60_000 }).await?;
+    deploy(&mut two, "lock").await?;
+    let acquire = two.call_body("lock", "acquire", &[text("/a"), no_options()]).await?;
+    let (first, _) = one.write(&acquire).await?;
+    let waiting = two.start_write(&acquire).await?;
+    let (second, reply) = two.reply(waiting).await?;
+    assert!(matches!(reply, Reply::Done(Answer::Called(ref value)) if value[0] == 0), "{reply:?}");
+    assert!(second > first, "fencing tokens increase");
+    // The silent one learns of it.
+    let told = one.heartbeat().await?;
+    assert!(
+        matches!(told, ServerMessage::Unconfirmed { ref refusal, .. } if refusal.code == ErrorCode::SessionEnded),
+        "{told:?}"
+    );
+    rig.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_call_ends_and_leaves_no_place_in_the_queue() -> Result<()> {
+    let rig = Rig::start().await?;
+    let mut one = rig.client().await?;
+    let mut two = rig.client().await?;
+    let mut three = rig.client().await?;
+    deploy(&mut one, "lock").await?;
+    let acquire = one.call_body("lock", "acquire", &[text("/a"), no_options()]).await?;
+    one.done(&acquire).await?;
+    let cancelled = two.start_write(&acquire).await?;
+    two.heartbeat().await?;
+    let waiting = three.start_write(&acquire).await?;
+    three.heartbeat().await?;
+    two.done(&Body::Cancel(WriteNumber(1))).await?;
+    let (_, reply) = two.reply(cancelled).await?;
+    assert!(matches!(reply, Reply::Refused(_)), "{reply:?}");
+    one.done(&Body::CloseSession).await?;
+    let (_, reply) = three.reply(waiting).await?;
     assert!(matches!(reply, Reply::Done(Answer::Called(ref value)) if value[0] == 0), "{reply:?}");
     rig.stop().await;
     Ok(())

@@ -2,5 +2,6 @@
 
 mod built;
 mod history;
+mod kit;
 mod models;
 mod scenarios;

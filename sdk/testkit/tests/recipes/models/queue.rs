@@ -56,7 +56,7 @@ impl Model for Queues {
             1 => Op::Peek(path),
             2 => Op::Length(path),
             3 => Op::Remove(path),
-            4..=7 => Op::Offer(path, format!("item {}", self.offers)),
+            4..=6 => Op::Offer(path, format!("item {}", self.offers)),
             _ => Op::Take(path, timeout(random)),
         }
     }

@@ -67,6 +67,9 @@ impl Meta {
     }
 }
 
+/// Kept replies that are looked up one by one instead of scanned for.
+const KEPT_LOOK_UPS: u64 = 4;
+
 /// Reads records as what they are. A record that does not decode was not written by us or has rotted: that is not an
 /// answer, so it panics, and the process that applies or serves it ends (STYLE, Errors).
 pub trait ReadRecords: Read {
@@ -102,6 +105,13 @@ pub trait ReadRecords: Read {
         from: WriteNumber,
         to: WriteNumber,
     ) -> Vec<(WriteNumber, KeptReply)> {
+        // A client that acknowledges one by one: looking up a few is cheaper than a scan.
+        if to.0.saturating_sub(from.0) < KEPT_LOOK_UPS {
+            return (from.0..=to.0)
+                .map(WriteNumber)
+                .filter_map(|write| Some((write, self.kept_reply(id, write)?)))
+                .collect();
+        }
         let (from, to) = key::replies(id, from, to);
         self.range(&from, &to, Direction::Forward)
             .filter_map(|(key, bytes)| {

@@ -327,7 +327,7 @@ impl Txn {
     /// Ends it with a reply; its changes stand. Znodes that its call still owns go.
     #[must_use]
     pub fn finish(mut self, reply: &Reply) -> (View, Transaction) {
-        if let Some(call) = self.caller() {
+        if let Some(call) = self.caller().filter(|_| self.may_own_znodes()) {
             self.delete_owned(key::owned_by_call(call.session, call.write));
         }
         self.complete(Outcome::Replied(reply.encode()))
@@ -378,6 +378,14 @@ impl Txn {
         let (mut view, writes) = self.draft.into_parts();
         view.absorb(self.slot.batch, writes);
         (view, transaction)
+    }
+
+    /// Whether its call may own znodes: one that runs again, or one that made some. Spares all other writes the scan.
+    fn may_own_znodes(&self) -> bool {
+        let is_owned = |change: &Change| {
+            matches!(change, Change::NodeCreated { lifetime: Lifetime::CallOwned(_), .. })
+        };
+        matches!(self.origin, Origin::Rerun { .. }) || self.changes.iter().any(is_owned)
     }
 
     fn delete_owned(&mut self, (from, to): (Bytes, Bytes)) {

@@ -10,10 +10,11 @@ use quorate_core::draft::ReadRecords;
 use quorate_core::ids::{Millis, WriteNumber};
 use quorate_core::key;
 use quorate_core::path::Path;
+use quorate_core::query;
 use quorate_core::read::{Direction, Read};
-use quorate_core::request::{Body, LifetimeKind};
+use quorate_core::request::{Body, LifetimeKind, Operation};
 use quorate_core::session::End;
-use quorate_core::znode::Node;
+use quorate_core::znode::{Lifetime, Node};
 
 use crate::harness::World;
 use crate::harness::client::{call, create, delete, set};
@@ -97,8 +98,9 @@ impl Simulation {
     }
 
     fn elect(&mut self, member: usize) {
-        match self.random.below(6) {
+        match self.random.below(7) {
             0 => self.world.blink(),
+            2 => self.world.delay_answers(member),
             1 => {
                 self.world.members[member].restart();
                 if self.world.leader == Some(member) {
@@ -180,6 +182,11 @@ impl Simulation {
                 self.world.send(client, Body::CloseSession);
             }
             _ if self.world.clients[client].resend => self.world.resend_all(client),
+            6 => {
+                // It is lost on its way: the next one comes too early.
+                let body = self.body(client);
+                drop(self.world.clients[client].request(body));
+            }
             _ => {
                 let body = self.body(client);
                 self.world.send(client, body);
@@ -243,13 +250,21 @@ impl Simulation {
 
     /// Nothing fails any more. Everybody who is not dead is answered, or waits.
     fn quiesce(&mut self) {
-        let member = self.random.below(self.world.members.len());
-        self.world.elect(member, usize::MAX >> 1);
+        // Now and then the leader must come to rest without the help of an election.
+        if self.random.one_in(2) {
+            let member = self.random.below(self.world.members.len());
+            self.world.elect(member, usize::MAX >> 1);
+        }
+        for client in 0..self.world.clients.len() {
+            self.world.resend_all(client);
+        }
         self.world.settle();
+        // Longer than anybody's deadline.
         for _ in 0..10 {
             self.heartbeats();
             self.world.pass_slowly(500);
         }
+        // Whose session has ended in the meantime learns it now.
         for client in 0..self.world.clients.len() {
             self.world.resend_all(client);
         }
@@ -273,8 +288,48 @@ impl Simulation {
         };
         assert!(tree.range(&from, &to, Direction::Forward).all(|(key, _)| live(&key)));
         self.check_ephemerals();
+        self.check_nobody_sleeps_through();
         for other in &world.members {
             assert_eq!(other.tree.records(), tree.records(), "members hold the same");
+        }
+    }
+
+    /// No call waits for what has come long ago: the lock is free, an item is there, its time is over, it was given up.
+    fn check_nobody_sleeps_through(&self) {
+        let tree = &self.world.members[self.world.leader.expect("elected")].tree;
+        for lock in ["/l1", "/l2"] {
+            let path = Path::parse(lock).expect("a path");
+            let Some(first) = query::first_child(tree, &path).expect("it is there") else {
+                continue;
+            };
+            let first = path.child(&first).expect("a name");
+            let lifetime = tree.node(&first).expect("it is there").lifetime;
+            assert!(
+                matches!(lifetime, Lifetime::Ephemeral(_)),
+                "{first} is the first in the line and waits"
+            );
+        }
+        let queue = Path::parse("/q").expect("a path");
+        let has_items = query::first_child(tree, &queue).expect("it is there").is_some();
+        for client in &self.world.clients {
+            let Some(session) = client.session else { continue };
+            for (write, request) in &client.unanswered {
+                let Some(parked) = tree.parked(session, *write) else { continue };
+                assert!(parked.deadline.is_none(), "{session}:{write} missed its deadline");
+                if let Body::Single(Operation::Call(call)) = &request.body {
+                    let takes = call.function == "take";
+                    assert!(
+                        !(takes && has_items),
+                        "{session}:{write} waits for an item that is there"
+                    );
+                }
+            }
+            for (cancel, given_up) in &client.cancels {
+                if given_up < cancel && client.answer(*cancel).is_some() {
+                    let waits = client.unanswered.contains_key(given_up);
+                    assert!(!waits, "{session}:{given_up} waits on, and its cancel is answered");
+                }
+            }
         }
     }
 

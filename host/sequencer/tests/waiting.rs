@@ -330,6 +330,50 @@ fn many_calls_whose_type_changed_end_over_several_entries() {
 }
 
 #[test]
+fn an_activation_whose_session_expires_while_it_waits_is_not_executed() {
+    let mut world = World::ready(1, 1);
+    for _ in 0..600 {
+        world.send(0, call("take", "/"));
+    }
+    let operator = world.open(0, 2_000);
+    world.settle();
+    let mut observed = world.members[0].recipes.0.lock().unwrap();
+    observed.changed_functions = vec!["take".to_owned()];
+    drop(observed);
+    world.send(operator, deploy(2));
+    // One step after the other takes its time, and the operator is silent.
+    for _ in 0..20 {
+        world.step(0);
+        world.pass(900);
+        world.heartbeat(0);
+    }
+    world.settle();
+    assert_eq!(world.clients[operator].code(WriteNumber(1)), Some(ErrorCode::SessionEnded));
+    assert_eq!(world.members[0].tree.recipe("lock").unwrap().active, Some(1));
+}
+
+#[test]
+fn an_activation_that_waits_when_its_epoch_ends_is_executed_in_the_next() {
+    let mut world = World::ready(1, 2);
+    for _ in 0..200 {
+        world.send(0, call("take", "/"));
+    }
+    world.settle();
+    let mut observed = world.members[0].recipes.0.lock().unwrap();
+    observed.changed_functions = vec!["take".to_owned()];
+    drop(observed);
+    let version = world.send(1, deploy(2));
+    world.step(0);
+    world.pass(10);
+    world.step(0);
+    assert!(world.refuse(0) && world.tell(0));
+    world.settle();
+    assert_eq!(world.clients[1].answer(version), Some(&Answer::Activated { version: 2 }));
+    assert_eq!(world.members[0].recipes.0.lock().unwrap().migrations.len(), 1);
+    assert_eq!(world.members[0].sequencer.parked_count(), 0);
+}
+
+#[test]
 fn calls_of_a_removed_recipe_end() {
     let (mut world, _, waits) = contended();
     world.send(2, Body::RemoveRecipe("lock".to_owned()));

@@ -126,14 +126,14 @@ impl Sequencer {
             .collect()
     }
 
-    /// One waiting call less, or the activation itself.
+    /// One waiting call less, or the activation itself: looked at again, since its session may have ended meanwhile.
     fn go_on_with(&mut self, mut activation: Activation, now: Now) {
         match activation.calls.pop_front() {
             Some(id) => {
                 self.activation = Some(activation);
                 self.retire(id, now);
             }
-            None => self.execute_new(&activation.submission.request, now),
+            None => self.execute(activation.submission, now),
         }
     }
 

@@ -38,6 +38,8 @@ pub struct Client {
     /// Of the unanswered ones: their first run was applied.
     pub waiting: BTreeSet<WriteNumber>,
     pub told: BTreeMap<WriteNumber, Told>,
+    /// Which write gives up which.
+    pub cancels: BTreeMap<WriteNumber, WriteNumber>,
     /// Must send what is unanswered again, from the lowest.
     pub resend: bool,
     /// Heartbeats that are on their way: when they were sent.
@@ -61,6 +63,7 @@ impl Client {
             unanswered: BTreeMap::new(),
             waiting: BTreeSet::new(),
             told: BTreeMap::new(),
+            cancels: BTreeMap::new(),
             resend: false,
             heartbeats: Vec::new(),
             alive_from_ms: now_ms,
@@ -73,6 +76,9 @@ impl Client {
     pub fn request(&mut self, body: Body) -> Arc<Request> {
         let write = self.next_write;
         self.next_write = write.next();
+        if let Body::Cancel(given_up) = body {
+            self.cancels.insert(write, given_up);
+        }
         let low = self.unanswered.keys().next().map_or(write.0, |first| first.0) - 1;
         let request = Arc::new(Request {
             session: self.session.expect("the session is open"),

@@ -129,6 +129,13 @@ impl World {
         self.members[leader].notices.extend([Input::Follow, lead]);
     }
 
+    /// A member's sequencer hears of leaderships first, and of its proposals after that.
+    pub fn delay_answers(&mut self, member: usize) {
+        let is_answer =
+            |notice: &Input| matches!(notice, Input::Applied { .. } | Input::Refused { .. });
+        self.members[member].notices.make_contiguous().sort_by_key(is_answer);
+    }
+
     /// Raft takes the oldest proposal of a member, if that member leads in the entry's term.
     pub fn append(&mut self, member: usize) -> bool {
         self.take_proposal(member, true)

@@ -86,7 +86,7 @@ fn apply_transaction<R: Read>(draft: &mut Draft<R>, meta: &mut Meta, transaction
 
 /// What every transaction does once its changes are in: its bookkeeping, and where the tree stands now.
 pub(crate) fn complete<R: Read>(draft: &mut Draft<R>, meta: &mut Meta, transaction: &Transaction) {
-    bookkeeping(draft, transaction.zxid, &transaction.origin, &transaction.outcome);
+    bookkeeping(draft, transaction);
     for one in &transaction.changes {
         match one {
             Change::SessionOpened { .. } => meta.sessions_count += 1,
@@ -142,6 +142,7 @@ pub fn change<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, change: &
             draft.put(key::version(recipe, version.number), version.encode());
             draft.put(key::recipe(recipe), record.encode());
         }
+        Change::VersionDropped { recipe, version } => draft.delete(key::version(recipe, *version)),
         Change::RecipeActivated { recipe, version } => {
             point_recipe(draft, zxid, recipe, Some(*version))
         }
@@ -291,7 +292,8 @@ fn point_recipe<R: Read>(draft: &mut Draft<R>, zxid: Zxid, name: &str, active: O
 }
 
 /// What every transaction does beside its changes: numbers, acknowledgements, kept replies, parked calls (DESIGN D5).
-fn bookkeeping<R: Read>(draft: &mut Draft<R>, zxid: Zxid, origin: &Origin, outcome: &Outcome) {
+fn bookkeeping<R: Read>(draft: &mut Draft<R>, transaction: &Transaction) {
+    let Transaction { zxid, origin, changes, outcome, .. } = transaction;
     let (id, write, hash) = match origin {
         Origin::Host => return,
         Origin::Write { session, write, hash, .. } | Origin::Rerun { session, write, hash } => {
@@ -299,6 +301,10 @@ fn bookkeeping<R: Read>(draft: &mut Draft<R>, zxid: Zxid, origin: &Origin, outco
         }
     };
     let mut session = expect_session(draft, id);
+    assert!(
+        session.is_live() || changes.iter().any(|one| ends(one, id)),
+        "session {id} has ended and writes"
+    );
     match origin {
         Origin::Write { acks, .. } => {
             assert_eq!(write, session.last_write.next(), "writes of session {id} are dense");
@@ -322,11 +328,15 @@ fn bookkeeping<R: Read>(draft: &mut Draft<R>, zxid: Zxid, origin: &Origin, outco
             id,
             write,
             &mut session,
-            KeptReply { hash, zxid, reply: reply.clone() },
+            KeptReply { hash, zxid: *zxid, reply: reply.clone() },
         ),
         Outcome::Parked(parked) => park(draft, id, write, &mut session, parked),
     }
     draft.put(key::session(id), session.encode());
+}
+
+fn ends(change: &Change, id: SessionId) -> bool {
+    matches!(change, Change::SessionEnded { session, .. } if *session == id)
 }
 
 fn acknowledge<R: Read>(draft: &mut Draft<R>, id: SessionId, session: &mut Session, acks: &Acks) {
@@ -341,6 +351,8 @@ fn acknowledge<R: Read>(draft: &mut Draft<R>, id: SessionId, session: &mut Sessi
     session.acked = session.acked.max(acks.low.min(last));
 }
 
+/// Keeps a reply, unless it was acknowledged before it was there: a client that names a waiting call among what it has got
+/// does not want the reply, and no later acknowledgement could free it.
 fn keep_reply<R: Read>(
     draft: &mut Draft<R>,
     id: SessionId,
@@ -348,6 +360,9 @@ fn keep_reply<R: Read>(
     session: &mut Session,
     kept: KeptReply,
 ) {
+    if write <= session.acked {
+        return;
+    }
     session.kept_count += 1;
     session.kept_bytes += kept.reply.len() as u64;
     draft.put(key::reply(id, write), kept.encode());

@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use crate::deployment::{ComponentDigest, Version};
 use crate::ids::SessionId;
+use crate::limits;
 use crate::path::Path;
 use crate::session::End;
 use crate::znode::Lifetime;
@@ -84,6 +85,13 @@ pub enum Change {
         /// The version.
         version: Box<Version>,
     },
+    /// The oldest inactive version of a recipe was forgotten, to make room for another.
+    VersionDropped {
+        /// The recipe.
+        recipe: String,
+        /// The version.
+        version: u64,
+    },
     /// A recipe points at this version now.
     RecipeActivated {
         /// The recipe.
@@ -99,23 +107,23 @@ pub enum Change {
 }
 
 impl Change {
-    /// Roughly how many bytes it takes in the log: what limits of bytes count.
+    /// What limits of bytes count: never less than the bytes that it takes in the log.
     #[must_use]
     pub fn weight(&self) -> usize {
-        const HEAD: usize = 16;
-        HEAD + match self {
-            Self::NodeCreated { path, data, .. } | Self::DataSet { path, data } => {
-                path.as_str().len() + data.len()
+        limits::CHANGE_HEAD_BYTES_MAX
+            + match self {
+                Self::NodeCreated { path, data, .. } | Self::DataSet { path, data } => {
+                    path.as_str().len() + data.len()
+                }
+                Self::NodeDeleted { path } | Self::NodeReleased { path } => path.as_str().len(),
+                Self::SessionOpened { principal, .. } => 40 + principal.len(),
+                Self::SessionEnded { .. } | Self::SessionForgotten { .. } => 8,
+                Self::ChunkStored { bytes, .. } => 40 + bytes.len(),
+                Self::ComponentStored { .. } => 44,
+                Self::VersionMade { recipe, version } => recipe.len() + version.encode().len(),
+                Self::VersionDropped { recipe, .. }
+                | Self::RecipeActivated { recipe, .. }
+                | Self::RecipeRemoved { recipe } => 8 + recipe.len(),
             }
-            Self::NodeDeleted { path } | Self::NodeReleased { path } => path.as_str().len(),
-            Self::SessionOpened { principal, .. } => 40 + principal.len(),
-            Self::SessionEnded { .. } | Self::SessionForgotten { .. } => 8,
-            Self::ChunkStored { bytes, .. } => 40 + bytes.len(),
-            Self::ComponentStored { .. } => 44,
-            Self::VersionMade { recipe, version } => recipe.len() + version.encode().len(),
-            Self::RecipeActivated { recipe, .. } | Self::RecipeRemoved { recipe } => {
-                8 + recipe.len()
-            }
-        }
     }
 }

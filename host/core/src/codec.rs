@@ -1,7 +1,7 @@
 //! The byte form of numbers, texts and lists, in records and replies: minimal LEB128, length-prefixed bytes. It knows no
 //! record; each type writes itself with these words. One value has one byte form; bytes behind the end are refused.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 /// Bytes that are not what they should be. Carries what was being read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -150,7 +150,7 @@ impl Reader {
     /// `what`, at the end.
     pub fn u8(&mut self, what: &'static str) -> Result<u8, Malformed> {
         let first = *self.bytes.first().ok_or(malformed(what))?;
-        let _consumed = self.bytes.split_to(1);
+        self.bytes.advance(1);
         Ok(first)
     }
 
@@ -182,7 +182,7 @@ impl Reader {
                 if byte == 0 && index > 0 {
                     return Err(malformed(what));
                 }
-                let _consumed = self.bytes.split_to(index + 1);
+                self.bytes.advance(index + 1);
                 return Ok(value);
             }
         }
@@ -213,7 +213,7 @@ impl Reader {
     pub fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], Malformed> {
         let bytes = self.bytes.get(..N).ok_or(malformed(what))?;
         let array = <[u8; N]>::try_from(bytes).map_err(|_| malformed(what))?;
-        let _consumed = self.bytes.split_to(N);
+        self.bytes.advance(N);
         Ok(array)
     }
 
@@ -234,8 +234,11 @@ impl Reader {
     /// # Errors
     /// `what`, if it is not UTF-8.
     pub fn text(&mut self, what: &'static str) -> Result<String, Malformed> {
-        let bytes = self.bytes(what)?;
-        std::str::from_utf8(&bytes).map(str::to_owned).map_err(|_| malformed(what))
+        let length = usize::try_from(self.u64(what)?).map_err(|_| malformed(what))?;
+        let bytes = self.bytes.get(..length).ok_or(malformed(what))?;
+        let text = std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| malformed(what))?;
+        self.bytes.advance(length);
+        Ok(text)
     }
 
     /// 0, or 1 and the value.

@@ -67,9 +67,6 @@ impl Meta {
     }
 }
 
-/// Kept replies that are looked up one by one instead of scanned for.
-const KEPT_LOOK_UPS: u64 = 4;
-
 /// Reads records as what they are. A record that does not decode was not written by us or has rotted: that is not an
 /// answer, so it panics, and the process that applies or serves it ends (STYLE, Errors).
 pub trait ReadRecords: Read {
@@ -105,11 +102,14 @@ pub trait ReadRecords: Read {
         from: WriteNumber,
         to: WriteNumber,
     ) -> Vec<(WriteNumber, KeptReply)> {
-        // A client that acknowledges one by one: looking up a few is cheaper than a scan.
-        if to.0.saturating_sub(from.0) < KEPT_LOOK_UPS {
+        // A client that acknowledges as it goes names one or two: a few look-ups are cheaper than one scan.
+        const LOOK_UPS_MAX: u64 = 8;
+        if to.0.saturating_sub(from.0) < LOOK_UPS_MAX {
             return (from.0..=to.0)
-                .map(WriteNumber)
-                .filter_map(|write| Some((write, self.kept_reply(id, write)?)))
+                .filter_map(|write| {
+                    let write = WriteNumber(write);
+                    Some((write, self.kept_reply(id, write)?))
+                })
                 .collect();
         }
         let (from, to) = key::replies(id, from, to);
@@ -323,8 +323,11 @@ impl View {
         }
         let keys = &mut self.batches.back_mut().expect("pushed above").1;
         for (key, value) in writes {
-            keys.push(key.clone());
-            self.records.insert(key, Dirty { batch, value });
+            // A batch names a key once: the session and the meta record are written by each of its transactions.
+            let before = self.records.insert(key.clone(), Dirty { batch, value });
+            if before.is_none_or(|before| before.batch != batch) {
+                keys.push(key);
+            }
         }
     }
 

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::limits;
+
 /// Whether a refused request may have changed anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -193,9 +195,15 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// A refusal with its sentence.
+    /// A refusal with its sentence, cut to `MESSAGE_BYTES_MAX`: it may quote a client.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        let mut message = message.into();
+        if message.len() > limits::MESSAGE_BYTES_MAX {
+            const MARK: &str = " ...";
+            message.truncate(message.floor_char_boundary(limits::MESSAGE_BYTES_MAX - MARK.len()));
+            message.push_str(MARK);
+        }
+        Self { code, message }
     }
 
     /// Over a limit: the sentence names what, how much, and the bound.

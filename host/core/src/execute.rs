@@ -5,13 +5,13 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use crate::change::Change;
-use crate::deployment::{ComponentDigest, Version, check_name};
+use crate::deployment::{ComponentDigest, Manifest, Version, check_name};
 use crate::draft::{ReadRecords, View};
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{CallId, SessionId};
 use crate::key;
 use crate::limits;
-use crate::read::Read;
+use crate::read::{Direction, Read};
 use crate::recipe::{Interest, Reason, Recipes, Run, RunEnd};
 use crate::request::{
     Answer, Body, Call, Chunk, Deploy, Failure, LifetimeKind, Operation, Reply, Request,
@@ -100,7 +100,7 @@ pub fn write(view: View, slot: Slot, request: &Request, recipes: &mut dyn Recipe
 }
 
 /// Runs a parked call again. A run that fails is followed by a cancelled one; if that fails too, the call is over
-/// (DESIGN D4).
+/// (DESIGN D4). A call that is not parked any more, because its session has ended, is not run: no transaction, no waits.
 pub fn rerun(
     view: View,
     slot: Slot,
@@ -113,6 +113,9 @@ pub fn rerun(
     let origin =
         Origin::Rerun { session: request.session, write: request.write, hash: request.hash };
     let txn = Txn::begin(view, slot, origin);
+    if txn.parked(request.session, request.write).is_none() {
+        return Executed { view: txn.forget(), transaction: None, waits: None };
+    }
     let (txn, end) = run(txn, request, call, Some(parked), reason, true, recipes);
     let failed = match end {
         RunEnd::Failed(refusal) => refusal,
@@ -150,6 +153,9 @@ pub fn retire(
     let origin =
         Origin::Rerun { session: request.session, write: request.write, hash: request.hash };
     let txn = Txn::begin(view, slot, origin);
+    if txn.parked(request.session, request.write).is_none() {
+        return Executed { view: txn.forget(), transaction: None, waits: None };
+    }
     let (txn, end) = run(txn, request, call, Some(parked), Reason::Cancelled, false, recipes);
     if let RunEnd::Returned { is_error: false, .. } = end {
         return settle(txn, request, call, Some(parked), end);
@@ -183,11 +189,15 @@ pub fn replaced_by<R: Read>(
     }
 }
 
-/// Ends a parked call without running it: its znodes go.
+/// Ends a parked call without running it: its znodes go. No transaction if it is not parked any more.
 pub fn end_parked(view: View, slot: Slot, request: &Request, refusal: Refusal) -> Executed {
     let origin =
         Origin::Rerun { session: request.session, write: request.write, hash: request.hash };
-    Executed::replied(Txn::begin(view, slot, origin).abandon(&Reply::Refused(refusal.into())))
+    let txn = Txn::begin(view, slot, origin);
+    if txn.parked(request.session, request.write).is_none() {
+        return Executed { view: txn.forget(), transaction: None, waits: None };
+    }
+    Executed::replied(txn.abandon(&Reply::Refused(refusal.into())))
 }
 
 /// Opens a session.
@@ -256,7 +266,8 @@ fn settle(
             let version = txn.recipe(&call.recipe).and_then(|recipe| recipe.active).unwrap_or(0);
             let parked = Parked {
                 hash: request.hash,
-                deadline,
+                // Fixed by the first run, whatever later ones say.
+                deadline: before.map_or(deadline, |before| before.deadline),
                 recipe: call.recipe.clone(),
                 version,
                 state,
@@ -316,6 +327,13 @@ fn run(
         RunEnd::Parked { interests, state, deadline } => {
             check_park(&txn, &run, &interests, &state, parked_count)
                 .map_or_else(RunEnd::Failed, |()| RunEnd::Parked { interests, state, deadline })
+        }
+        RunEnd::Returned { value, .. } if value.len() > limits::RESULT_BYTES_MAX => {
+            RunEnd::Failed(Refusal::limit(
+                "bytes of a call's result",
+                value.len() as u64,
+                limits::RESULT_BYTES_MAX as u64,
+            ))
         }
         end => end,
     };
@@ -403,30 +421,25 @@ fn multi(
         return (txn, Err(refusal.into()));
     }
     let mut answers = Vec::with_capacity(operations.len());
-    let mut reply_bytes = 0;
+    // The reply's own head.
+    let mut reply_bytes = 16;
     for (index, operation) in operations.iter().enumerate() {
         let result = if let Operation::Call(call) = operation {
             let (after, end) = run(txn, request, call, None, Reason::First, false, recipes);
             txn = after;
+            // The call is over, and the next one has the same id: it must not find itself the owner of this one's znodes.
+            txn.end_call();
             multi_call(end)
         } else {
             tree_operation(&mut txn, operation).map_err(Failure::from)
         };
         let result = result.and_then(|answer| {
-            reply_bytes += if let Answer::Called(value) = &answer {
-                value.len()
-            } else {
-                limits::PATH_BYTES_MAX
-            };
-            if reply_bytes
-                > limits::REPLY_BYTES_MAX
-                    .max(limits::MULTI_OPERATIONS_MAX * (limits::PATH_BYTES_MAX + 128))
-            {
-                let max = limits::REPLY_BYTES_MAX as u64;
+            reply_bytes += answer.bytes_max();
+            if reply_bytes > limits::REPLY_BYTES_MAX {
                 return Err(Refusal::limit(
                     "bytes of the results of a multi",
                     reply_bytes as u64,
-                    max,
+                    limits::REPLY_BYTES_MAX as u64,
                 )
                 .into());
             }
@@ -466,7 +479,10 @@ fn store_chunk(txn: &mut Txn, chunk: &Chunk) -> Result<Answer, Refusal> {
     if txn.component(&chunk.component).is_some() {
         return Ok(Answer::Done);
     }
-    if chunk.total_bytes == 0 || chunk.total_bytes > limits::COMPONENT_BYTES_MAX {
+    if chunk.total_bytes == 0 {
+        return bad("a component of no bytes".to_owned());
+    }
+    if chunk.total_bytes > limits::COMPONENT_BYTES_MAX {
         return Err(Refusal::limit(
             "bytes of a component",
             chunk.total_bytes,
@@ -533,10 +549,34 @@ fn activate_new(
     };
     let made =
         Change::VersionMade { recipe: deploy.recipe.clone(), version: Box::new(version.clone()) };
-    if let Err(refusal) = txn.record(made) {
+    let before = before.map(|version| version.number);
+    let room =
+        txn.record(made).and_then(|()| drop_old_versions(&mut txn, &deploy.recipe, before, number));
+    if let Err(refusal) = room {
         return (txn, Err(refusal));
     }
-    activate(txn, &deploy.recipe, &version, before.map(|version| version.number), recipes)
+    activate(txn, &deploy.recipe, &version, before, recipes)
+}
+
+/// Forgets the oldest versions above `RECIPE_VERSIONS_MAX`, but for the one that was active until now: a deployment can
+/// always be rolled back.
+fn drop_old_versions(
+    txn: &mut Txn,
+    name: &str,
+    before: Option<u64>,
+    made: u64,
+) -> Result<(), Refusal> {
+    let (from, to) = key::versions(name);
+    let numbers: Vec<u64> = txn
+        .range(&from, &to, Direction::Forward)
+        .filter_map(|(key, _)| key::version_number(&key))
+        .collect();
+    let excess = (numbers.len() as u64).saturating_sub(limits::RECIPE_VERSIONS_MAX);
+    let droppable = numbers.into_iter().filter(|&number| Some(number) != before && number != made);
+    for (_, version) in (0..excess).zip(droppable) {
+        txn.record(Change::VersionDropped { recipe: name.to_owned(), version })?;
+    }
+    Ok(())
 }
 
 /// What must hold before a component becomes a version; gives the active one.
@@ -546,13 +586,17 @@ fn check_deploy<R: Read>(
     recipes: &mut dyn Recipes,
 ) -> Result<Option<Version>, Refusal> {
     check_name(&deploy.recipe)?;
-    let manifest_bytes = deploy.manifest.encode().len();
-    if manifest_bytes > limits::MANIFEST_BYTES_MAX {
+    let manifest = deploy.manifest.encode();
+    if manifest.len() > limits::MANIFEST_BYTES_MAX {
         return Err(Refusal::limit(
             "bytes of a manifest",
-            manifest_bytes as u64,
+            manifest.len() as u64,
             limits::MANIFEST_BYTES_MAX as u64,
         ));
+    }
+    if Manifest::decode(manifest).as_ref() != Ok(&deploy.manifest) {
+        let message = "the manifest has more entries in one of its tables than can be read again";
+        return Err(Refusal::new(ErrorCode::BadArguments, message));
     }
     if read.component(&deploy.component).is_none() {
         return Err(Refusal::new(

@@ -231,6 +231,12 @@ pub fn versions(name: &str) -> (Bytes, Bytes) {
     (version(name, 0), after(&version(name, u64::MAX)))
 }
 
+/// The number in a key of the table `Version`.
+#[must_use]
+pub fn version_number(key: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(*key.last_chunk::<8>()?))
+}
+
 /// The record of a component.
 #[must_use]
 pub fn component(digest: &[u8; 32]) -> Bytes {

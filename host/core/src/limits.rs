@@ -16,16 +16,27 @@ pub const MULTI_OPERATIONS_MAX: usize = 1024;
 pub const TRANSACTION_CHANGES_MAX: usize = 16 * 1024;
 /// Bytes of changes of one client transaction: an entry must fit the log's record and a member frame.
 pub const TRANSACTION_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Bytes of one reply, kept replies included.
-pub const REPLY_BYTES_MAX: usize = DATA_BYTES_MAX + 64 * 1024;
+/// Bytes of a change beside its path, data or name: kind, lengths, owner.
+pub const CHANGE_HEAD_BYTES_MAX: usize = 32;
+/// Bytes of one reply, kept replies included: a result with its refusal, or the paths and stats of a whole multi.
+pub const REPLY_BYTES_MAX: usize = DATA_BYTES_MAX + 256 * 1024;
 /// Bytes of the arguments of a recipe call.
 pub const ARGUMENTS_BYTES_MAX: usize = DATA_BYTES_MAX + 16 * 1024;
+/// Bytes of the result of a recipe call: as its arguments, so that what was taken can be given back.
+pub const RESULT_BYTES_MAX: usize = ARGUMENTS_BYTES_MAX;
+/// Bytes of an encoded stat: eleven numbers of ten bytes, and a mark.
+pub const STAT_BYTES_MAX: usize = 112;
+/// Bytes of a refusal's sentence: it may quote what a client sent, and is kept with the reply.
+pub const MESSAGE_BYTES_MAX: usize = 4 * 1024;
 /// Bytes of one frame on a lane: the largest request or reply and its head.
 pub const FRAME_BYTES_MAX: usize = 5 * 1024 * 1024;
 /// Transactions of one entry: bounds what a follower applies between two looks at its clock.
 pub const BATCH_TRANSACTIONS_MAX: usize = 1024;
-/// Bytes of changes after which a batch is closed.
+/// Bytes of transactions (`Transaction::weight`, replies included) after which a batch is closed.
 pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of one encoded entry: a batch that was just short of its end, and one more transaction at every one of its
+/// limits. Log records and frames between members carry entries; a client's frames do not.
+pub const ENTRY_BYTES_MAX: usize = 12 * 1024 * 1024;
 /// Entries proposed and not yet applied: the pipeline's depth.
 pub const BATCHES_IN_FLIGHT_MAX: usize = 16;
 /// Requests that wait for the sequencer before new ones are refused with `overloaded`.
@@ -85,8 +96,21 @@ const _: () = assert!(TRANSACTION_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(CHUNK_BYTES_MAX < TRANSACTION_BYTES_MAX);
 const _: () = assert!(EPHEMERALS_PER_SESSION_MAX <= TRANSACTION_CHANGES_MAX as u64 / 2);
 const _: () = assert!(
-    EPHEMERALS_PER_SESSION_MAX * (PATH_BYTES_MAX as u64 + 16) < 2 * TRANSACTION_BYTES_MAX as u64,
+    EPHEMERALS_PER_SESSION_MAX * ((PATH_BYTES_MAX + CHANGE_HEAD_BYTES_MAX) as u64)
+        < 2 * TRANSACTION_BYTES_MAX as u64,
     "an expiry may pass the limit of a client's transaction, but stays below two of them"
 );
 const _: () = assert!(KEPT_REPLIES_BYTES_MAX > 2 * REPLY_BYTES_MAX as u64);
+const _: () = assert!(RESULT_BYTES_MAX + MESSAGE_BYTES_MAX + 64 <= REPLY_BYTES_MAX);
+const _: () = assert!(
+    MULTI_OPERATIONS_MAX * (PATH_BYTES_MAX + STAT_BYTES_MAX + 8) + 16 <= REPLY_BYTES_MAX,
+    "a multi of creations alone is never refused for the size of its reply"
+);
+const _: () = assert!(
+    EPHEMERALS_PER_SESSION_MAX * ((PATH_BYTES_MAX + CHANGE_HEAD_BYTES_MAX) as u64)
+        + (BATCH_BYTES_MAX + TRANSACTION_BYTES_MAX + REPLY_BYTES_MAX) as u64
+        + (((ACK_RANGES_MAX + 8) * 20) as u64)
+        < ENTRY_BYTES_MAX as u64,
+    "a transaction may end a call or a session that owns as many znodes as it can, on top of its own changes"
+);
 const _: () = assert!(MULTI_OPERATIONS_MAX <= TRANSACTION_CHANGES_MAX);

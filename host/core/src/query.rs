@@ -122,9 +122,7 @@ fn list<R: Read + ?Sized, T>(
         return Ok(Listing { children: Vec::new(), has_more: false });
     }
     let (mut from, mut to) = key::children(parent);
-    if page.direction == Direction::Forward || page.after.is_none() {
-        from = from.max(key::child_slot(parent, &record.first_child_bound));
-    }
+    from = from.max(key::child_slot(parent, &record.first_child_bound));
     if let Some(after) = &page.after {
         let slot = key::child_slot(parent, after);
         match page.direction {

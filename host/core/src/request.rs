@@ -276,6 +276,19 @@ enum Nesting {
 }
 
 impl Answer {
+    /// Never less than the bytes that its encoding takes.
+    pub(crate) fn bytes_max(&self) -> usize {
+        const HEAD: usize = 8;
+        HEAD + match self {
+            Self::Done => 0,
+            Self::Created { path, .. } => path.len() + limits::STAT_BYTES_MAX,
+            Self::Stat(_) => limits::STAT_BYTES_MAX,
+            Self::Called(value) => value.len(),
+            Self::Multi(answers) => answers.iter().map(Self::bytes_max).sum(),
+            Self::Activated { .. } => 10,
+        }
+    }
+
     fn write(&self, writer: &mut Writer) {
         match self {
             Self::Done => writer.u8(0),

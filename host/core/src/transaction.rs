@@ -22,6 +22,25 @@ pub struct Transaction {
     pub outcome: Outcome,
 }
 
+impl Transaction {
+    /// What limits of bytes count: never less than the bytes that it takes in the log.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        // Numbers of 10 bytes, hashes of 16, marks and lengths.
+        const HEAD: usize = 128;
+        let acks = match &self.origin {
+            Origin::Write { acks, .. } => 20 * acks.ranges.len(),
+            Origin::Host | Origin::Rerun { .. } => 0,
+        };
+        let outcome = match &self.outcome {
+            Outcome::None => 0,
+            Outcome::Replied(reply) => reply.len(),
+            Outcome::Parked(parked) => parked.recipe.len() + parked.state.len(),
+        };
+        HEAD + acks + outcome + self.changes.iter().map(Change::weight).sum::<usize>()
+    }
+}
+
 /// Who asked for a transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {

@@ -1,6 +1,8 @@
 //! A transaction while it is built: operations are checked in ZooKeeper's order of errors and change a draft over the
 //! leader's view. It ends in `finish`, `park` or `abandon`; all three give the view back.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use crate::apply;
@@ -58,21 +60,17 @@ impl Budget {
         Self::new(limits::TRANSACTION_CHANGES_MAX as u64, limits::TRANSACTION_BYTES_MAX as u64)
     }
 
-    fn spend(&mut self, bytes: u64) -> Result<(), Refusal> {
-        if self.changes == 0 {
-            return Err(Refusal::limit(
-                "changes of a transaction",
-                self.changes_max + 1,
-                self.changes_max,
-            ));
-        }
-        let Some(left) = self.bytes.checked_sub(bytes) else {
+    /// What is left after so many changes of so many bytes.
+    fn less(self, changes: u64, bytes: u64) -> Result<Self, Refusal> {
+        let Some(changes_left) = self.changes.checked_sub(changes) else {
+            let value = self.changes_max - self.changes + changes;
+            return Err(Refusal::limit("changes of a transaction", value, self.changes_max));
+        };
+        let Some(bytes_left) = self.bytes.checked_sub(bytes) else {
             let value = self.bytes_max - self.bytes + bytes;
             return Err(Refusal::limit("bytes of changes of a transaction", value, self.bytes_max));
         };
-        self.changes -= 1;
-        self.bytes = left;
-        Ok(())
+        Ok(Self { changes: changes_left, bytes: bytes_left, ..self })
     }
 }
 
@@ -87,6 +85,8 @@ pub struct Txn {
     run: Option<Budget>,
     /// Whether the run under way changed a znode that does not go with a session.
     has_persistent_writes: bool,
+    /// Whether its call may own znodes: one that never did needs no scan for them at its end.
+    may_own: bool,
 }
 
 impl Txn {
@@ -96,6 +96,7 @@ impl Txn {
         Self {
             draft: Draft::new(view),
             slot,
+            may_own: matches!(origin, Origin::Rerun { .. }),
             origin,
             changes: Vec::new(),
             whole: Budget::whole(),
@@ -146,11 +147,12 @@ impl Txn {
         self.has_persistent_writes
     }
 
-    /// Creates a znode and gives its path and stat.
+    /// Creates a znode and gives its path and stat. A refusal comes before any change, missing parents included.
     ///
     /// # Errors
-    /// In this order: `bad-arguments` (an ephemeral without a session), `bad-path`, `no-node` (its parent),
-    /// `bad-arguments` (sequence numbers used up), `node-exists`, `no-children-for-ephemerals`, `limit`.
+    /// In this order: `bad-arguments` (an ephemeral without a session), `limit` (its data), `bad-path` (no `/`, or a
+    /// malformed parent), `no-node` (its parent), `bad-arguments` (sequence numbers used up), `bad-path`,
+    /// `node-exists`, `no-children-for-ephemerals`, `limit`.
     pub fn create(
         &mut self,
         text: &str,
@@ -159,28 +161,15 @@ impl Txn {
     ) -> Result<(Path, Stat), Refusal> {
         let lifetime = self.lifetime(options.lifetime)?;
         check_data(&data)?;
-        let (parent_path, stem) = self.parent_of_new(text, options.sequence)?;
-        if options.parents {
-            self.create_missing(&parent_path)?;
-        }
-        let parent = query::node(&self.draft, &parent_path).ok_or_else(|| no_node(&parent_path))?;
-        let name = sequence_name(&stem, options.sequence, parent.children_created)?;
-        let path = parent_path.child(&name)?;
-        if query::node(&self.draft, &path).is_some() {
-            return Err(Refusal::new(
-                ErrorCode::NodeExists,
-                format!("the znode {path} is there already"),
-            ));
-        }
-        if !parent.may_have_children() {
-            let message =
-                format!("the znode {parent_path} goes with a session and can have no children");
-            return Err(Refusal::new(ErrorCode::NoChildrenForEphemerals, message));
-        }
+        let (path, mut changes) = self.place_of_new(text, options)?;
         self.check_owned(lifetime)?;
-        self.note_lifetime(lifetime);
         let stat = Node::new(self.slot.zxid, self.slot.time, lifetime, &data).stat();
-        self.record(Change::NodeCreated { path: path.clone(), data, lifetime })?;
+        let has_new_parents = !changes.is_empty();
+        changes.push(Change::NodeCreated { path: path.clone(), data, lifetime });
+        self.record_all(changes)?;
+        self.note_lifetime(lifetime);
+        self.has_persistent_writes |= has_new_parents;
+        self.may_own |= options.lifetime == LifetimeKind::CallOwned;
         Ok((path, stat))
     }
 
@@ -192,8 +181,8 @@ impl Txn {
         let path = Path::parse(text)?;
         check_data(&data)?;
         let node = self.expect_version(&path, version)?;
-        self.note_lifetime(node.lifetime);
         self.record(Change::DataSet { path: path.clone(), data })?;
+        self.note_lifetime(node.lifetime);
         query::stat(&self.draft, &path)
     }
 
@@ -211,8 +200,9 @@ impl Txn {
             let message = format!("the znode {path} has {} children", node.children_count);
             return Err(Refusal::new(ErrorCode::NotEmpty, message));
         }
+        self.record(Change::NodeDeleted { path })?;
         self.note_lifetime(node.lifetime);
-        self.record(Change::NodeDeleted { path })
+        Ok(())
     }
 
     /// Deletes a znode and all that is below it; how many were deleted. A refusal for the bound comes before any change.
@@ -228,8 +218,14 @@ impl Txn {
         let left = self.run.map_or(self.whole.changes, |run| run.changes.min(self.whole.changes));
         let mut found = vec![top];
         let mut next = 0;
+        let mut is_persistent = false;
         while let Some(path) = found.get(next).cloned() {
             next += 1;
+            let node = self.expect_version(&path, None)?;
+            is_persistent |= node.lifetime == Lifetime::Persistent;
+            if node.children_count == 0 {
+                continue;
+            }
             let (from, to) = key::children(&path);
             for name in self.draft.child_names(&from, &to, Direction::Forward) {
                 if found.len() as u64 >= left {
@@ -239,10 +235,11 @@ impl Txn {
             }
         }
         // Children were found after their parents: backwards, every znode is deleted when it has no children left.
-        for path in found.iter().rev() {
-            self.delete(path.as_str(), None)?;
-        }
-        Ok(found.len() as u64)
+        let count = found.len() as u64;
+        let changes = found.into_iter().rev().map(|path| Change::NodeDeleted { path }).collect();
+        self.record_all(changes)?;
+        self.has_persistent_writes |= is_persistent;
+        Ok(count)
     }
 
     /// The stat of a znode, if it has this version.
@@ -274,13 +271,20 @@ impl Txn {
     /// Opens a session; its id is this transaction's zxid.
     ///
     /// # Errors
-    /// `limit`, at the most sessions.
+    /// `limit`, at the most sessions, or for too long a principal.
     pub fn open_session(
         &mut self,
         timeout_ms: u64,
         secret_hash: [u8; 32],
         principal: String,
     ) -> Result<SessionId, Refusal> {
+        if principal.len() > limits::PRINCIPAL_BYTES_MAX {
+            return Err(Refusal::limit(
+                "bytes of a principal",
+                principal.len() as u64,
+                limits::PRINCIPAL_BYTES_MAX as u64,
+            ));
+        }
         let count = self.draft.meta().sessions_count;
         if count >= limits::SESSIONS_MAX {
             return Err(Refusal::limit("sessions", count + 1, limits::SESSIONS_MAX));
@@ -310,12 +314,25 @@ impl Txn {
     /// # Errors
     /// `limit`.
     pub fn record(&mut self, change: Change) -> Result<(), Refusal> {
-        let weight = change.weight() as u64;
-        if let Some(run) = &mut self.run {
-            run.spend(weight)?;
-        }
-        self.whole.spend(weight)?;
+        self.spend(1, change.weight() as u64)?;
         self.record_unbounded(change);
+        Ok(())
+    }
+
+    /// All of them, or none and a refusal.
+    fn record_all(&mut self, changes: Vec<Change>) -> Result<(), Refusal> {
+        let weight = changes.iter().map(Change::weight).sum::<usize>();
+        self.spend(changes.len() as u64, weight as u64)?;
+        for change in changes {
+            self.record_unbounded(change);
+        }
+        Ok(())
+    }
+
+    fn spend(&mut self, changes: u64, bytes: u64) -> Result<(), Refusal> {
+        let run = self.run.map(|run| run.less(changes, bytes)).transpose()?;
+        self.whole = self.whole.less(changes, bytes)?;
+        self.run = run;
         Ok(())
     }
 
@@ -327,10 +344,16 @@ impl Txn {
     /// Ends it with a reply; its changes stand. Znodes that its call still owns go.
     #[must_use]
     pub fn finish(mut self, reply: &Reply) -> (View, Transaction) {
-        if let Some(call) = self.caller().filter(|_| self.may_own_znodes()) {
-            self.delete_owned(key::owned_by_call(call.session, call.write));
-        }
+        self.end_call();
         self.complete(Outcome::Replied(reply.encode()))
+    }
+
+    /// A call of this transaction has returned: the znodes that it still owns go.
+    pub(crate) fn end_call(&mut self) {
+        if let Some(call) = self.caller().filter(|_| self.may_own) {
+            self.delete_owned(key::owned_by_call(call.session, call.write));
+            self.may_own = false;
+        }
     }
 
     /// Ends it without an answer: the host's own.
@@ -380,14 +403,6 @@ impl Txn {
         (view, transaction)
     }
 
-    /// Whether its call may own znodes: one that runs again, or one that made some. Spares all other writes the scan.
-    fn may_own_znodes(&self) -> bool {
-        let is_owned = |change: &Change| {
-            matches!(change, Change::NodeCreated { lifetime: Lifetime::CallOwned(_), .. })
-        };
-        matches!(self.origin, Origin::Rerun { .. }) || self.changes.iter().any(is_owned)
-    }
-
     fn delete_owned(&mut self, (from, to): (Bytes, Bytes)) {
         let paths: Vec<Path> = self
             .draft
@@ -411,42 +426,62 @@ impl Txn {
         })
     }
 
-    /// The parent of a znode to create, and its name without the sequence number. With a sequence number the name may be
-    /// empty: `/queue/` makes `/queue/0000000000000000000`.
-    fn parent_of_new(&self, text: &str, sequence: Sequence) -> Result<(Path, String), Refusal> {
-        if sequence != Sequence::None
-            && let Some(parent) = text.strip_suffix('/')
-        {
-            let parent = if parent.is_empty() { Path::root() } else { Path::parse(parent)? };
-            return Ok((parent, String::new()));
+    /// Where a znode to create comes, and the creations of those parents that are missing and wanted, highest first.
+    fn place_of_new(
+        &self,
+        text: &str,
+        options: CreateOptions,
+    ) -> Result<(Path, Vec<Change>), Refusal> {
+        let parent_path = parent_of_new(text)?;
+        let parent = query::node(&self.draft, &parent_path);
+        let missing = match &parent {
+            Some(_) => Vec::new(),
+            None if options.parents => self.creations_up_to(&parent_path)?,
+            None => return Err(no_node(&parent_path)),
+        };
+        let number = parent.as_ref().map_or(0, |parent| parent.children_created);
+        let path = Path::parse(&sequence_name(text, options.sequence, number)?)?;
+        if query::node(&self.draft, &path).is_some() {
+            return Err(Refusal::new(
+                ErrorCode::NodeExists,
+                format!("the znode {path} is there already"),
+            ));
         }
-        let path = Path::parse(text)?;
-        match path.parent() {
-            Some(parent) => Ok((parent, path.name().to_owned())),
-            None => Err(Refusal::new(ErrorCode::NodeExists, "the znode / is there already")),
+        match parent {
+            Some(parent) if !parent.may_have_children() => Err(no_children_for(&parent_path)),
+            _ => Ok((path, missing)),
         }
+    }
+
+    /// The creations of this znode and its ancestors where they are missing: persistent, empty, highest first.
+    fn creations_up_to(&self, path: &Path) -> Result<Vec<Change>, Refusal> {
+        let mut changes = Vec::new();
+        let mut at = Some(path.clone());
+        while let Some(path) = at {
+            match query::node(&self.draft, &path) {
+                None => {}
+                Some(node) if changes.is_empty() || node.may_have_children() => break,
+                Some(_) => return Err(no_children_for(&path)),
+            }
+            at = path.parent();
+            changes.push(Change::NodeCreated {
+                path,
+                data: Bytes::new(),
+                lifetime: Lifetime::Persistent,
+            });
+        }
+        changes.reverse();
+        Ok(changes)
     }
 
     /// Creates a znode and its ancestors where they are missing, persistent and empty.
     ///
     /// # Errors
-    /// As [`Txn::create`].
+    /// `no-children-for-ephemerals`, `limit`; nothing has been created then.
     pub fn create_missing(&mut self, path: &Path) -> Result<(), Refusal> {
-        let mut missing = Vec::new();
-        let mut at = Some(path.clone());
-        while let Some(path) = at.take_if(|path| query::node(&self.draft, path).is_none()) {
-            at = path.parent();
-            missing.push(path);
-        }
-        let options = CreateOptions {
-            lifetime: LifetimeKind::Persistent,
-            sequence: Sequence::None,
-            parents: false,
-        };
-        for path in missing.iter().rev() {
-            self.create(path.as_str(), Bytes::new(), options)?;
-        }
-        Ok(())
+        let changes = self.creations_up_to(path)?;
+        self.has_persistent_writes |= !changes.is_empty();
+        self.record_all(changes)
     }
 
     fn check_owned(&self, lifetime: Lifetime) -> Result<(), Refusal> {
@@ -503,17 +538,33 @@ fn check_data(data: &Bytes) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The name of a new znode: the stem, and how many children its parent has ever had.
-fn sequence_name(stem: &str, sequence: Sequence, number: u64) -> Result<String, Refusal> {
+/// The parent of a znode to create. Whether the whole makes a path is asked later: ZooKeeper answers "no parent" before
+/// "bad name" (its table of errors). With a sequence number the name may be empty: `/queue/` makes
+/// `/queue/0000000000000000000`.
+fn parent_of_new(text: &str) -> Result<Path, Refusal> {
+    match text.rsplit_once('/').filter(|_| !text.contains('\0')) {
+        Some(("", _)) => Ok(Path::root()),
+        Some((parent, _)) => Path::parse(parent),
+        None => Path::parse(text),
+    }
+}
+
+fn no_children_for(path: &Path) -> Refusal {
+    let message = format!("the znode {path} goes with a session and can have no children");
+    Refusal::new(ErrorCode::NoChildrenForEphemerals, message)
+}
+
+/// The path of a new znode: what was asked for, and how many children its parent has ever had.
+fn sequence_name(text: &str, sequence: Sequence, number: u64) -> Result<Cow<'_, str>, Refusal> {
     match sequence {
-        Sequence::None => Ok(stem.to_owned()),
-        Sequence::Native => Ok(format!("{stem}{number:019}")),
+        Sequence::None => Ok(Cow::Borrowed(text)),
+        Sequence::Native => Ok(Cow::Owned(format!("{text}{number:019}"))),
         Sequence::ZooKeeper if number > limits::SEQUENCE_ZOOKEEPER_MAX => Err(Refusal::new(
             ErrorCode::BadArguments,
             format!(
                 "sequence number {number} has more than ZooKeeper's ten digits and would not sort"
             ),
         )),
-        Sequence::ZooKeeper => Ok(format!("{stem}{number:010}")),
+        Sequence::ZooKeeper => Ok(Cow::Owned(format!("{text}{number:010}"))),
     }
 }

@@ -12,6 +12,7 @@ pub mod compile;
 pub mod leader;
 pub mod limits;
 pub mod member;
+pub mod process;
 pub mod quic;
 pub mod reads;
 pub mod registry;

@@ -12,6 +12,24 @@ pub const OUTSTANDING_READS_MAX: usize = 1024;
 pub const OUTSTANDING_HEARTBEATS_MAX: usize = 16;
 /// Bytes of requests of one session that wait for their reply.
 pub const OUTSTANDING_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes of requests that wait for their reply on all lanes of this member: four thousand connections at their own limit
+/// would be more than any machine has.
+pub const MEMBER_OUTSTANDING_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// Bytes of answers that may queue on one lane. The thread that applies can not wait for a client, and cuts off one that is
+/// further behind: all replies that may be kept for a session, what each costs in the queue, and as much for what else it
+/// has asked.
+pub const LANE_QUEUE_BYTES_MAX: u32 = 16 * 1024 * 1024;
+/// Bodies of bulk writes that have arrived and were not asked for on the lane. They are read one by one, in the order in
+/// which their streams were opened, so more than a few means that their client does not keep that order.
+pub const BODIES_ARRIVED_MAX: usize = 4;
+/// How long the lane waits for the body of the bulk write that is next: the largest one at 1 Mbit/s.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Frames below this many bytes may be slices of the packet in which they came, up to 64 KiB: what waits is copied.
+pub const SLICED_FRAME_BYTES_MAX: usize = 64 * 1024;
+/// Components that wait to be compiled. One that finds no place is asked for again by whoever deploys it.
+pub const COMPILE_QUEUE_MAX: usize = 256;
+/// Bytes of the log's queue: a batch in flight each, at its usual size, and as much again.
+pub const LOG_QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Messages on their way to the sequencer's thread.
 pub const SEQUENCER_INBOX_MAX: usize = 64 * 1024;
 /// Frames of a lane that are handled in one go before others get their turn.
@@ -26,9 +44,11 @@ pub const READ_TIMEOUT: Duration = Duration::from_secs(5);
 pub const TICK: Duration = Duration::from_millis(20);
 /// How long a lane may take to deliver what has queued at shutdown.
 pub const FAREWELL: Duration = Duration::from_secs(2);
-/// Bytes of one frame on a lane.
-pub const LANE_FRAME_BYTES_MAX: u32 = 1024 * 1024 + 128 * 1024;
 
 const _: () = assert!(OUTSTANDING_WRITES_MAX as u64 > limits::PARKED_CALLS_PER_SESSION_MAX);
-const _: () = assert!(LANE_FRAME_BYTES_MAX as usize > limits::REPLY_BYTES_MAX);
 const _: () = assert!(OUTSTANDING_BYTES_MAX > limits::FRAME_BYTES_MAX);
+const _: () = assert!(
+    LANE_QUEUE_BYTES_MAX as u64 > limits::KEPT_REPLIES_BYTES_MAX + 256 * limits::KEPT_REPLIES_MAX
+);
+const _: () =
+    assert!(LOG_QUEUE_BYTES_MAX >= 2 * limits::BATCHES_IN_FLIGHT_MAX * limits::BATCH_BYTES_MAX);

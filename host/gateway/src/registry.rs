@@ -1,11 +1,14 @@
 //! Which lane serves which session, and which of its requests are unanswered. Shared by the lanes' tasks, the thread that
 //! applies and the thread that sequences; every lock is held for a few map operations and never across a wait.
 //!
+//! What waits here is sent to the sequencer by its bringer if executing goes on at that moment, and else by
+//! [`Registry::resubmit`], never by both, and nothing overtakes what is submitted again: the gate orders the two.
+//!
 //! A reply that finds no lane, or a full one, is not lost: it is kept in the tree, and the client that resumes and sends
 //! again gets it. A lane that is full is cut off for that reason, with its position known to its client.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -32,6 +35,8 @@ pub struct Attachment {
     pub session: SessionId,
     lane: LaneHandle,
     waiting: Mutex<Waiting>,
+    /// Bytes that wait on all lanes of this member.
+    total_bytes: Arc<AtomicUsize>,
     /// Told whenever a write was answered or parked.
     settled: Notify,
     /// Told when this attachment is over.
@@ -43,8 +48,8 @@ pub struct Attachment {
 struct Waiting {
     writes: BTreeMap<WriteNumber, WaitingWrite>,
     bytes: usize,
-    /// Heartbeat tokens and their requests, oldest first.
-    heartbeats: Vec<u64>,
+    /// Tokens of heartbeats, each used once, and their requests, oldest first.
+    heartbeats: VecDeque<(Token, u64)>,
 }
 
 struct WaitingWrite {
@@ -66,7 +71,12 @@ pub struct Registry {
     sessions: RwLock<HashMap<SessionId, Arc<Attachment>>>,
     openings: Mutex<BTreeMap<Token, Opening>>,
     next_token: AtomicU64,
-    is_ready: AtomicBool,
+    /// Whether writes are executed. Held for reading while something is handed to the sequencer, for writing while that
+    /// changes.
+    gate: RwLock<bool>,
+    total_bytes: Arc<AtomicUsize>,
+    /// The last transaction that was applied here and whose replies are queued.
+    zxid: AtomicU64,
     sequencer: SequencerHandle,
 }
 
@@ -78,15 +88,28 @@ impl Registry {
             sessions: RwLock::default(),
             openings: Mutex::default(),
             next_token: AtomicU64::new(1),
-            is_ready: AtomicBool::new(false),
+            gate: RwLock::new(false),
+            total_bytes: Arc::default(),
+            zxid: AtomicU64::new(0),
             sequencer,
         }
+    }
+
+    /// The tree stands at this transaction, at least.
+    pub fn advance(&self, zxid: Zxid) {
+        self.zxid.fetch_max(zxid.0, Ordering::AcqRel);
+    }
+
+    /// The last transaction that was applied here and whose replies are queued.
+    #[must_use]
+    pub fn zxid(&self) -> Zxid {
+        Zxid(self.zxid.load(Ordering::Acquire))
     }
 
     /// Whether writes are executed at this moment.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.is_ready.load(Ordering::Acquire)
+        *read(&self.gate)
     }
 
     /// Attaches a lane to a session. An older attachment of the session is over.
@@ -96,13 +119,17 @@ impl Registry {
             session,
             lane,
             waiting: Mutex::default(),
+            total_bytes: self.total_bytes.clone(),
             settled: Notify::new(),
             over: Notify::new(),
             is_over: AtomicBool::new(false),
         });
         let before = write(&self.sessions).insert(session, attachment.clone());
         if let Some(before) = before {
-            let refusal = Refusal::new(ErrorCode::SessionMoved, "a newer connection has taken the session over");
+            let refusal = Refusal::new(
+                ErrorCode::SessionMoved,
+                "a newer connection has taken the session over",
+            );
             before.send(&ServerMessage::Goodbye(refusal));
             before.end();
         }
@@ -113,7 +140,10 @@ impl Registry {
     pub fn detach(&self, attachment: &Attachment) {
         attachment.end();
         let mut sessions = write(&self.sessions);
-        if sessions.get(&attachment.session).is_some_and(|current| current.number == attachment.number) {
+        if sessions
+            .get(&attachment.session)
+            .is_some_and(|current| current.number == attachment.number)
+        {
             sessions.remove(&attachment.session);
         }
     }
@@ -124,27 +154,54 @@ impl Registry {
         read(&self.sessions).len()
     }
 
-    /// Asks for a session; the answer comes when its transaction has been applied.
-    pub fn open_session(
+    /// Asks for a session; returns when its transaction has been applied. Dropped before, the session may be opened all
+    /// the same, and expires.
+    ///
+    /// # Errors
+    /// `overloaded`, and as the sequencer.
+    pub async fn open_session(
         &self,
         timeout_ms: u64,
         secret_hash: [u8; 32],
         principal: String,
-    ) -> oneshot::Receiver<Result<SessionId, Refusal>> {
+    ) -> Result<SessionId, Refusal> {
         let (sender, receiver) = oneshot::channel();
         let token = self.next_token.fetch_add(1, Ordering::Relaxed);
         let input = Input::OpenSession { token, timeout_ms, secret_hash, principal };
-        lock(&self.openings).insert(token, Opening { input: input.clone(), answer: sender });
-        self.sequencer.send(input);
-        receiver
+        let _forget = Forget { registry: self, token };
+        {
+            let is_ready = read(&self.gate);
+            lock(&self.openings).insert(token, Opening { input: input.clone(), answer: sender });
+            if *is_ready {
+                self.sequencer.send(input);
+            }
+        }
+        receiver.await.unwrap_or_else(|_| {
+            Err(Refusal::new(ErrorCode::ShuttingDown, "this member is shutting down"))
+        })
     }
 
     /// Takes a write of this lane on its way.
     ///
     /// # Errors
     /// `overloaded`, when too many of its writes wait already: the number is not consumed.
-    pub fn submit(&self, attachment: &Attachment, request_id: u64, request: Arc<Request>, bytes: usize) -> Result<(), Refusal> {
+    pub fn submit(
+        &self,
+        attachment: &Attachment,
+        request_id: u64,
+        request: Arc<Request>,
+        bytes: usize,
+    ) -> Result<(), Refusal> {
+        let is_ready = read(&self.gate);
         let mut waiting = lock(&attachment.waiting);
+        let total = self.total_bytes.load(Ordering::Relaxed);
+        if total + bytes > limits::MEMBER_OUTSTANDING_BYTES_MAX {
+            let message = format!(
+                "writes of {total} bytes wait on this member already; the limit is {}",
+                limits::MEMBER_OUTSTANDING_BYTES_MAX
+            );
+            return Err(Refusal::new(ErrorCode::Overloaded, message));
+        }
         if waiting.writes.len() >= limits::OUTSTANDING_WRITES_MAX
             || waiting.bytes + bytes > limits::OUTSTANDING_BYTES_MAX
         {
@@ -159,11 +216,16 @@ impl Registry {
         }
         let entry = WaitingWrite { request_id, request: request.clone(), bytes, is_parked: false };
         waiting.bytes += bytes;
+        self.total_bytes.fetch_add(bytes, Ordering::Relaxed);
         if let Some(before) = waiting.writes.insert(request.write, entry) {
             waiting.bytes -= before.bytes;
+            self.total_bytes.fetch_sub(before.bytes, Ordering::Relaxed);
         }
-        // Sent under the lock: the writes of a session reach the sequencer in the order of this map.
-        self.sequencer.send(Input::Submit(Submission { token: attachment.number, request }));
+        // Sent under the locks: the writes of a session reach the sequencer in their order, and behind those that are
+        // submitted again.
+        if *is_ready {
+            self.sequencer.send(Input::Submit(Submission { token: attachment.number, request }));
+        }
         Ok(())
     }
 
@@ -172,49 +234,66 @@ impl Registry {
     /// # Errors
     /// `no-leader`, `overloaded`.
     pub fn heartbeat(&self, attachment: &Attachment, request_id: u64) -> Result<(), Refusal> {
-        if !self.is_ready() {
-            return Err(Refusal::new(ErrorCode::NoLeader, "no leader is known here at this moment"));
+        let is_ready = read(&self.gate);
+        if !*is_ready {
+            return Err(Refusal::new(
+                ErrorCode::NoLeader,
+                "no leader is known here at this moment",
+            ));
         }
         let mut waiting = lock(&attachment.waiting);
         if waiting.heartbeats.len() >= limits::OUTSTANDING_HEARTBEATS_MAX {
-            return Err(Refusal::new(ErrorCode::Overloaded, "too many heartbeats wait for the leader"));
+            return Err(Refusal::new(
+                ErrorCode::Overloaded,
+                "too many heartbeats wait for the leader",
+            ));
         }
-        waiting.heartbeats.push(request_id);
-        self.sequencer.send(Input::Heartbeat { token: attachment.number, session: attachment.session });
+        let token = self.next_token.fetch_add(1, Ordering::Relaxed);
+        waiting.heartbeats.push_back((token, request_id));
+        self.sequencer.send(Input::Heartbeat { token, session: attachment.session });
         Ok(())
     }
 
-    /// The leader has heard of the session: confirms the oldest heartbeat.
+    /// The leader has heard this heartbeat of the session: confirms it, and those before it that are still unanswered.
+    /// Never a later one: the leader has not heard that yet, and its client counts from when it was sent.
     pub fn confirm(&self, token: Token, session: SessionId, is_live: bool) {
-        let Some(attachment) = self.current(session, token) else { return };
-        let request = {
+        let Some(attachment) = read(&self.sessions).get(&session).cloned() else { return };
+        let requests: Vec<u64> = {
             let mut waiting = lock(&attachment.waiting);
-            if waiting.heartbeats.is_empty() {
+            let Some(at) = waiting.heartbeats.iter().position(|(number, _)| *number == token)
+            else {
                 return;
-            }
-            waiting.heartbeats.remove(0)
+            };
+            waiting.heartbeats.drain(..=at).map(|(_, request)| request).collect()
         };
-        attachment.send(&if is_live {
-            ServerMessage::Confirmed { request }
-        } else {
-            let refusal = Refusal::new(ErrorCode::SessionEnded, format!("session {session} has ended"));
-            ServerMessage::Unconfirmed { request, refusal }
-        });
+        for request in requests {
+            attachment.send(&if is_live {
+                ServerMessage::Confirmed { request }
+            } else {
+                let refusal =
+                    Refusal::new(ErrorCode::SessionEnded, format!("session {session} has ended"));
+                ServerMessage::Unconfirmed { request, refusal }
+            });
+        }
     }
 
     /// Executing begins: everything that is unanswered is submitted again, each session's writes in order.
     pub fn resubmit(&self) {
-        self.is_ready.store(true, Ordering::Release);
-        let openings: Vec<Input> = lock(&self.openings).values().map(|opening| opening.input.clone()).collect();
+        let mut is_ready = write(&self.gate);
+        *is_ready = true;
+        let openings: Vec<Input> =
+            lock(&self.openings).values().map(|opening| opening.input.clone()).collect();
         for input in openings {
             self.sequencer.send(input);
         }
-        let mut attachments: Vec<Arc<Attachment>> = read(&self.sessions).values().cloned().collect();
+        let mut attachments: Vec<Arc<Attachment>> =
+            read(&self.sessions).values().cloned().collect();
         attachments.sort_by_key(|attachment| attachment.number);
         for attachment in attachments {
             let waiting = lock(&attachment.waiting);
             for write in waiting.writes.values() {
-                let submission = Submission { token: attachment.number, request: write.request.clone() };
+                let submission =
+                    Submission { token: attachment.number, request: write.request.clone() };
                 self.sequencer.send(Input::Submit(submission));
             }
         }
@@ -222,10 +301,10 @@ impl Registry {
 
     /// Executing has stopped: heartbeats can not be confirmed now.
     pub fn pause(&self) {
-        self.is_ready.store(false, Ordering::Release);
+        *write(&self.gate) = false;
         for attachment in read_all(&self.sessions) {
             let heartbeats = std::mem::take(&mut lock(&attachment.waiting).heartbeats);
-            for request in heartbeats {
+            for (_, request) in heartbeats {
                 let refusal = Refusal::new(ErrorCode::NoLeader, "the leader is changing");
                 attachment.send(&ServerMessage::Unconfirmed { request, refusal });
             }
@@ -242,14 +321,32 @@ impl Registry {
     }
 
     /// A reply that was kept from before, for a write that was sent again.
-    pub fn answer_kept(&self, token: Token, session: SessionId, write: WriteNumber, zxid: Zxid, reply: Bytes) {
+    pub fn answer_kept(
+        &self,
+        token: Token,
+        session: SessionId,
+        write: WriteNumber,
+        zxid: Zxid,
+        reply: Bytes,
+    ) {
         if let Some(attachment) = self.current(session, token) {
-            attachment.answer(write, |request| ServerMessage::Reply { request, zxid, events: NO_EVENTS, reply });
+            attachment.answer(write, |request| ServerMessage::Reply {
+                request,
+                zxid,
+                events: NO_EVENTS,
+                reply,
+            });
         }
     }
 
     /// A write that was not executed.
-    pub fn answer_refused(&self, token: Token, session: SessionId, write: WriteNumber, refusal: Refusal) {
+    pub fn answer_refused(
+        &self,
+        token: Token,
+        session: SessionId,
+        write: WriteNumber,
+        refusal: Refusal,
+    ) {
         if let Some(attachment) = self.current(session, token) {
             attachment.answer(write, |request| ServerMessage::NotExecuted { request, refusal });
         }
@@ -259,17 +356,20 @@ impl Registry {
     pub fn applied(&self, entry: &Entry) {
         let EntryBody::Batch { transactions, .. } = &entry.body else { return };
         for transaction in transactions {
+            self.advance(transaction.zxid);
             let Some((session, write)) = transaction.origin.write() else { continue };
             let Some(attachment) = read(&self.sessions).get(&session).cloned() else { continue };
             match &transaction.outcome {
                 Outcome::None => {}
                 Outcome::Parked(_) => attachment.note_parked(write),
-                Outcome::Replied(reply) => attachment.answer(write, |request| ServerMessage::Reply {
-                    request,
-                    zxid: transaction.zxid,
-                    events: NO_EVENTS,
-                    reply: reply.clone(),
-                }),
+                Outcome::Replied(reply) => {
+                    attachment.answer(write, |request| ServerMessage::Reply {
+                        request,
+                        zxid: transaction.zxid,
+                        events: NO_EVENTS,
+                        reply: reply.clone(),
+                    })
+                }
             }
         }
     }
@@ -320,7 +420,8 @@ impl Attachment {
     /// The last write up to `bound` that is neither answered nor parked.
     fn last_unsettled(&self, bound: Option<WriteNumber>) -> Option<WriteNumber> {
         let waiting = lock(&self.waiting);
-        let unsettled = |(number, write): (&WriteNumber, &WaitingWrite)| (!write.is_parked).then_some(*number);
+        let unsettled =
+            |(number, write): (&WriteNumber, &WaitingWrite)| (!write.is_parked).then_some(*number);
         match bound {
             Some(bound) => waiting.writes.range(..=bound).rev().find_map(unsettled),
             None => waiting.writes.iter().rev().find_map(unsettled),
@@ -332,13 +433,31 @@ impl Attachment {
         match self.lane.try_send(message.encode()) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
-                tracing::info!(session = self.session.0, "the client does not read its replies: its lane is cut");
+                tracing::info!(
+                    session = self.session.0,
+                    "the client does not read its replies: its lane is cut"
+                );
                 self.end();
             }
             Err(TrySendError::Refused(_, error)) => {
                 tracing::debug!(session = self.session.0, %error, "a message found its lane ended");
                 self.end();
             }
+        }
+    }
+
+    /// Sends a message once the lane has room: a client that does not read what it asked for holds up its own lane.
+    /// Nothing is sent if the attachment is over before. Cancel-safe.
+    pub async fn deliver(&self, frame: Bytes) {
+        tokio::select! {
+            biased;
+            sent = self.lane.send(frame) => {
+                if let Err(error) = sent {
+                    tracing::debug!(session = self.session.0, %error, "a message found its lane ended");
+                    self.end();
+                }
+            }
+            () = self.over() => {}
         }
     }
 
@@ -352,7 +471,9 @@ impl Attachment {
         let taken = {
             let mut waiting = lock(&self.waiting);
             let taken = waiting.writes.remove(&write);
-            waiting.bytes -= taken.as_ref().map_or(0, |write| write.bytes);
+            let bytes = taken.as_ref().map_or(0, |write| write.bytes);
+            waiting.bytes -= bytes;
+            self.total_bytes.fetch_sub(bytes, Ordering::Relaxed);
             taken
         };
         // Not asked for on this lane (yet): the client that sends it again gets the kept reply.
@@ -366,6 +487,25 @@ impl Attachment {
             waiting.is_parked = true;
         }
         self.settled.notify_waiters();
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        let bytes = lock(&self.waiting).bytes;
+        self.total_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Takes an opening back when nobody waits for it any more.
+struct Forget<'a> {
+    registry: &'a Registry,
+    token: Token,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        lock(&self.registry.openings).remove(&self.token);
     }
 }
 

@@ -1,1 +1,49 @@
-//! Placeholder.
+//! QUIC for Quorate: certificates, endpoints, connections, lanes of frames and bulk streams. It
+//! moves bytes and does not know what is in them: no session, no request, no member of a cluster.
+//!
+//! This is the only crate that names quinn, rustls and rcgen; none of their types is in its public
+//! API. The modules in reading order: [`limits`], [`close`], [`frame`], [`identity`] (with
+//! `authority`, which makes certificates), `tls` and `transport` (settings), [`lane`], [`bulk`],
+//! [`connection`], [`server`], [`client`].
+//!
+//! Ownership: each task that this crate spawns is held by a value whose consuming `finish`,
+//! `shutdown` or `close` awaits its end. [`server::Server`] owns the task that accepts,
+//! [`lane::LaneSender`] owns the one that writes; nothing else here spawns. (quinn spawns a task
+//! for each endpoint and connection; they end when the last handle has gone.) A gateway needs one
+//! task per connection of its own, which owns the connection, its lane and its bulk streams.
+#![forbid(unsafe_code)]
+
+pub mod limits;
+
+pub mod close;
+
+pub mod frame;
+
+pub mod identity;
+
+mod authority;
+mod files;
+mod tls;
+mod transport;
+
+pub mod lane;
+
+pub mod bulk;
+
+pub mod connection;
+
+pub mod server;
+
+pub mod client;
+
+pub use bulk::{BulkError, BulkReceiver, BulkSender};
+pub use client::{Client, ClientConfig, ConnectError};
+pub use close::{CloseCode, CloseReason};
+pub use connection::Connection;
+pub use frame::FrameTooLong;
+pub use identity::{
+    Identity, IdentityError, IdentityFiles, IdentityOrigin, ServerIdentity, TrustAnchors,
+};
+pub use lane::{LaneError, LaneHandle, LaneLimits, LaneReceiver, LaneSender, TrySendError};
+pub use server::{BindError, Server, ServerConfig, ServerLoad, ShutdownTimedOut};
+pub use tls::Protocol;

@@ -1,1 +1,45 @@
-//! Placeholder.
+//! Raft behind our own words: entries are proposed under a leadership, committed ones are applied to the tree, and who
+//! leads is told. The only crate that knows openraft, none of whose types leaves it; it does not know how entries come
+//! about, nor what a reply is.
+//!
+//! Reading order: [`position`] (places in the log), `types` (what openraft is told about us), `codec` (bytes of log
+//! records), `namespace` and `standing` (raft's records in the one tree), `recent` and `log_store` (the raft log), `apply` and `state_machine` (the
+//! tree), [`snapshot`] (the tree as a stream of bytes), `network` (other members), [`proposal`], [`leadership`],
+//! `housekeeping`, [`node`] (what everybody else holds).
+//!
+//! The life of an entry: [`Node::propose`] puts it into openraft's queue, openraft gives it an index and appends it to the
+//! log, the log calls back when it is durable, openraft commits it and reads it back, the apply thread applies it to the
+//! tree, tells the [`ApplyListener`] and answers the proposal.
+#![forbid(unsafe_code)]
+
+pub mod position;
+
+mod codec;
+mod namespace;
+mod standing;
+mod types;
+
+mod log_store;
+mod recent;
+
+pub mod snapshot;
+
+mod apply;
+mod state_machine;
+
+mod network;
+
+pub mod leadership;
+pub mod proposal;
+
+mod housekeeping;
+pub mod node;
+
+#[cfg(test)]
+mod conformance;
+
+pub use apply::{Applied, ApplyListener, Kind};
+pub use leadership::Leadership;
+pub use node::{BarrierError, Config, InitializeRefusal, Metrics, Node, StartError, Store};
+pub use position::Position;
+pub use proposal::{Proposal, ProposeResult, Refusal};

@@ -2,4 +2,6 @@
 //! are written down, not what they do; sockets and files are not known here.
 #![forbid(unsafe_code)]
 
+pub mod entry;
 pub mod message;
+pub mod value;

@@ -15,7 +15,7 @@ use quorate_core::read::{Direction, Read};
 use quorate_core::recipe::Reason;
 use quorate_core::request::{Body, Call, Deploy, Operation, Request};
 use quorate_core::session::{Admission, KeptReply, Parked};
-use quorate_core::transaction::{Outcome, Transaction};
+use quorate_core::transaction::Transaction;
 use quorate_core::txn::Slot;
 
 use super::admission::answer;
@@ -302,19 +302,9 @@ impl Sequencer {
         if self.open.transactions.is_empty() {
             self.open.since_ms = now.monotonic_ms;
         }
-        self.open.bytes += weight(&transaction);
+        self.open.bytes += transaction.weight();
         self.open.transactions.push(transaction);
     }
-}
-
-fn weight(transaction: &Transaction) -> usize {
-    const HEAD: usize = 64;
-    let reply = match &transaction.outcome {
-        Outcome::None => 0,
-        Outcome::Replied(reply) => reply.len(),
-        Outcome::Parked(parked) => 64 + parked.state.len(),
-    };
-    HEAD + reply + transaction.changes.iter().map(Change::weight).sum::<usize>()
 }
 
 /// The call of a request that can park: only a single one can.

@@ -11,6 +11,7 @@ use quorate_core::limits;
 use quorate_core::session::Acks;
 
 pub mod body;
+pub mod bulk;
 pub mod query;
 
 pub use query::{Consistency, Query, Results};
@@ -19,6 +20,9 @@ pub use query::{Consistency, Query, Results};
 pub const PROTOCOL: u32 = 1;
 /// First bytes of a client's first frame: what a stranger on this port does not send.
 pub const MAGIC: [u8; 4] = *b"QRT1";
+/// Bytes of one frame on a lane, both ways: the largest reply and its head. What is larger goes on a stream of its own.
+pub const LANE_FRAME_BYTES_MAX: u32 = 2 * 1024 * 1024;
+const _: () = assert!(LANE_FRAME_BYTES_MAX as usize > limits::REPLY_BYTES_MAX + 1024);
 /// Bytes of a client's or server's own description of itself.
 const AGENT_BYTES_MAX: usize = 256;
 /// Addresses of members in a welcome.

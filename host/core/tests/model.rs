@@ -1,0 +1,511 @@
+//! Random operations against a naive model, and random refusals of what was proposed. After every step the leader's view,
+//! the follower and the model agree, and the invariants of `support::invariants` hold. A failure prints its seed.
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use quorate_core::draft::ReadRecords;
+use quorate_core::error::ErrorCode;
+use quorate_core::execute::{self, Executed};
+use quorate_core::ids::{SessionId, WriteNumber};
+use quorate_core::path::Path;
+use quorate_core::query::{self, Page};
+use quorate_core::read::{Direction, MemoryTree};
+use quorate_core::request::{Answer, Body, LifetimeKind, Operation, Reply, Request, Sequence};
+use quorate_core::session::{self, Acks, Admission};
+use quorate_core::transaction::Outcome;
+
+use support::pair::Pair;
+use support::toys::Toys;
+
+/// What the model knows of a znode.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct ModelNode {
+    data: Vec<u8>,
+    version: u64,
+    czxid: u64,
+    mzxid: u64,
+    pzxid: u64,
+    children_created: u64,
+    children_deleted: u64,
+    owner: Option<SessionId>,
+}
+
+/// What the model knows of a session: whether it lives, and the replies that it was given and has not acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct ModelSession {
+    is_live: bool,
+    last_write: u64,
+    kept: BTreeMap<u64, Reply>,
+}
+
+/// Paths to znodes, sessions in a map: no keys, no ranges, no layers. Cloned before everything that may be refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Model {
+    zxid: u64,
+    nodes: BTreeMap<String, ModelNode>,
+    sessions: BTreeMap<SessionId, ModelSession>,
+}
+
+fn parent_of(path: &str) -> String {
+    match path.rsplit_once('/') {
+        Some(("", _)) | None => "/".to_owned(),
+        Some((parent, _)) => parent.to_owned(),
+    }
+}
+
+impl Model {
+    fn new() -> Self {
+        let root = ModelNode {
+            data: Vec::new(),
+            version: 0,
+            czxid: 0,
+            mzxid: 0,
+            pzxid: 0,
+            children_created: 0,
+            children_deleted: 0,
+            owner: None,
+        };
+        let nodes = [("/".to_owned(), root)].into();
+        Self { zxid: 0, nodes, sessions: BTreeMap::new() }
+    }
+
+    fn children(&self, path: &str) -> Vec<String> {
+        let below = self.nodes.keys().filter(|child| *child != "/" && parent_of(child) == path);
+        below.map(|child| child.rsplit('/').next().unwrap_or_default().to_owned()).collect()
+    }
+
+    fn create(
+        &mut self,
+        zxid: u64,
+        path: &str,
+        node_data: &[u8],
+        owner: Option<SessionId>,
+        sequence: Sequence,
+    ) -> Result<String, ErrorCode> {
+        let parent_path = parent_of(path);
+        let parent = self.nodes.get(&parent_path).ok_or(ErrorCode::NoNode)?.clone();
+        let number = parent.children_created;
+        let path = match sequence {
+            Sequence::None => path.to_owned(),
+            Sequence::Native => format!("{path}{number:019}"),
+            Sequence::ZooKeeper => format!("{path}{number:010}"),
+        };
+        if self.nodes.contains_key(&path) {
+            return Err(ErrorCode::NodeExists);
+        }
+        if parent.owner.is_some() {
+            return Err(ErrorCode::NoChildrenForEphemerals);
+        }
+        let node = ModelNode {
+            data: node_data.to_vec(),
+            version: 0,
+            czxid: zxid,
+            mzxid: zxid,
+            pzxid: zxid,
+            children_created: 0,
+            children_deleted: 0,
+            owner,
+        };
+        self.nodes.insert(path.clone(), node);
+        let parent = self.nodes.get_mut(&parent_path).expect("looked up above");
+        parent.children_created += 1;
+        parent.pzxid = zxid;
+        Ok(path)
+    }
+
+    fn expect(&self, path: &str, version: Option<u64>) -> Result<&ModelNode, ErrorCode> {
+        let node = self.nodes.get(path).ok_or(ErrorCode::NoNode)?;
+        match version {
+            Some(version) if version != node.version => Err(ErrorCode::BadVersion),
+            _ => Ok(node),
+        }
+    }
+
+    fn delete(&mut self, zxid: u64, path: &str) {
+        self.nodes.remove(path);
+        let parent = self.nodes.get_mut(&parent_of(path)).expect("a parent outlives its children");
+        parent.children_deleted += 1;
+        parent.pzxid = zxid;
+    }
+
+    /// Carries out an operation; the path that it made or touched.
+    fn operate(
+        &mut self,
+        zxid: u64,
+        session: SessionId,
+        operation: &Operation,
+    ) -> Result<String, ErrorCode> {
+        match operation {
+            Operation::Create { path, data, lifetime, sequence, parents } => {
+                let mut missing = Vec::new();
+                let mut at = parent_of(path);
+                while *parents && !self.nodes.contains_key(&at) {
+                    missing.push(at.clone());
+                    at = parent_of(&at);
+                }
+                for path in missing.iter().rev() {
+                    self.create(zxid, path, b"", None, Sequence::None)?;
+                }
+                let owner = (*lifetime == LifetimeKind::Ephemeral).then_some(session);
+                self.create(zxid, path, data, owner, *sequence)
+            }
+            Operation::Set { path, data, version } => {
+                self.expect(path, *version)?;
+                let node = self.nodes.get_mut(path).expect("looked up above");
+                node.data = data.to_vec();
+                node.version += 1;
+                node.mzxid = zxid;
+                Ok(path.clone())
+            }
+            Operation::Delete { path, version } => {
+                if path == "/" {
+                    return Err(ErrorCode::BadArguments);
+                }
+                self.expect(path, *version)?;
+                if !self.children(path).is_empty() {
+                    return Err(ErrorCode::NotEmpty);
+                }
+                self.delete(zxid, path);
+                Ok(path.clone())
+            }
+            Operation::Check { path, version } => self.expect(path, *version).map(|_| path.clone()),
+            Operation::Call(_) => Err(ErrorCode::NoRecipe),
+        }
+    }
+
+    fn end_session(&mut self, zxid: u64, id: SessionId) {
+        let owned = self.nodes.iter().filter(|(_, node)| node.owner == Some(id));
+        for path in owned.map(|(path, _)| path.clone()).collect::<Vec<_>>() {
+            self.delete(zxid, &path);
+        }
+        self.sessions.get_mut(&id).expect("it was opened").is_live = false;
+    }
+
+    /// The tree holds what the model holds.
+    fn compare(&self, tree: &MemoryTree) {
+        assert_eq!(tree.meta().zxid.0, self.zxid);
+        let stored = support::invariants::nodes(tree);
+        assert_eq!(
+            stored.keys().map(Path::as_str).collect::<Vec<_>>(),
+            self.nodes.keys().map(String::as_str).collect::<Vec<_>>()
+        );
+        for (path, stored) in &stored {
+            let node = &self.nodes[path.as_str()];
+            let (data, stat) = query::get(tree, path).expect("it is there");
+            assert_eq!(data, node.data, "{path}");
+            assert_eq!(
+                (stat.version, stat.czxid.0, stat.mzxid.0, stat.pzxid.0, stat.owner),
+                (node.version, node.czxid, node.mzxid, node.pzxid, node.owner),
+                "{path}"
+            );
+            assert_eq!(stat.cversion, node.children_created + node.children_deleted, "{path}");
+            assert_eq!(stored.children_created, node.children_created, "{path}");
+            self.compare_children(tree, path);
+        }
+        for (id, session) in &self.sessions {
+            let stored = tree.session(*id).expect("sessions are not forgotten here");
+            assert_eq!(stored.is_live(), session.is_live);
+            assert_eq!(stored.last_write.0, session.last_write);
+            let kept = tree.kept_replies(*id, WriteNumber(0), WriteNumber(u64::MAX));
+            let kept = kept.into_iter().map(|(write, kept)| {
+                (write.0, Reply::decode(kept.reply).expect("a kept reply decodes"))
+            });
+            assert_eq!(kept.collect::<BTreeMap<_, _>>(), session.kept);
+        }
+    }
+
+    fn compare_children(&self, tree: &MemoryTree, parent: &Path) {
+        let names = self.children(parent.as_str());
+        assert_eq!(query::first_child(tree, parent), Ok(names.first().cloned()));
+        for direction in [Direction::Forward, Direction::Backward] {
+            let mut expected = names.clone();
+            if direction == Direction::Backward {
+                expected.reverse();
+            }
+            // Two at a time, each page behind the last name of the one before.
+            let mut paged = Vec::new();
+            let mut page = Page { after: None, limit: 2, direction };
+            loop {
+                let listing = query::children(tree, parent, &page).expect("it is there");
+                page.after = listing.children.last().cloned();
+                paged.extend(listing.children);
+                assert_eq!(listing.has_more, paged.len() < expected.len());
+                if !listing.has_more {
+                    break;
+                }
+            }
+            assert_eq!(paged, expected);
+        }
+        for pair in names.windows(2) {
+            let path = parent.child(&pair[1]).expect("valid");
+            assert_eq!(query::child_before(tree, &path), Ok(Some(pair[0].clone())));
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Open,
+    Expire(usize),
+    /// A write of the n-th session, its acknowledgements as distances from its last write.
+    Write {
+        session: usize,
+        body: Box<Body>,
+        low: u64,
+        range: Option<(u64, u64)>,
+    },
+    /// The write before, once more.
+    Resend(usize),
+    /// The leader applies one entry and does not tell the view.
+    ApplyUntold,
+    /// The view hears of all that was applied so far.
+    Tell,
+    ApplyAll,
+    /// Raft refuses all that is in flight but for the first few.
+    Refuse(usize),
+    Clock(u64),
+}
+
+fn path() -> impl Strategy<Value = String> {
+    // Few names: most operations meet something. `0` and `.` stand next to `/` in ASCII.
+    let name = prop_oneof![Just("a"), Just("b"), Just("a0"), Just("a."), Just("n-")];
+    proptest::collection::vec(name, 0..4).prop_map(|names| {
+        if names.is_empty() { "/".to_owned() } else { format!("/{}", names.join("/")) }
+    })
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    let data = || proptest::collection::vec(any::<u8>(), 0..4).prop_map(Bytes::from);
+    let version = || proptest::option::weighted(0.3, 0u64..4);
+    let lifetime =
+        prop_oneof![2 => Just(LifetimeKind::Persistent), 1 => Just(LifetimeKind::Ephemeral)];
+    let sequence = prop_oneof![
+        3 => Just(Sequence::None),
+        1 => Just(Sequence::Native),
+        1 => Just(Sequence::ZooKeeper)
+    ];
+    prop_oneof![
+        6 => (path(), data(), lifetime, sequence, any::<bool>()).prop_map(
+            |(path, data, lifetime, sequence, parents)| {
+                // `/` with a sequence number is a child of the root without a stem.
+                Operation::Create { path, data, lifetime, sequence, parents }
+            }
+        ),
+        2 => (path(), data(), version())
+            .prop_map(|(path, data, version)| Operation::Set { path, data, version }),
+        4 => (path(), version()).prop_map(|(path, version)| Operation::Delete { path, version }),
+        1 => (path(), version()).prop_map(|(path, version)| Operation::Check { path, version }),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let body = prop_oneof![
+        12 => operation().prop_map(Body::Single),
+        4 => proptest::collection::vec(operation(), 0..5).prop_map(Body::Multi),
+        1 => Just(Body::CloseSession),
+    ];
+    let range = proptest::option::of((0u64..4, 0u64..4));
+    prop_oneof![
+        2 => Just(Step::Open),
+        1 => (0usize..4).prop_map(Step::Expire),
+        24 => (0usize..4, body, 0u64..8, range).prop_map(|(session, body, low, range)| {
+            Step::Write { session, body: Box::new(body), low, range }
+        }),
+        2 => (0usize..4).prop_map(Step::Resend),
+        4 => Just(Step::ApplyUntold),
+        3 => Just(Step::Tell),
+        2 => Just(Step::ApplyAll),
+        1 => (0usize..6).prop_map(Step::Refuse),
+        1 => (0u64..5_000).prop_map(Step::Clock),
+    ]
+}
+
+/// Pair and model, and the model as it was before each transaction in flight.
+struct Run {
+    pair: Pair,
+    model: Model,
+    before: Vec<Model>,
+    requests: BTreeMap<SessionId, Request>,
+}
+
+impl Run {
+    fn session(&self, index: usize) -> Option<SessionId> {
+        let count = self.model.sessions.len();
+        if count == 0 { None } else { self.model.sessions.keys().nth(index % count).copied() }
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Open => {
+                self.before.push(self.model.clone());
+                let (transaction, ()) = self.pair.execute(|view, slot| {
+                    let opened =
+                        execute::open_session(view, slot, 1_000, [0; 32], "someone".to_owned());
+                    (opened.0, Some(opened.1.expect("there is room")), ())
+                });
+                self.model.zxid += 1;
+                let id = SessionId(transaction.expect("a session was opened").zxid.0);
+                let session = ModelSession { is_live: true, last_write: 0, kept: BTreeMap::new() };
+                self.model.sessions.insert(id, session);
+            }
+            Step::Expire(index) => self.expire(index),
+            Step::Write { session, body, low, range } => self.write(session, *body, low, range),
+            Step::Resend(index) => self.resend(index),
+            Step::ApplyUntold => {
+                if self.pair.apply_untold() {
+                    self.before.remove(0);
+                }
+            }
+            Step::Tell => self.pair.tell(),
+            Step::ApplyAll => {
+                self.pair.apply_all();
+                self.before.clear();
+            }
+            Step::Refuse(survivors) => {
+                if let Some(model) = self.before.get(survivors) {
+                    self.model = model.clone();
+                }
+                self.before.clear();
+                self.pair.refuse(survivors);
+                // Requests that were refused are unknown again.
+                let sessions = &self.model.sessions;
+                self.requests.retain(|id, request| {
+                    sessions.get(id).is_some_and(|known| request.write.0 <= known.last_write)
+                });
+            }
+            Step::Clock(time) => self.pair.now.0 = time,
+        }
+        self.model.compare(&self.pair.follower);
+    }
+
+    fn expire(&mut self, index: usize) {
+        let Some(id) = self.session(index) else { return };
+        let before = self.model.clone();
+        let (transaction, ()) = self.pair.execute(|view, slot| {
+            let (view, transaction) = execute::expire_session(view, slot, id);
+            (view, transaction, ())
+        });
+        assert_eq!(transaction.is_some(), self.model.sessions[&id].is_live);
+        if transaction.is_some() {
+            self.before.push(before);
+            self.model.zxid += 1;
+            self.model.end_session(self.model.zxid, id);
+        }
+    }
+
+    fn write(&mut self, index: usize, body: Body, low: u64, range: Option<(u64, u64)>) {
+        let Some(id) = self.session(index) else { return };
+        let known = self.model.sessions[&id].clone();
+        let low = known.last_write.saturating_sub(low);
+        let ranges = range.map(|(gap, length)| (low + 2 + gap, low + 2 + gap + length));
+        let acks = Acks {
+            low: WriteNumber(low),
+            ranges: ranges.iter().map(|&(from, to)| (WriteNumber(from), WriteNumber(to))).collect(),
+        };
+        let write = WriteNumber(known.last_write + 1);
+        let hash = xxhash_rust::xxh3::xxh3_128(format!("{body:?}").as_bytes());
+        let admission = session::admit(&self.pair.view, id, write, hash, &acks);
+        if !known.is_live {
+            assert!(matches!(admission, Admission::Refused(_)), "{admission:?}");
+            return;
+        }
+        assert_eq!(admission, Admission::Execute);
+        let request = Request { session: id, write, hash, acks, body };
+        self.before.push(self.model.clone());
+        let (transaction, ()) = self.pair.execute(|view, slot| {
+            let Executed { view, transaction, waits } =
+                execute::write(view, slot, &request, &mut Toys::default());
+            assert_eq!(waits, None);
+            (view, transaction, ())
+        });
+        let transaction = transaction.expect("every executed request is a transaction");
+        let Outcome::Replied(reply) = transaction.outcome else { panic!("it has a reply") };
+        let reply = Reply::decode(reply).expect("a reply decodes");
+        self.expect_reply(id, &request.body, &reply);
+        let session = self.model.sessions.get_mut(&id).expect("it was opened");
+        let last = session.last_write;
+        session.kept.retain(|&write, _| {
+            write > low && !ranges.iter().any(|&(from, to)| (from..=to.min(last)).contains(&write))
+        });
+        session.last_write = write.0;
+        session.kept.insert(write.0, reply);
+        self.requests.insert(id, request);
+    }
+
+    /// Carries the body out on the model; the reply must say the same.
+    fn expect_reply(&mut self, id: SessionId, body: &Body, reply: &Reply) {
+        self.model.zxid += 1;
+        let zxid = self.model.zxid;
+        let mut after = self.model.clone();
+        let (operations, is_multi) = match body {
+            Body::Single(operation) => (std::slice::from_ref(operation), false),
+            Body::Multi(operations) => (operations.as_slice(), true),
+            _ => {
+                self.model.end_session(zxid, id);
+                return assert_eq!(reply, &Reply::Done(Answer::Done));
+            }
+        };
+        for (index, operation) in (0u32..).zip(operations) {
+            let made = after.operate(zxid, id, operation);
+            let answer = match (reply, &made) {
+                (Reply::Done(Answer::Multi(answers)), Ok(_)) => &answers[index as usize],
+                (Reply::Done(answer), Ok(_)) => answer,
+                (Reply::Refused(failure), Err(code)) => {
+                    assert_eq!(failure.refusal.code, *code, "{operation:?}");
+                    assert_eq!(failure.operation, is_multi.then_some(index));
+                    return;
+                }
+                (Reply::Refused(failure), Ok(_)) if failure.operation > Some(index) => {
+                    continue;
+                }
+                _ => panic!("{operation:?}: the model says {made:?}, the reply {reply:?}"),
+            };
+            if let (Answer::Created { path, .. }, Ok(made)) = (answer, &made) {
+                assert_eq!(path, made);
+            }
+        }
+        assert!(matches!(reply, Reply::Done(_)), "the model refuses nothing: {reply:?}");
+        self.model = after;
+    }
+
+    fn resend(&mut self, index: usize) {
+        let Some(id) = self.session(index) else { return };
+        let Some(request) = self.requests.get(&id) else { return };
+        let Request { write, hash, acks, .. } = request;
+        let admission = session::admit(&self.pair.view, id, *write, *hash, acks);
+        match self.model.sessions[&id].kept.get(&write.0) {
+            Some(reply) => {
+                let Admission::Kept(kept) = admission else { panic!("{admission:?}") };
+                assert_eq!(&Reply::decode(kept.reply).expect("it decodes"), reply);
+                let other = session::admit(&self.pair.view, id, *write, hash ^ 1, acks);
+                assert!(matches!(other, Admission::Refused(_)), "{other:?}");
+            }
+            None => assert!(matches!(admission, Admission::Refused(_)), "{admission:?}"),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_000, max_shrink_iters: 4_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn leader_follower_and_model_agree_after_every_step(
+        steps in proptest::collection::vec(step(), 1..60)
+    ) {
+        let mut run = Run {
+            pair: Pair::new(),
+            model: Model::new(),
+            before: Vec::new(),
+            requests: BTreeMap::new(),
+        };
+        run.step(Step::Open);
+        for step in steps {
+            run.step(step);
+        }
+        run.pair.replay();
+    }
+}

@@ -1,0 +1,61 @@
+//! Runs the scripts of `tests/scripts`: tree semantics through the transaction and `apply`, output recorded below each
+//! command. `UPDATE_EXPECT=1` rewrites it. What commands there are is `language`'s knowledge.
+
+mod language;
+mod support;
+
+use std::path::PathBuf;
+
+fn directory() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scripts")
+}
+
+fn check(topic: &str) {
+    let file = directory().join(format!("{topic}.txt"));
+    let text = std::fs::read_to_string(&file).expect("a script of this name");
+    let output = language::play(&text);
+    expect_test::expect_file![file].assert_eq(&output);
+}
+
+macro_rules! scripts {
+    ($($topic:ident)*) => {
+        $(
+            #[test]
+            fn $topic() {
+                check(stringify!($topic));
+            }
+        )*
+
+        #[test]
+        fn every_script_is_run() {
+            let mut found: Vec<String> = std::fs::read_dir(directory())
+                .expect("the directory of scripts")
+                .map(|entry| entry.expect("an entry").path())
+                .map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned())
+                .collect();
+            found.sort();
+            let mut listed = vec![$(stringify!($topic)),*];
+            listed.sort_unstable();
+            assert_eq!(found, listed);
+        }
+    };
+}
+
+scripts! {
+    acknowledgements
+    call_owned
+    children
+    create
+    delete_tree
+    deployments
+    entries
+    ephemerals
+    limits
+    multi
+    parked
+    precedence
+    sequence
+    sessions
+    set_delete_check
+    uploads
+}

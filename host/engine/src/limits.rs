@@ -1,0 +1,77 @@
+//! Every bound of the engine that no manifest sets, with unit and reason. Bounds of one run are the manifest's.
+
+use quorate_core::limits::DATA_BYTES_MAX;
+
+/// Milliseconds between two looks at the time limit of a run. A run may pass its limit by this much.
+pub(crate) const TICK_MS: u64 = 5;
+/// Milliseconds without a run after which the ticking stops.
+pub(crate) const TICK_IDLE_MS: u64 = 1_000;
+
+/// Bytes of stack for a guest. The thread that runs recipes must have twice this: host functions run on it too.
+pub(crate) const STACK_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of linear memory that any manifest can grant.
+pub(crate) const MEMORY_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Bytes of linear memory that are cleared in place between two instances instead of being given back.
+pub(crate) const MEMORY_KEEP_RESIDENT_BYTES: usize = 256 * 1024;
+/// Bytes of tables that are cleared in place.
+pub(crate) const TABLE_KEEP_RESIDENT_BYTES: usize = 64 * 1024;
+/// Instances at a time, over all threads that run recipes, kept ones included.
+pub(crate) const INSTANCES_MAX: u32 = 128;
+/// Kept instances of one runner: the rest of `INSTANCES_MAX` stays for fresh ones.
+pub(crate) const INSTANCES_KEPT_MAX: usize = 32;
+/// Deployments of which a runner keeps what it has worked out; more of them only cost time.
+pub(crate) const DEPLOYMENTS_KEPT_MAX: usize = 1024;
+/// Core instances of one component: Python's have some thirty.
+pub(crate) const CORE_INSTANCES_MAX: u32 = 64;
+/// Elements of one table: interpreters have some ten thousand functions.
+pub(crate) const TABLE_ELEMENTS_MAX: usize = 20_000;
+
+/// Bytes that one call of a host function, or one result, may carry out of the guest.
+pub(crate) const CROSSING_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Handles that a guest holds at a time.
+pub(crate) const HANDLES_MAX: usize = 1024;
+/// Bytes of the blobs that a guest holds at a time: payloads of a few operations at their largest.
+pub(crate) const BLOB_BYTES_MAX: u64 = 16 * DATA_BYTES_MAX as u64;
+/// Bytes of `list<u8>` in the arguments of one call: each byte takes 40 in memory and a tenth of a microsecond. Payloads
+/// travel as blobs.
+pub(crate) const LIST_BYTES_MAX: u64 = 64 * 1024;
+/// Bytes of one encoded result.
+pub(crate) const RESULT_BYTES_MAX: usize = DATA_BYTES_MAX + 16 * 1024;
+/// Cases of one variant, names of one enum or set of flags: they are looked up by name.
+pub(crate) const CASES_MAX: usize = 256;
+
+/// Core modules of one component.
+pub(crate) const MODULES_MAX: u64 = 64;
+/// Functions of one component.
+pub(crate) const FUNCTIONS_MAX: u64 = 100_000;
+/// Bytes of one function: register allocation is worse than linear in it. The main loop of an interpreter has some 100 KiB.
+pub(crate) const FUNCTION_BYTES_MAX: u64 = 512 * 1024;
+/// Locals of one function.
+pub(crate) const LOCALS_MAX: u64 = 10_000;
+/// Milliseconds after which a compilation counts as failed.
+pub(crate) const COMPILE_MS_MAX: u64 = 60_000;
+/// Compilations that wait for the one under way.
+pub(crate) const COMPILE_QUEUE_MAX: usize = 64;
+/// Components whose refusal is remembered.
+pub(crate) const REFUSED_KEPT_MAX: usize = 1024;
+
+/// Runs over a limit within `TRIP_WINDOW_MS` that trip a recipe.
+pub(crate) const TRIP_RUNS: usize = 10;
+/// Milliseconds of transaction time.
+pub(crate) const TRIP_WINDOW_MS: u64 = 10_000;
+/// Milliseconds of transaction time for which a tripped recipe is not run.
+pub(crate) const TRIP_MS: u64 = 30_000;
+
+/// Lines of one recipe's log.
+pub(crate) const LOG_LINES_MAX: usize = 1024;
+/// Bytes of one recipe's log.
+pub(crate) const LOG_BYTES_MAX: usize = 256 * 1024;
+/// Lines of one recipe's log in a second of transaction time.
+pub(crate) const LOG_LINES_PER_SECOND_MAX: u32 = 256;
+/// Recipes that have a log; the one written least recently goes.
+pub(crate) const LOGS_MAX: usize = 1024;
+/// Bytes that a line counts for beside its text.
+pub(crate) const LOG_LINE_BYTES: u64 = 32;
+
+const _: () = assert!(INSTANCES_KEPT_MAX * 2 < INSTANCES_MAX as usize);
+const _: () = assert!(RESULT_BYTES_MAX < quorate_core::limits::REPLY_BYTES_MAX);

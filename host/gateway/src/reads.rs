@@ -1,0 +1,123 @@
+//! Answers reads from the applied tree of this member. Whether the tree is fresh enough is settled before (`quic`).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quorate_core::deployment::ComponentDigest;
+use quorate_core::draft::ReadRecords;
+use quorate_core::error::{ErrorCode, Refusal};
+use quorate_core::key;
+use quorate_core::path::Path;
+use quorate_core::query as tree;
+use quorate_core::read::{Direction, Read, SharedRead};
+use quorate_wire::message::query::{LogLine, Query, RecipeLine, Results, Status};
+
+/// What reads need to know beside the tree.
+pub trait Surroundings: Send + Sync {
+    /// Encoded descriptions of the interfaces that a component exports.
+    ///
+    /// # Errors
+    /// `compiling`, while this member has not admitted it yet.
+    fn interfaces(&self, component: &ComponentDigest) -> Result<Vec<Bytes>, Refusal>;
+
+    /// The last lines of a recipe's log on this member, oldest first.
+    fn logs(&self, recipe: &str, limit: u32) -> Vec<LogLine>;
+
+    /// Gives the applied tree as it is at one moment: what a read puts together from several records fits together.
+    fn at_once(&self, read: &mut dyn FnMut(&dyn Read));
+
+    /// How this member is.
+    fn status(&self) -> Status;
+}
+
+/// Answers reads.
+#[derive(Clone)]
+pub struct Reads {
+    tree: SharedRead,
+    surroundings: Arc<dyn Surroundings>,
+}
+
+/// Recipes of one answer.
+const RECIPES_MAX: usize = 1_000;
+
+impl Reads {
+    /// Over this applied tree.
+    #[must_use]
+    pub fn new(tree: SharedRead, surroundings: Arc<dyn Surroundings>) -> Self {
+        Self { tree, surroundings }
+    }
+
+    /// The applied tree.
+    #[must_use]
+    pub fn tree(&self) -> &SharedRead {
+        &self.tree
+    }
+
+    /// Answers a read.
+    ///
+    /// # Errors
+    /// As the operation: `bad-path`, `no-node`, `no-recipe`, `compiling`.
+    pub fn answer(&self, query: &Query) -> Result<Results, Refusal> {
+        let mut answer = None;
+        self.surroundings.at_once(&mut |tree| answer = Some(self.answer_from(tree, query)));
+        answer.unwrap_or_else(|| {
+            Err(Refusal::new(ErrorCode::Internal, "the tree was not given to a read"))
+        })
+    }
+
+    fn answer_from(&self, tree: &dyn Read, query: &Query) -> Result<Results, Refusal> {
+        Ok(match query {
+            Query::Get(path) => {
+                let (data, stat) = tree::get(tree, &Path::parse(path)?)?;
+                Results::Node { data, stat }
+            }
+            Query::Stat(path) => Results::Stat(tree::stat(tree, &Path::parse(path)?)?),
+            Query::Children { path, page, with_data: false } => {
+                Results::Names(tree::children(tree, &Path::parse(path)?, page)?)
+            }
+            Query::Children { path, page, with_data: true } => {
+                Results::Children(tree::children_with_data(tree, &Path::parse(path)?, page)?)
+            }
+            Query::Recipes => recipes(tree),
+            Query::History(recipe) => history(tree, recipe)?,
+            Query::Interface(recipe) => {
+                let version = tree.active_version(recipe).ok_or_else(|| no_recipe(recipe))?;
+                let interfaces = self.surroundings.interfaces(&version.component)?;
+                Results::Interface { version: version.number, interfaces }
+            }
+            Query::Logs { recipe, limit } => Results::Logs(self.surroundings.logs(recipe, *limit)),
+            Query::Status => Results::Status(self.surroundings.status()),
+        })
+    }
+}
+
+fn recipes(tree: &dyn Read) -> Results {
+    let (from, to) = key::recipes();
+    let lines = tree
+        .range(&from, &to, Direction::Forward)
+        .filter_map(|(key, _)| std::str::from_utf8(key.get(1..)?).ok().map(str::to_owned))
+        .filter_map(|name| {
+            let recipe = tree.recipe(&name)?;
+            Some(RecipeLine { name, active: recipe.active, changed: recipe.changed })
+        })
+        .take(RECIPES_MAX)
+        .collect();
+    Results::Recipes(lines)
+}
+
+fn history(tree: &dyn Read, name: &str) -> Result<Results, Refusal> {
+    let recipe = tree.recipe(name).ok_or_else(|| no_recipe(name))?;
+    let (from, to) = key::versions(name);
+    let versions = tree
+        .range(&from, &to, Direction::Forward)
+        .filter_map(|(key, _)| {
+            let number = u64::from_be_bytes(key.get(key.len().checked_sub(8)?..)?.try_into().ok()?);
+            tree.version(name, number)
+        })
+        .collect();
+    Ok(Results::History { active: recipe.active, versions })
+}
+
+fn no_recipe(name: &str) -> Refusal {
+    Refusal::new(ErrorCode::NoRecipe, format!("no recipe is deployed as \"{name}\""))
+}

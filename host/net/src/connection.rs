@@ -1,0 +1,140 @@
+//! One QUIC connection: lanes and bulk streams in both directions, and its end. It does not know
+//! who opened it and why.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use quinn::VarInt;
+
+use crate::bulk::{BulkReceiver, BulkSender};
+use crate::close::{CloseReason, cut_reason};
+use crate::lane::{LaneLimits, LaneReceiver, LaneSender, lane};
+use crate::limits::LANE_PRIORITY;
+use crate::tls::Protocol;
+use crate::transport::canonical;
+
+/// A connection. Cheap to clone; all clones are the same connection.
+///
+/// When the last clone and the last of its lanes and streams have been dropped, it is closed with
+/// [`crate::CloseCode::Normal`]. It lives on when the client's address changes.
+#[derive(Clone)]
+pub struct Connection {
+    inner: quinn::Connection,
+    protocol: Protocol,
+}
+
+impl Connection {
+    pub(crate) fn new(inner: quinn::Connection, protocol: Protocol) -> Self {
+        Self { inner, protocol }
+    }
+
+    /// What is spoken on it.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// Opens a lane. The peer's `accept_lane` sees it when the first frame has been sent. Waits
+    /// while [`crate::limits::LANES_OPEN_MAX`] are open.
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub async fn open_lane(
+        &self,
+        limits: LaneLimits,
+    ) -> Result<(LaneSender, LaneReceiver), CloseReason> {
+        let (send, receive) = self.inner.open_bi().await?;
+        Ok(prioritised_lane(send, receive, limits))
+    }
+
+    /// The next lane that the peer has opened.
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub async fn accept_lane(
+        &self,
+        limits: LaneLimits,
+    ) -> Result<(LaneSender, LaneReceiver), CloseReason> {
+        let (send, receive) = self.inner.accept_bi().await?;
+        Ok(prioritised_lane(send, receive, limits))
+    }
+
+    /// Opens a bulk stream of a kind. The peer sees it when the first data has been sent or it was
+    /// finished. Waits while [`crate::limits::BULKS_OPEN_MAX`] of this side are open.
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub async fn open_bulk(&self, kind: u8) -> Result<BulkSender, CloseReason> {
+        Ok(BulkSender::new(self.inner.open_uni().await?, kind))
+    }
+
+    /// The next bulk stream that the peer has opened; its kind may still be on the way.
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub async fn accept_bulk(&self) -> Result<BulkReceiver, CloseReason> {
+        Ok(BulkReceiver::new(self.inner.accept_uni().await?))
+    }
+
+    /// Closes the connection at once: what was sent and has not arrived may be lost, also frames of
+    /// a lane that was not finished. `code` is a [`crate::CloseCode`] or a number of the user's own
+    /// (see [`crate::CloseCode::FIRST_OF_USER`]); of `reason`, words for people,
+    /// [`crate::limits::CLOSE_REASON_BYTES_MAX`] bytes are sent.
+    pub fn close(&self, code: impl Into<u32>, reason: &str) {
+        self.inner.close(VarInt::from_u32(code.into()), cut_reason(reason));
+    }
+
+    /// Waits for the connection's end and says how it came.
+    ///
+    /// Cancel-safe.
+    pub async fn closed(&self) -> CloseReason {
+        self.inner.closed().await.into()
+    }
+
+    /// How the connection ended, if it has.
+    #[must_use]
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        self.inner.close_reason().map(CloseReason::from)
+    }
+
+    /// Where the peer is now. Changes when a client moves.
+    #[must_use]
+    pub fn remote_address(&self) -> SocketAddr {
+        canonical(self.inner.remote_address())
+    }
+
+    /// The present estimate of the round trip.
+    #[must_use]
+    pub fn rtt(&self) -> Duration {
+        self.inner.rtt()
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("protocol", &self.protocol)
+            .field("remote_address", &self.remote_address())
+            .field("close_reason", &self.close_reason())
+            .finish()
+    }
+}
+
+fn prioritised_lane(
+    send: quinn::SendStream,
+    receive: quinn::RecvStream,
+    limits: LaneLimits,
+) -> (LaneSender, LaneReceiver) {
+    // Fails if the peer has stopped the stream already; the first write will say so.
+    send.set_priority(LANE_PRIORITY).ok();
+    lane(send, receive, limits)
+}

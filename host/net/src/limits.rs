@@ -1,0 +1,133 @@
+//! Every limit of the transport, with unit and reason, and the arithmetic between them. It does not
+//! know who sets them.
+//!
+//! The one that shapes the others: quinn blocks a whole connection when the bytes that wait unread
+//! in its streams fill the connection's window. So the windows of all streams that a peer may open,
+//! full at once, fit into it.
+
+use std::time::Duration;
+
+/// Bytes that one stream may hold unread. One round trip of 8 ms at 1 Gbit/s.
+pub const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// Bytes that all streams of a connection may hold unread: what one connection costs its receiver
+/// at most.
+pub const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+
+/// Bytes that a connection keeps for retransmission: what one connection costs its sender at most,
+/// beside lane queues.
+pub const SEND_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Bidirectional streams (lanes) that a peer may have open. A client uses one; members use a few by
+/// priority.
+pub const LANES_OPEN_MAX: u32 = 4;
+
+/// Unidirectional streams (bulk data, events) that a peer may have open. The next one waits at its
+/// opener until one of them has been read to its end or stopped.
+pub const BULKS_OPEN_MAX: u32 = 3;
+
+// Bulk streams that nobody reads leave more than half of the connection's window to the lanes ...
+const _: () = assert!(BULKS_OPEN_MAX * STREAM_WINDOW_BYTES < CONNECTION_WINDOW_BYTES / 2);
+// ... and all lanes and bulk streams together, none of them read, still do not fill it: no stream
+// ever blocks another.
+const _: () =
+    assert!((LANES_OPEN_MAX + BULKS_OPEN_MAX) * STREAM_WINDOW_BYTES < CONNECTION_WINDOW_BYTES);
+// A sender can fill all windows of its peer and still has room to send on.
+const _: () = assert!(SEND_WINDOW_BYTES >= CONNECTION_WINDOW_BYTES as u64);
+
+/// Bytes before the payload of a frame: its length, u32 little-endian.
+pub const FRAME_HEADER_BYTES: usize = 4;
+
+/// Default for the largest payload of a frame: a znode's megabyte and what a request says around
+/// it.
+pub const FRAME_BYTES_MAX: u32 = 1024 * 1024 + 64 * 1024;
+
+/// Frames of at least so many bytes go to quinn as they are; smaller ones are copied together into
+/// one chunk, because quinn searches its unsent chunks from the front for each packet.
+pub const COALESCE_BELOW_BYTES: usize = 8 * 1024;
+
+/// Bytes at which a chunk of small frames is closed and a new one begun: quinn frees a chunk only
+/// when all of it has been acknowledged.
+pub const COALESCED_CHUNK_BYTES: usize = 32 * 1024;
+
+/// Default for the bytes that may wait in a lane's queue, each frame counted with
+/// [`FRAME_QUEUE_COST_BYTES`] on top. One frame that is larger waits until the queue is empty, and
+/// is then taken.
+pub const LANE_QUEUE_BYTES_MAX: u32 = 256 * 1024;
+
+/// What a queued frame counts beside its payload. It bounds the number of queued frames: 256 KiB /
+/// 64 = 4096.
+pub const FRAME_QUEUE_COST_BYTES: u32 = 64;
+
+const _: () = assert!(FRAME_QUEUE_COST_BYTES as usize >= FRAME_HEADER_BYTES);
+
+/// Received pieces (one to a packet, about 1.4 KiB) that a lane takes out of quinn at once, under
+/// one lock.
+pub const READ_PIECES_MAX: usize = 32;
+
+/// A frame that spans several pieces is assembled in a buffer that starts at no more than this and
+/// doubles as bytes arrive.
+pub const ASSEMBLY_BYTES_FIRST: usize = 4 * 1024;
+
+/// Priority of a lane's stream over bulk streams (0): a reply never waits behind queued bulk data.
+pub const LANE_PRIORITY: i32 = 1;
+
+/// Bytes of a close reason that are sent; the rest is cut off at a character.
+pub const CLOSE_REASON_BYTES_MAX: usize = 256;
+
+/// Default for how long a connection may be silent before both sides take it for lost.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The client sends a sign of life every `idle timeout / KEEP_ALIVE_DIVISOR`: two of them may be
+/// lost.
+pub const KEEP_ALIVE_DIVISOR: u32 = 3;
+
+/// Default for how long a handshake may take at the server, and for how long a client tries to
+/// connect.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Round trip assumed before one has been measured. quinn's 333 ms make the first loss in a LAN
+/// cost a second.
+pub const INITIAL_RTT: Duration = Duration::from_millis(20);
+
+/// Default for the connections that a server holds, handshakes included.
+pub const CONNECTIONS_MAX: u32 = 4096;
+
+/// Default for handshakes under way at a server. Each costs a signature (about 50 us) and some 10
+/// KiB.
+pub const HANDSHAKES_MAX: u32 = 256;
+
+/// From `handshakes_max / HANDSHAKE_RETRY_DIVISOR` on, an unproven address must first show that it
+/// receives what is sent to it (QUIC Retry, stateless): a flood with forged senders gets no
+/// further, and the rest stays for honest clients.
+pub const HANDSHAKE_RETRY_DIVISOR: u32 = 4;
+
+/// First packets that wait for the accepting task, and the bytes that they may buffer all together.
+pub const INCOMING_MAX: usize = 1024;
+/// See [`INCOMING_MAX`]. 0-RTT is off, so a first flight beyond a few packets is none of ours.
+pub const INCOMING_BUFFER_BYTES: u64 = 16 * 1024;
+/// See [`INCOMING_MAX`].
+pub const INCOMING_BUFFER_BYTES_TOTAL: u64 = 8 * 1024 * 1024;
+
+/// Established connections that wait for `Server::accept`. While it is full, handshakes stay under
+/// way and count as such.
+pub const ACCEPT_QUEUE_MAX: usize = 128;
+
+/// Buffers that are asked of the kernel for the UDP socket. Best effort: the kernel caps them at
+/// net.core.{r,w}mem_max.
+pub const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+
+/// A PEM file larger than this is not read.
+pub const PEM_FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// How long a certificate authority made here is valid.
+pub const AUTHORITY_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// How long a server certificate made here is valid.
+pub const CERTIFICATE_VALIDITY: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// A server certificate made here is made anew at a start that finds less than this left.
+pub const CERTIFICATE_RENEW_AHEAD: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Certificates are valid from this long before they are made, for clients whose clock is behind.
+pub const CERTIFICATE_BACKDATE: Duration = Duration::from_secs(3600);

@@ -1,0 +1,81 @@
+//! TLS settings: protocol names, TLS 1.3 with ring, and no tickets, so that no early data can be
+//! replayed. It does not know files or endpoints.
+
+use std::sync::Arc;
+
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use rustls::crypto::CryptoProvider;
+use rustls::version::TLS13;
+
+use crate::identity::{ServerIdentity, TrustAnchors};
+
+/// What is spoken on a connection. TLS agrees on it (ALPN), before the first byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// Clients with the server: `quorate/1`.
+    Client,
+    /// Members with each other: `quorate-member/1`.
+    Member,
+}
+
+/// ALPN of [`Protocol::Client`].
+pub const ALPN_CLIENT: &[u8] = b"quorate/1";
+/// ALPN of [`Protocol::Member`].
+pub const ALPN_MEMBER: &[u8] = b"quorate-member/1";
+
+impl Protocol {
+    /// The name on the wire.
+    #[must_use]
+    pub const fn alpn(self) -> &'static [u8] {
+        match self {
+            Self::Client => ALPN_CLIENT,
+            Self::Member => ALPN_MEMBER,
+        }
+    }
+
+    /// The protocol with that name.
+    #[must_use]
+    pub fn from_alpn(alpn: &[u8]) -> Option<Self> {
+        [Self::Client, Self::Member].into_iter().find(|protocol| protocol.alpn() == alpn)
+    }
+}
+
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// For a server. Clients that offer none of `protocols` are refused by TLS.
+pub(crate) fn server_crypto(
+    identity: &ServerIdentity,
+    protocols: &[Protocol],
+) -> Result<QuicServerConfig, String> {
+    let mut config = rustls::ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])
+        .map_err(|error| error.to_string())?
+        // Mutual TLS between members comes in here, with a verifier that asks for a certificate
+        // without insisting: clients have none, and what a connection may do is decided by its
+        // protocol.
+        .with_no_client_auth()
+        .with_single_cert(identity.chain.clone(), identity.key.clone_key())
+        .map_err(|error| error.to_string())?;
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.alpn().to_vec()).collect();
+    // No resumption: sessions of ours are resumed by their own secret, and a ticket would only save
+    // a signature.
+    config.send_tls13_tickets = 0;
+    QuicServerConfig::try_from(config).map_err(|error| error.to_string())
+}
+
+/// For a client that accepts servers of `trust` and speaks `protocol`.
+pub(crate) fn client_crypto(
+    trust: &TrustAnchors,
+    protocol: Protocol,
+) -> Result<QuicClientConfig, String> {
+    let mut config = rustls::ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(Arc::clone(&trust.roots))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![protocol.alpn().to_vec()];
+    config.resumption = rustls::client::Resumption::disabled();
+    QuicClientConfig::try_from(config).map_err(|error| error.to_string())
+}

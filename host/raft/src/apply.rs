@@ -1,0 +1,242 @@
+//! The one thread that changes the tree: it takes committed entries in order, applies them, commits one batch with its
+//! place in the log, tells the listener and answers who proposed. It knows neither how entries are committed nor what
+//! their transactions mean (`quorate_core::apply` does).
+//!
+//! The tree has no log of its own: after a crash it is as old as its last flush, and openraft hands over again what
+//! follows. What does not fit the tree is a panic there, which ends this thread; openraft stops then, and the process must
+//! end (`Node::stopped`).
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use openraft::storage::ApplyResponder;
+use quorate_core::apply;
+use quorate_core::draft::Draft;
+use quorate_core::ids::{NamespaceId, Term};
+use quorate_core::read::{Direction, Read};
+use quorate_core::transaction::Entry;
+use quorate_store::Tree;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::codec::rotten;
+use crate::namespace::{END, RaftRecord, Scoped, key, raft_key};
+use crate::recent::Recent;
+use crate::snapshot::SnapshotData;
+use crate::standing::{Standing, applied_write, membership_write};
+use crate::types::{
+    LogId, Payload, RaftEntry, RaftPayload, SnapshotMeta, StoredMembership, TypeConfig, position,
+};
+
+/// An entry that has been applied on this member. Told in the order of the log; after a restart those behind the last
+/// flush of the tree are told again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// Its index in the log.
+    pub index: u64,
+    /// The term in which it was appended.
+    pub term: Term,
+    /// What it was.
+    pub kind: Kind,
+}
+
+/// What an applied entry was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// The first entry of a leader's term.
+    Blank,
+    /// A change of members.
+    Membership,
+    /// Transactions, or a barrier.
+    Entry {
+        /// Whether it was taken.
+        applied: apply::Applied,
+        /// The entry.
+        entry: Arc<Entry>,
+    },
+    /// The whole tree was replaced by a snapshot that stands at this index.
+    Installed,
+}
+
+/// Is told of every applied entry, on the apply thread, after the tree shows it and before its proposal is answered. Must
+/// not wait: nothing is applied until it returns.
+pub type ApplyListener = Box<dyn FnMut(Applied) + Send>;
+
+/// A committed entry and who waits for it.
+pub(crate) type Committed = (RaftEntry, Option<ApplyResponder<TypeConfig>>);
+
+/// What the thread is asked for.
+pub(crate) enum Job {
+    /// Apply these, in one batch.
+    Apply {
+        entries: Vec<Committed>,
+        /// Told when they, and all before, are applied.
+        done: Option<oneshot::Sender<io::Result<()>>>,
+    },
+    /// Replace the tree.
+    Install { meta: SnapshotMeta, data: SnapshotData, done: oneshot::Sender<io::Result<()>> },
+}
+
+/// What the thread owns.
+pub(crate) struct Applier {
+    pub tree: Arc<Tree>,
+    pub namespace: NamespaceId,
+    pub listener: ApplyListener,
+    pub recent: Arc<Mutex<Recent>>,
+    /// Term of the last applied entry: that of a leader is there when its blank entry has been applied.
+    pub term: watch::Sender<Term>,
+}
+
+/// Keys that an installation deletes in one batch.
+const DELETED_KEYS_MAX: usize = 4096;
+
+impl Applier {
+    /// The body of the thread: until all that ask are gone, or a job fails.
+    pub(crate) fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        while let Some(job) = jobs.blocking_recv() {
+            let (result, done) = match job {
+                Job::Apply { entries, done } => (self.apply(entries), done),
+                Job::Install { meta, data, done } => (self.install(&meta, &data), Some(done)),
+            };
+            let has_failed = result.is_err();
+            if let Err(error) = &result {
+                tracing::error!(%error, "committed entries can not be applied");
+            }
+            if let Some(done) = done {
+                // Nobody waits any more if openraft is being shut down.
+                let _received = done.send(result);
+            }
+            if has_failed {
+                return;
+            }
+        }
+    }
+
+    fn apply(&mut self, entries: Vec<Committed>) -> io::Result<()> {
+        let reader = Scoped { namespace: self.namespace, reader: self.tree.reader() };
+        let mut draft = Draft::new(reader);
+        let mut last: Option<LogId> = None;
+        let mut membership: Option<StoredMembership> = None;
+        let mut told = Vec::with_capacity(entries.len());
+        let mut is_changed = false;
+        for (RaftEntry { log_id, payload }, responder) in entries {
+            let term = Term(log_id.leader_id.term);
+            let kind = match payload {
+                RaftPayload::Blank => Kind::Blank,
+                RaftPayload::Membership(change) => {
+                    membership = Some(StoredMembership::new(Some(log_id), change));
+                    Kind::Membership
+                }
+                RaftPayload::Normal(payload) => {
+                    let entry = self.decoded(payload)?;
+                    let applied = apply::entry(&mut draft, &entry, term);
+                    is_changed |= applied == apply::Applied::Taken;
+                    Kind::Entry { applied, entry }
+                }
+            };
+            last = Some(log_id);
+            told.push((Applied { index: log_id.index, term, kind }, responder));
+        }
+        let Some(last) = last else { return Ok(()) };
+        if is_changed {
+            apply::seal(&mut draft);
+        }
+        let (_, writes) = draft.into_parts();
+        let namespace = self.namespace;
+        let writes = writes.into_iter().map(|(tail, value)| (key(namespace, &tail), value));
+        let own = membership.map(|membership| membership_write(namespace, &membership));
+        let own = own.into_iter().chain([applied_write(namespace, &last)]);
+        self.tree.commit(writes.chain(own));
+        for (applied, responder) in told {
+            let response = match &applied.kind {
+                Kind::Entry { applied, .. } => *applied,
+                Kind::Blank | Kind::Membership | Kind::Installed => apply::Applied::Taken,
+            };
+            (self.listener)(applied);
+            if let Some(responder) = responder {
+                responder.send(response);
+            }
+        }
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).forget_upto(last.index);
+        self.tell(&last);
+        Ok(())
+    }
+
+    /// What this member has proposed is at hand; other entries are decoded.
+    fn decoded(&self, payload: Payload) -> io::Result<Arc<Entry>> {
+        if let Some(entry) = payload.entry {
+            return Ok(entry);
+        }
+        let (namespace, entry) = quorate_wire::entry::decode(payload.bytes).map_err(rotten)?;
+        if namespace != self.namespace {
+            let (theirs, ours) = (namespace.0, self.namespace.0);
+            let cause = format!("an entry of namespace {theirs} in the log of namespace {ours}");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, cause));
+        }
+        Ok(Arc::new(entry))
+    }
+
+    fn tell(&self, last: &LogId) {
+        let term = Term(last.leader_id.term);
+        self.term.send_if_modified(|known| std::mem::replace(known, term) != term);
+    }
+
+    /// Replaces the namespace's part of the tree. A crash in between leaves a mark: such a tree is never served.
+    fn install(&mut self, meta: &SnapshotMeta, data: &SnapshotData) -> io::Result<()> {
+        let standing = data.verify()?;
+        if standing.applied != meta.last_log_id {
+            let cause = "the snapshot stands at another entry than the leader said";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, cause));
+        }
+        let (namespace, tree) = (self.namespace, &self.tree);
+        let mark = raft_key(namespace, RaftRecord::Installing);
+        tree.commit([(mark.clone(), Some(Bytes::new()))]);
+        tree.flush();
+        self.delete_all();
+        data.for_each_chunk(&mut |chunk| {
+            let writes =
+                chunk.into_iter().map(|(tail, value)| (key(namespace, &tail), Some(value)));
+            tree.commit(writes);
+        })?;
+        tree.commit(standing.writes(namespace).into_iter().chain([(mark, None)]));
+        tree.flush();
+        if let Some(last) = standing.applied {
+            let at = position(&last);
+            (self.listener)(Applied { index: at.index, term: at.term, kind: Kind::Installed });
+            self.tell(&last);
+        }
+        Ok(())
+    }
+
+    fn delete_all(&self) {
+        let (from, to) = (key(self.namespace, &[]), key(self.namespace, END));
+        let reader = self.tree.reader();
+        loop {
+            let records = reader.range(&from, &to, Direction::Forward).take(DELETED_KEYS_MAX);
+            let deletions: Vec<_> = records.map(|(key, _)| (key, None)).collect();
+            if deletions.is_empty() {
+                return;
+            }
+            self.tree.commit(deletions);
+        }
+    }
+}
+
+/// Whether an installation was interrupted: the tree holds part of one state or of two.
+pub(crate) fn is_half_installed<R: Read>(tree: &R, namespace: NamespaceId) -> bool {
+    tree.get(&raft_key(namespace, RaftRecord::Installing)).is_some()
+}
+
+/// Where the tree certainly stands after a crash now.
+pub(crate) fn flushed_standing(tree: &Tree, namespace: NamespaceId) -> io::Result<Standing> {
+    let read = || Standing::get(|key| tree.flushed_get(key), namespace);
+    // The two records are two reads, and a flush may come between them.
+    let mut standing = read()?;
+    loop {
+        let again = read()?;
+        if again == standing {
+            return Ok(standing);
+        }
+        standing = again;
+    }
+}

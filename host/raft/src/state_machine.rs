@@ -1,0 +1,144 @@
+//! The tree as openraft wants it: hands committed entries to the apply thread, and says where the tree stands. It does not
+//! know how entries change the tree.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::{Stream, StreamExt};
+use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
+use openraft::{OptionalSend, Snapshot};
+use quorate_core::ids::NamespaceId;
+use quorate_core::limits;
+use quorate_store::Tree;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::apply::{Job, flushed_standing};
+use crate::snapshot::SnapshotData;
+use crate::standing::Standing;
+use crate::types::{
+    CommittedLeaderId, LogId, RaftPayload, SnapshotMeta, StoredMembership, TypeConfig,
+};
+
+/// Jobs that wait for the apply thread: one is applied, one is read from the log meanwhile.
+pub(crate) const JOBS_MAX: usize = 2;
+/// Entries of one batch of the tree.
+const BATCH_ENTRIES_MAX: usize = 64;
+/// Bytes of entries of one batch of the tree: bounds what the draft holds in memory.
+const BATCH_BYTES_MAX: usize = 4 * limits::BATCH_BYTES_MAX;
+
+type RaftSnapshot = Snapshot<CommittedLeaderId, u64, openraft::impls::BasicNode, SnapshotData>;
+
+/// openraft's side of the apply thread.
+pub(crate) struct StateMachine {
+    tree: Arc<Tree>,
+    namespace: NamespaceId,
+    jobs: mpsc::Sender<Job>,
+    /// Whether openraft was told of a snapshot in this life.
+    has_snapshot: Arc<AtomicBool>,
+}
+
+impl StateMachine {
+    pub(crate) fn new(tree: Arc<Tree>, namespace: NamespaceId, jobs: mpsc::Sender<Job>) -> Self {
+        Self { tree, namespace, jobs, has_snapshot: Arc::default() }
+    }
+
+    async fn ask(&self, job: Job) -> io::Result<()> {
+        self.jobs.send(job).await.map_err(|_| ended())
+    }
+
+    fn live(&self) -> SnapshotData {
+        SnapshotData::Live { tree: Arc::clone(&self.tree), namespace: self.namespace }
+    }
+}
+
+fn ended() -> io::Error {
+    io::Error::other("the apply thread has ended")
+}
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = SnapshotBuilder;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
+        let standing = Standing::read(&self.tree.snapshot(), self.namespace)?;
+        Ok((standing.applied, standing.membership))
+    }
+
+    async fn apply<Strm>(&mut self, mut entries: Strm) -> io::Result<()>
+    where
+        Strm: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + OptionalSend,
+    {
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        while let Some(committed) = entries.next().await {
+            let committed = committed?;
+            if batch.len() >= BATCH_ENTRIES_MAX || bytes >= BATCH_BYTES_MAX {
+                let full = std::mem::take(&mut batch);
+                self.ask(Job::Apply { entries: full, done: None }).await?;
+                bytes = 0;
+            }
+            if let RaftPayload::Normal(payload) = &committed.0.payload {
+                bytes += payload.bytes.len();
+            }
+            batch.push(committed);
+        }
+        let (done, applied) = oneshot::channel();
+        self.ask(Job::Apply { entries: batch, done: Some(done) }).await?;
+        applied.await.map_err(|_| ended())?
+    }
+
+    async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<SnapshotBuilder> {
+        Some(self.get_snapshot_builder().await)
+    }
+
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        let has_snapshot = Arc::clone(&self.has_snapshot);
+        let (tree, namespace) = (Arc::clone(&self.tree), self.namespace);
+        SnapshotBuilder { tree, namespace, has_snapshot }
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: SnapshotData,
+    ) -> io::Result<()> {
+        let (done, installed) = oneshot::channel();
+        self.ask(Job::Install { meta: meta.clone(), data: snapshot, done }).await?;
+        installed.await.map_err(|_| ended())??;
+        self.has_snapshot.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// The tree as it stands: it is newer than the snapshot that was built last, and nothing needs to be kept for it.
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<RaftSnapshot>> {
+        if !self.has_snapshot.load(Ordering::Acquire) {
+            return Ok(None);
+        }
+        let standing = Standing::read(&self.tree.snapshot(), self.namespace)?;
+        Ok(Some(Snapshot { meta: standing.meta(), snapshot: self.live() }))
+    }
+}
+
+/// Flushes the tree: openraft purges the log up to what a snapshot covers, so a snapshot is what survives a crash.
+pub(crate) struct SnapshotBuilder {
+    tree: Arc<Tree>,
+    namespace: NamespaceId,
+    has_snapshot: Arc<AtomicBool>,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
+    type SnapshotData = SnapshotData;
+
+    async fn build_snapshot(&mut self) -> io::Result<RaftSnapshot> {
+        let (tree, namespace) = (Arc::clone(&self.tree), self.namespace);
+        let flushed = tokio::task::spawn_blocking(move || {
+            tree.flush();
+            flushed_standing(&tree, namespace)
+        });
+        let standing = flushed.await.map_err(io::Error::other)??;
+        self.has_snapshot.store(true, Ordering::Release);
+        let (tree, namespace) = (Arc::clone(&self.tree), self.namespace);
+        Ok(Snapshot { meta: standing.meta(), snapshot: SnapshotData::Live { tree, namespace } })
+    }
+}

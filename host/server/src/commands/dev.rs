@@ -1,0 +1,232 @@
+//! `quorate dev`: one member for this machine, ready to be used. How a member works is the gateway's.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, anyhow};
+use quorate_client::{Authority, Client, Error, Options as ClientOptions};
+use quorate_core::error::ErrorCode;
+use quorate_gateway::member::{Member, Options, StartError};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::{demo, recipe::upload};
+use crate::builtin::{self, Builtin};
+use crate::config;
+use crate::connect::{Global, goodbye};
+use crate::dev_file::{self, DevFile};
+use crate::failure::hinted;
+use crate::output::{FAINT, NAME, Output, TITLE};
+use crate::signals::Signals;
+use crate::telemetry::{self, LogFormat};
+
+/// `quorate dev`
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Other shells of this user need no flags: they find the server that was started last.
+
+Examples:
+  quorate dev
+  quorate dev --data /tmp/try --listen 127.0.0.1:0
+  quorate dev --demo"
+)]
+pub struct Dev {
+    /// Directory for all state; made if it is not there [default: ~/.local/share/quorate/dev]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// UDP address for clients; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = config::LISTEN)]
+    listen: SocketAddr,
+    /// First show how three clients contend for a lock
+    #[arg(long)]
+    demo: bool,
+    /// Level of the log on standard error: error, warn, info, debug, trace
+    #[arg(long, value_name = "LEVEL", default_value = "warn")]
+    log_level: String,
+}
+
+impl Dev {
+    /// Runs until a signal asks to end.
+    ///
+    /// # Errors
+    /// If the member does not start, or can not go on.
+    pub async fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
+        telemetry::start(&self.log_level, LogFormat::Text)?;
+        let output = global.output();
+        let mut signals = Signals::take()?;
+        let data = match &self.data {
+            Some(data) => data.clone(),
+            None => dev_file::home()?.join("dev"),
+        };
+        std::fs::create_dir_all(&data)
+            .with_context(|| format!("{} can not be made", data.display()))?;
+        let member = start(Options::new(data.clone(), self.listen)).await?;
+        let file = dev_file::path();
+        let found = DevFile::new(member.address(), member.authority_file());
+        let ready = async {
+            deploy_builtin(&member, global).await?;
+            if let Ok(file) = &file {
+                found.store(file)?;
+            }
+            if self.demo {
+                demo::run(&client_options(&member, global), output).await?;
+            }
+            announce(&member, &data, &found, output)
+        };
+        let ready = tokio::select! {
+            ready = ready => ready.map(|()| None),
+            ask = signals.next() => Ok(Some(ask)),
+            why = member.failed() => Err(failed(&why)),
+        };
+        let ended = match ready {
+            Ok(None) => serve(member, &mut signals, output).await,
+            Ok(Some(_)) => Ok(stop(member, &mut signals, output).await),
+            Err(error) => {
+                member.shutdown().await;
+                Err(error)
+            }
+        };
+        if let Ok(file) = &file {
+            found.withdraw(file);
+        }
+        ended
+    }
+}
+
+/// Starts a member; a refusal says what to do.
+///
+/// # Errors
+/// If it does not start.
+pub async fn start(options: Options) -> anyhow::Result<Member> {
+    let listen = options.listen;
+    match Box::pin(Member::start(options)).await {
+        Ok(member) => Ok(member),
+        Err(error @ StartError::Bind(_)) => Err(hinted(
+            error,
+            format!(
+                "Another server may run on {listen} already: use that one, end it, or choose another address \
+                 (--listen 127.0.0.1:0 takes a free port)."
+            ),
+        )),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Serves until a signal asks to end, or the member can not go on.
+///
+/// # Errors
+/// If the member can not go on.
+pub async fn serve(
+    member: Member,
+    signals: &mut Signals,
+    output: Output,
+) -> anyhow::Result<ExitCode> {
+    let failure = tokio::select! {
+        _ = signals.next() => None,
+        why = member.failed() => Some(why),
+    };
+    let stopped = stop(member, signals, output).await;
+    failure.map_or(Ok(stopped), |why| Err(failed(&why)))
+}
+
+/// Ends in order; another signal ends at once.
+pub async fn stop(member: Member, signals: &mut Signals, output: Output) -> ExitCode {
+    output.say(format_args!("{FAINT}ending; Ctrl-C again ends at once{FAINT:#}"));
+    tokio::select! {
+        () = member.shutdown() => ExitCode::SUCCESS,
+        ask = signals.next() => ask.exit_code(),
+    }
+}
+
+fn failed(why: &str) -> anyhow::Error {
+    anyhow!("this member can not go on: {why}")
+}
+
+/// A client of the member in this process.
+fn client_options(member: &Member, global: &Global) -> ClientOptions {
+    let found = DevFile::new(member.address(), member.authority_file());
+    let authority = Authority::File(member.authority_file().to_owned());
+    let mut options = ClientOptions::new([found.address.to_string()], authority);
+    options.connect_timeout = global.connect_timeout;
+    options
+}
+
+/// Deploys the built-in recipes that are not in service, or not as this binary has them.
+///
+/// # Errors
+/// If one is refused.
+pub async fn deploy_builtin(member: &Member, global: &Global) -> anyhow::Result<()> {
+    let client = Client::connect(client_options(member, global))
+        .await
+        .context("the first client of this server")?;
+    for builtin in builtin::ALL {
+        if !is_current(&client, builtin).await? {
+            let version = upload::deploy(
+                &client,
+                builtin.name,
+                builtin.component,
+                builtin.manifest()?,
+                true,
+                |_| {},
+            )
+            .await
+            .with_context(|| format!("the built-in recipe {}", builtin.name))?;
+            tracing::info!(recipe = builtin.name, version, "deployed");
+        }
+    }
+    goodbye(client).await;
+    Ok(())
+}
+
+async fn is_current(client: &Client, builtin: &Builtin) -> anyhow::Result<bool> {
+    let history = match client.history(builtin.name).await {
+        Ok(history) => history,
+        Err(error) if error.code() == ErrorCode::NoRecipe => return Ok(false),
+        Err(error) => return Err(Error::into(error)),
+    };
+    let digest: [u8; 32] = Sha256::digest(builtin.component).into();
+    let manifest = builtin.manifest()?;
+    let active = history.versions.iter().find(|version| Some(version.number) == history.active);
+    Ok(active.is_some_and(|active| active.component == digest && active.manifest == manifest))
+}
+
+fn announce(member: &Member, data: &Path, found: &DevFile, output: Output) -> anyhow::Result<()> {
+    let recipes: Vec<&str> = builtin::ALL.iter().map(|builtin| builtin.name).collect();
+    let json = || {
+        json!({
+            "address": found.address,
+            "listen": member.address(),
+            "ca": found.ca,
+            "data": data,
+            "recipes": recipes,
+            "pid": found.pid,
+        })
+    };
+    output.show(json, |out| {
+        let version = env!("CARGO_PKG_VERSION");
+        writeln!(
+            out,
+            "{TITLE}quorate {version}{TITLE:#} serves clients at {NAME}{}{NAME:#}/udp",
+            member.address()
+        )?;
+        writeln!(out, "  data     {}", data.display())?;
+        writeln!(out, "  recipes  {}", recipes.join(", "))?;
+        writeln!(out, "\nIn another shell:")?;
+        for command in [
+            "quorate lock /deploys/web -- sleep 5",
+            "quorate call counter 'add(\"/hits\", 1)'",
+            "quorate create /hello world && quorate get /hello",
+            "quorate recipe new my-semaphore",
+        ] {
+            writeln!(out, "  {NAME}{command}{NAME:#}")?;
+        }
+        writeln!(
+            out,
+            "\n{FAINT}Elsewhere: --connect {} --ca {}",
+            member.address(),
+            found.ca.display()
+        )?;
+        writeln!(out, "Ctrl-C ends the server; its data stays.{FAINT:#}")
+    })
+}

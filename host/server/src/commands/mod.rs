@@ -1,0 +1,77 @@
+//! The commands and who runs each. A module owns one family of them.
+
+pub mod bench;
+pub mod call;
+pub mod completions;
+pub mod demo;
+pub mod dev;
+pub mod lock;
+pub mod multi;
+pub mod recipe;
+pub mod rm;
+pub mod serve;
+pub mod status;
+pub mod tree;
+
+use std::process::ExitCode;
+
+use crate::connect::Global;
+
+/// What can be done.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Run one member on this machine, with the built-in recipes
+    Dev(dev::Dev),
+    /// Run a member by a configuration file
+    Serve(serve::Serve),
+    /// List the children of a znode
+    Ls(tree::Ls),
+    /// Write a znode's data to standard output
+    Get(tree::Get),
+    /// Set a znode's data
+    Set(tree::Set),
+    /// Create a znode
+    Create(tree::Create),
+    /// Delete a znode
+    Rm(rm::Rm),
+    /// Show a znode's stat
+    Stat(tree::Stat),
+    /// Do several operations, all or none
+    Multi(multi::Multi),
+    /// Write, test, deploy and look after recipes
+    Recipe(recipe::Recipe),
+    /// Call a function of a recipe
+    Call(call::Call),
+    /// Run a command while a lock is held
+    Lock(lock::Lock),
+    /// Show how the member is
+    Status(status::Status),
+    /// Measure
+    Bench(bench::Bench),
+    /// Print completions for a shell
+    Completions(completions::Completions),
+}
+
+/// Runs one.
+///
+/// # Errors
+/// What `failure` knows how to report.
+pub async fn run(command: Command, global: &Global) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Dev(dev) => dev.run(global).await,
+        Command::Serve(serve) => serve.run(global).await,
+        Command::Ls(ls) => ls.run(global).await,
+        Command::Get(get) => get.run(global).await,
+        Command::Set(set) => set.run(global).await,
+        Command::Create(create) => create.run(global).await,
+        Command::Rm(rm) => rm.run(global).await,
+        Command::Stat(stat) => stat.run(global).await,
+        Command::Multi(multi) => multi.run(global).await,
+        Command::Recipe(recipe) => recipe.run(global).await,
+        Command::Call(call) => call.run(global).await,
+        Command::Lock(lock) => lock.run(global).await,
+        Command::Status(status) => status.run(global).await,
+        Command::Bench(bench) => Box::pin(bench.run(global)).await,
+        Command::Completions(completions) => completions.run(),
+    }
+}

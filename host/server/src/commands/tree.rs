@@ -1,0 +1,348 @@
+//! Commands on one znode: `ls`, `get`, `set`, `create`, `stat`. They know paths and stats, and no recipes.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+use quorate_client::{Client, Consistency};
+use quorate_core::error::ErrorCode;
+use quorate_core::limits::PAGE_CHILDREN_MAX;
+use quorate_core::query::{Child, Page};
+use quorate_core::read::Direction;
+use quorate_core::znode::Stat as Found;
+use serde_json::json;
+
+use crate::connect::Global;
+use crate::output::{FAINT, NAME};
+use crate::{data, duration, json};
+
+/// How fresh a read must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Freshness {
+    /// Sees all that was acknowledged before, anywhere
+    Linearizable,
+    /// Sees all that this session has seen
+    Session,
+    /// Sees what this member has
+    Stale,
+}
+
+impl Freshness {
+    fn of(self, client: &Client) -> Client {
+        client.with_consistency(match self {
+            Self::Linearizable => Consistency::Linearizable,
+            Self::Session => Consistency::Session,
+            Self::Stale => Consistency::Stale,
+        })
+    }
+}
+
+/// `quorate ls`
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  quorate ls /
+  quorate ls /deploys -l
+  quorate ls /recipes --after counter --limit 10
+  quorate ls / --output json | jq -r '.children[]'")]
+pub struct Ls {
+    /// The parent
+    #[arg(default_value = "/")]
+    path: String,
+    /// Show versions, sizes and times
+    #[arg(short)]
+    long: bool,
+    /// From the last name to the first
+    #[arg(long)]
+    reverse: bool,
+    /// At most so many
+    #[arg(long, value_name = "N")]
+    limit: Option<u32>,
+    /// Only names behind this one
+    #[arg(long, value_name = "NAME")]
+    after: Option<String>,
+    /// How fresh
+    #[arg(long, value_enum, default_value = "linearizable")]
+    consistency: Freshness,
+}
+
+/// A child, with as much as was asked for.
+struct Row {
+    name: String,
+    stat: Option<Found>,
+}
+
+impl Ls {
+    /// Runs it.
+    ///
+    /// # Errors
+    /// What the service refuses.
+    pub async fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
+        let rows = global
+            .with_client(async |client| self.rows(&self.consistency.of(&client)).await)
+            .await?;
+        let json = || {
+            let children = rows.iter().map(|row| match &row.stat {
+                None => json!(row.name),
+                Some(stat) => json!({ "name": row.name, "stat": json::stat(stat) }),
+            });
+            json!({ "path": self.path, "children": children.collect::<Vec<_>>() })
+        };
+        global.output().show(json, |out| rows.iter().try_for_each(|row| row.show(out)))?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Page by page.
+    async fn rows(&self, client: &Client) -> anyhow::Result<Vec<Row>> {
+        let direction = if self.reverse { Direction::Backward } else { Direction::Forward };
+        let mut rows: Vec<Row> = Vec::new();
+        let mut after = self.after.clone();
+        loop {
+            let known = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+            let wanted = self.limit.map_or(PAGE_CHILDREN_MAX, |limit| limit.saturating_sub(known));
+            if wanted == 0 {
+                return Ok(rows);
+            }
+            let page = Page { after, limit: wanted.min(PAGE_CHILDREN_MAX), direction };
+            let has_more = if self.long {
+                let listing = client.children_page_with_data(&self.path, page).await?;
+                rows.extend(
+                    listing
+                        .children
+                        .into_iter()
+                        .map(|Child { name, stat, .. }| Row { name, stat: Some(stat) }),
+                );
+                listing.has_more
+            } else {
+                let listing = client.children_page(&self.path, page).await?;
+                rows.extend(listing.children.into_iter().map(|name| Row { name, stat: None }));
+                listing.has_more
+            };
+            after = rows.last().map(|row| row.name.clone());
+            if !has_more {
+                return Ok(rows);
+            }
+        }
+    }
+}
+
+impl Row {
+    fn show(&self, out: &mut dyn Write) -> io::Result<()> {
+        if let Some(stat) = &self.stat {
+            let modified = duration::moment(stat.mtime.0);
+            let kind = if stat.owner.is_some() { "e" } else { "-" };
+            let Found { version, data_bytes, children_count, .. } = stat;
+            write!(
+                out,
+                "{kind} v{version:<5} {data_bytes:>8} {children_count:>7}  {FAINT}{modified}{FAINT:#}  "
+            )?;
+        }
+        writeln!(out, "{NAME}{}{NAME:#}", self.name)
+    }
+}
+
+/// `quorate get`
+#[derive(Debug, clap::Args)]
+#[command(after_help = "The data is written as it is, without a newline behind it.
+
+Examples:
+  quorate get /hello
+  quorate get /config/app > app.toml
+  quorate get /hello --stat")]
+pub struct Get {
+    /// Which
+    path: String,
+    /// Show the stat, too
+    #[arg(long)]
+    stat: bool,
+    /// How fresh
+    #[arg(long, value_enum, default_value = "linearizable")]
+    consistency: Freshness,
+}
+
+impl Get {
+    /// Runs it.
+    ///
+    /// # Errors
+    /// What the service refuses.
+    pub async fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
+        let get = async |client| Ok(self.consistency.of(&client).get(&self.path).await?);
+        let node = global.with_client(get).await?;
+        let output = global.output();
+        let json = || json!({ "path": self.path, "data": json::data(&node.data), "stat": json::stat(&node.stat), "zxid": node.zxid.0 });
+        if output.is_json() {
+            output.show(json, |_| Ok(()))?;
+        } else {
+            output.bytes(&node.data)?;
+            if self.stat {
+                // On the other stream, so that the data stays what it is.
+                let mut text = Vec::new();
+                show_stat(&node.stat, &mut text)?;
+                output.say(format_args!("{}", String::from_utf8_lossy(&text).trim_end()));
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// `quorate set`
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  quorate set /hello world
+  quorate set /config/app @app.toml
+  date | quorate set /hello -
+  quorate set /hello again --version 3     # only if nobody else has changed it")]
+pub struct Set {
+    /// Which
+    path: String,
+    /// The new data; `-` reads standard input, `@file` a file (`@@` stands for `@`)
+    data: String,
+    /// Only if it has this version
+    #[arg(long, value_name = "N")]
+    version: Option<u64>,
+    /// Create it, and its parents, if it is not there
+    #[arg(long, conflicts_with = "version")]
+    create: bool,
+}
+
+impl Set {
+    /// Runs it.
+    ///
+    /// # Errors
+    /// What the service refuses.
+    pub async fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
+        let data = data::read(&self.data)?;
+        let stat = global
+            .with_client(async |client| {
+                loop {
+                    match client.set(&self.path, data.clone(), self.version).await {
+                        Err(error) if self.create && error.code() == ErrorCode::NoNode => {}
+                        other => return Ok(other?),
+                    }
+                    match client.create(&self.path).data(data.clone()).parents().await {
+                        // Somebody created it between the two.
+                        Err(error) if error.code() == ErrorCode::NodeExists => {}
+                        other => return Ok(other?.stat),
+                    }
+                }
+            })
+            .await?;
+        let json = || json!({ "path": self.path, "stat": json::stat(&stat) });
+        global.output().show(json, |out| {
+            writeln!(
+                out,
+                "{NAME}{}{NAME:#} is at version {} {FAINT}(zxid {}){FAINT:#}",
+                self.path, stat.version, stat.mzxid.0
+            )
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// `quorate create`
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Ephemeral znodes go with their session, and this command's session ends with it: \
+they are for programs, and for `quorate lock`.
+
+Examples:
+  quorate create /hello world
+  quorate create /config/app @app.toml --parents
+  quorate create /jobs/job- --sequential"
+)]
+pub struct Create {
+    /// Which
+    path: String,
+    /// Its data; `-` reads standard input, `@file` a file (`@@` stands for `@`)
+    #[arg(default_value = "")]
+    data: String,
+    /// Append 19 digits to its name, larger than those of all before it
+    #[arg(long)]
+    sequential: bool,
+    /// Create missing parents, too
+    #[arg(long, short)]
+    parents: bool,
+}
+
+impl Create {
+    /// Runs it.
+    ///
+    /// # Errors
+    /// What the service refuses.
+    pub async fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
+        let data = data::read(&self.data)?;
+        let created = global
+            .with_client(async |client| {
+                let mut create = client.create(&self.path).data(data);
+                if self.sequential {
+                    create = create.sequential();
+                }
+                if self.parents {
+                    create = create.parents();
+                }
+                Ok(create.await?)
+            })
+            .await?;
+        let json = || json!({ "path": created.path, "stat": json::stat(&created.stat), "zxid": created.zxid.0 });
+        global.output().show(json, |out| {
+            writeln!(
+                out,
+                "{NAME}{}{NAME:#} is there {FAINT}(zxid {}){FAINT:#}",
+                created.path, created.zxid.0
+            )
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// `quorate stat`
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  quorate stat /hello
+  quorate stat /hello --output json | jq .stat.version")]
+pub struct Stat {
+    /// Which
+    path: String,
+    /// How fresh
+    #[arg(long, value_enum, default_value = "linearizable")]
+    consistency: Freshness,
+}
+
+impl Stat {
+    /// Runs it.
+    ///
+    /// # Errors
+    /// What the service refuses.
+    pub async fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
+        let look = async |client| Ok(self.consistency.of(&client).stat(&self.path).await?);
+        let stat = global.with_client(look).await?;
+        let json = || json!({ "path": self.path, "stat": json::stat(&stat) });
+        global.output().show(json, |out| show_stat(&stat, out))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn show_stat(stat: &Found, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "version   {}", stat.version)?;
+    writeln!(out, "bytes     {}", stat.data_bytes)?;
+    writeln!(
+        out,
+        "children  {} {FAINT}(changed {} times){FAINT:#}",
+        stat.children_count, stat.cversion
+    )?;
+    writeln!(
+        out,
+        "created   {} {FAINT}zxid {}{FAINT:#}",
+        duration::moment(stat.ctime.0),
+        stat.czxid.0
+    )?;
+    writeln!(
+        out,
+        "modified  {} {FAINT}zxid {}{FAINT:#}",
+        duration::moment(stat.mtime.0),
+        stat.mzxid.0
+    )?;
+    match stat.owner {
+        Some(session) => writeln!(out, "owner     session {}", session.0),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,108 @@
+//! The configuration of `quorate serve`: a TOML file, every key documented here and in docs/operations.md. An unknown key
+//! is refused: a misspelt limit must not be a silent default.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use quorate_gateway::member::Options;
+
+use crate::telemetry::LogFormat;
+
+/// A configuration file.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Directory for all state of this member.
+    pub data: PathBuf,
+    /// UDP address for clients.
+    #[serde(default = "listen")]
+    pub listen: SocketAddr,
+    /// Host names and addresses for the certificate, beside those of this machine.
+    #[serde(default)]
+    pub names: Vec<String>,
+    /// Addresses that clients are told; the one listened on if empty.
+    #[serde(default)]
+    pub advertise: Vec<String>,
+    /// Memory for the tree's cache, in mebibytes.
+    #[serde(default = "cache_mib")]
+    pub cache_mib: usize,
+    /// Mebibytes of the largest component that may be deployed.
+    #[serde(default = "component_mib_max")]
+    pub component_mib_max: u64,
+    /// Whether the built-in recipes are deployed at the first start.
+    #[serde(default)]
+    pub builtin_recipes: bool,
+    /// Level of the log.
+    #[serde(default = "log_level")]
+    pub log_level: String,
+    /// Form of the log.
+    #[serde(default = "log_format")]
+    pub log_format: LogFormat,
+}
+
+/// The address of `quorate dev`, and where clients look when they are not told.
+pub const LISTEN: &str = "127.0.0.1:4747";
+const MIB: usize = 1024 * 1024;
+
+fn listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 4747))
+}
+
+fn cache_mib() -> usize {
+    256
+}
+
+fn component_mib_max() -> u64 {
+    4
+}
+
+fn log_level() -> String {
+    "info".to_owned()
+}
+
+fn log_format() -> LogFormat {
+    LogFormat::Text
+}
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// Names the file, the line and the key.
+    pub fn load(file: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(file)
+            .with_context(|| format!("{} can not be read", file.display()))?;
+        toml::from_str(&text).with_context(|| format!("{} is no configuration", file.display()))
+    }
+
+    /// What the member is started with.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        Options {
+            names: self.names.clone(),
+            advertise: self.advertise.clone(),
+            cache_bytes: self.cache_mib.saturating_mul(MIB),
+            component_bytes_max: self.component_mib_max.saturating_mul(MIB as u64),
+            ..Options::new(self.data.clone(), self.listen)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_with_only_a_data_directory_is_enough() {
+        let config: Config = toml::from_str("data = \"/var/lib/quorate\"").expect("valid");
+        assert_eq!(config.listen.to_string(), LISTEN);
+        assert!(!config.builtin_recipes);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name() {
+        let error = toml::from_str::<Config>("data = \"x\"\ncache = 5").expect_err("misspelt");
+        assert!(error.to_string().contains("cache"), "{error}");
+    }
+}

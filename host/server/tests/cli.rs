@@ -1,0 +1,13 @@
+//! Drives the binary as a user does: servers with directories of their own, commands in processes of their own. It knows
+//! what the commands print, and nothing of how they work.
+
+#[path = "cli/dev.rs"]
+mod dev;
+#[path = "cli/harness.rs"]
+mod harness;
+#[path = "cli/lock.rs"]
+mod lock;
+#[path = "cli/recipe.rs"]
+mod recipe;
+#[path = "cli/tree.rs"]
+mod tree;

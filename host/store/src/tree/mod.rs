@@ -1,0 +1,124 @@
+//! The tree of a member on its disk: an ordered map of bytes in RocksDB. It does not know what keys
+//! and values mean, nor which of them is the applied index.
+//!
+//! There is no write-ahead log: the raft log is one already. Each [`Tree::commit`] is one atomic
+//! batch, and RocksDB flushes its memory in the order of the batches. So after a crash the tree is
+//! what it was after some earlier commit, never in between; the caller puts its applied index into
+//! each batch and replays from the one that it finds. One column family holds everything, so no
+//! flush can split a batch.
+//!
+//! RocksDB refusing a read or a write of an opened tree (damaged blocks, a full disk) is a panic: the
+//! process must end, since nobody could say what a reply is worth.
+
+mod options;
+mod read;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rocksdb::checkpoint::Checkpoint;
+use rocksdb::{DB, FlushOptions, ReadOptions, ReadTier, WriteBatch, WriteOptions};
+
+pub use self::options::TreeOptions;
+pub use self::read::{TreeReader, TreeSnapshot};
+use crate::error::OpenError;
+
+/// Ends the process by a panic: see the head of this file.
+pub(crate) fn fatal(doing: &str, error: &rocksdb::Error) -> ! {
+    panic!("the tree can not {doing}: {error}; this member must not go on with it")
+}
+
+/// An opened tree. Dropping it, with all its readers, flushes and closes it.
+pub struct Tree {
+    database: Arc<DB>,
+    without_wal: WriteOptions,
+}
+
+impl Tree {
+    /// Opens the tree in `directory`, which is created when it does not exist (its parent must).
+    ///
+    /// # Errors
+    /// [`OpenError::Tree`] with RocksDB's words.
+    pub fn open(directory: &Path, options: &TreeOptions) -> Result<Self, OpenError> {
+        let database = DB::open(&options.of_database(), directory);
+        let database = database.map_err(|error| refusal(directory, &error))?;
+        let mut without_wal = WriteOptions::default();
+        without_wal.disable_wal(true);
+        Ok(Self { database: Arc::new(database), without_wal })
+    }
+
+    /// Writes `(key, value)` and deletes `(key, None)`, all or nothing, the last one of a key counts.
+    /// Readers see it when this returns; the disk has it after the next [`Tree::flush`].
+    ///
+    /// # Panics
+    /// If RocksDB refuses.
+    pub fn commit(&self, writes: impl IntoIterator<Item = (Bytes, Option<Bytes>)>) {
+        let mut batch = WriteBatch::default();
+        for (key, value) in writes {
+            match value {
+                Some(value) => batch.put(key, value),
+                None => batch.delete(key),
+            }
+        }
+        if let Err(error) = self.database.write_opt(batch, &self.without_wal) {
+            fatal("be written", &error);
+        }
+    }
+
+    /// A reader of whatever is committed at the time of each read. Keeps the tree open.
+    #[must_use]
+    pub fn reader(&self) -> TreeReader {
+        TreeReader::new(Arc::clone(&self.database))
+    }
+
+    /// A reader of what is committed now. While it lives, nothing that it may read leaves the disk: do
+    /// not keep it for long.
+    #[must_use]
+    pub fn snapshot(&self) -> TreeSnapshot<'_> {
+        TreeSnapshot::new(self.database.snapshot())
+    }
+
+    /// Returns when all that was committed before the call is on the disk.
+    ///
+    /// # Panics
+    /// If RocksDB refuses.
+    pub fn flush(&self) {
+        let mut options = FlushOptions::default();
+        options.set_wait(true);
+        if let Err(error) = self.database.flush_opt(&options) {
+            fatal("be flushed", &error);
+        }
+    }
+
+    /// The value of a key as it would be after a crash now. RocksDB flushes by itself, too: what is
+    /// read here of the applied index may be newer than the last [`Tree::flush`].
+    ///
+    /// # Panics
+    /// If RocksDB refuses.
+    #[must_use]
+    pub fn flushed_get(&self, key: &[u8]) -> Option<Bytes> {
+        let mut options = ReadOptions::default();
+        options.set_read_tier(ReadTier::Persisted);
+        match self.database.get_pinned_opt(key, &options) {
+            Ok(value) => value.map(|value| Bytes::copy_from_slice(&value)),
+            Err(error) => fatal("be read", &error),
+        }
+    }
+
+    /// Makes `directory` (which must not exist; its parent must, on the same file system) a tree of its
+    /// own that holds what is committed now. Files are linked, not copied.
+    ///
+    /// # Errors
+    /// [`OpenError::Tree`]; the directory may be there in part then.
+    pub fn checkpoint(&self, directory: &Path) -> Result<(), OpenError> {
+        // Log size 0: flush first. Without a write-ahead log, memory would not be in the checkpoint.
+        let checkpoint = Checkpoint::new(&self.database);
+        let created = checkpoint.and_then(|it| it.create_checkpoint_with_log_size(directory, 0));
+        created.map_err(|error| refusal(directory, &error))
+    }
+}
+
+fn refusal(directory: &Path, error: &rocksdb::Error) -> OpenError {
+    OpenError::Tree { path: directory.to_owned(), cause: error.to_string() }
+}

@@ -1,0 +1,384 @@
+//! The handle that callers hold: it numbers requests within this client, waits for room, and hands them to the owner task. What
+//! can be asked is in `tree`, `recipe`, `deploy` and `lock`.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_core::error::{ErrorCode, Refusal};
+use quorate_core::ids::Zxid;
+use quorate_core::request::{Answer, Body, Reply};
+use quorate_wire::message::{Consistency, Query, Results, body};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::clock::Clock;
+use crate::dial::{Dialer, Link, is_permanent};
+use crate::error::{Attempt, ConnectError, Error};
+use crate::limits::{
+    BODY_BYTES_MAX, COMMANDS_MAX, RECONNECT_MS_FIRST, RECONNECT_MS_MAX, REQUEST_BYTES_MAX,
+    REQUESTS_MAX,
+};
+use crate::options::Options;
+use crate::owner::{Owner, Submission};
+use crate::recipe::Types;
+use crate::session::{Ask, Backoff, Flow, Loss, Outcome, Session, SessionKey, SessionState, Token};
+
+/// A client with one session. Cheap to clone; all clones share the session.
+///
+/// When the last clone has been dropped, the connection goes and nothing is sent any more; the session stays until its timeout
+/// has passed, and with it its ephemeral znodes and locks. [`Client::close`] ends it at once.
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+    consistency: Consistency,
+}
+
+struct Shared {
+    options: Options,
+    key: SessionKey,
+    timeout_ms: u64,
+    submissions: mpsc::Sender<Submission>,
+    cancels: mpsc::UnboundedSender<Token>,
+    state: watch::Receiver<SessionState>,
+    requests: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+    next_token: AtomicU64,
+    owner: Mutex<Option<JoinHandle<()>>>,
+    recipes: Mutex<BTreeMap<String, Arc<Types>>>,
+}
+
+impl Client {
+    /// Connects and opens a session. Tries all addresses in turn until one gives a session or the time is over.
+    ///
+    /// To be called inside a tokio runtime. Dropped before it is ready, the attempt is given up; a session that was opened just
+    /// then expires after its timeout.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub async fn connect(options: Options) -> Result<Self, ConnectError> {
+        Self::start(options, None).await
+    }
+
+    /// Connects and goes on with a session that another process had, which must be sure to have ended: two that use one session
+    /// end it for both ([`Loss::Contradiction`]). Replies that the other process did not get are given up. The timeout of the
+    /// options is not used.
+    ///
+    /// # Errors
+    /// See [`ConnectError`]; `Rejected` with `session-ended`, `no-session` or `bad-secret` if there is nothing to go on with.
+    pub async fn resume(options: Options, key: SessionKey) -> Result<Self, ConnectError> {
+        Self::start(options, Some(key)).await
+    }
+
+    /// A new client with the options of this one and a session of its own: for those who go on after the session was lost.
+    /// What belonged to the old session does not come back.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub async fn reopen(&self) -> Result<Self, ConnectError> {
+        Self::start(self.shared.options.clone(), None).await
+    }
+
+    async fn start(options: Options, key: Option<SessionKey>) -> Result<Self, ConnectError> {
+        let dialer = Dialer::new(options.clone())?;
+        let seed = seed()?;
+        let session = Session::new(key, options.session_timeout_ms(), seed);
+        let (submissions, submitted) = mpsc::channel(COMMANDS_MAX);
+        let (cancels, cancelled) = mpsc::unbounded_channel();
+        let clock = Clock::start();
+        let (mut owner, state) = Owner::new(session, dialer, clock, seed, submitted, cancelled);
+        let mut attempts = BTreeMap::new();
+        let first = first_link(&mut owner, clock, seed, &mut attempts);
+        let link = match tokio::time::timeout(options.connect_timeout, first).await {
+            Ok(result) => result?,
+            Err(_) => {
+                let attempts = attempts.into_iter();
+                let listed = attempts.map(|(address, reason)| Attempt { address, reason });
+                return Err(ConnectError::Unreachable(listed.collect()));
+            }
+        };
+        let key = owner.session().key().expect("an attached session has a key");
+        let shared = Shared {
+            options,
+            key,
+            timeout_ms: owner.session().timeout_ms(),
+            submissions,
+            cancels,
+            state,
+            requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
+            bytes: Arc::new(Semaphore::new(REQUEST_BYTES_MAX)),
+            next_token: AtomicU64::new(1),
+            owner: Mutex::new(Some(tokio::spawn(owner.run(link)))),
+            recipes: Mutex::new(BTreeMap::new()),
+        };
+        Ok(Self { shared: Arc::new(shared), consistency: Consistency::Linearizable })
+    }
+
+    /// This client with another consistency for its reads; the default is linearizable. Clones of it keep that.
+    #[must_use]
+    pub fn with_consistency(&self, consistency: Consistency) -> Self {
+        Self { shared: Arc::clone(&self.shared), consistency }
+    }
+
+    /// Id and secret of the session, for [`Client::resume`].
+    #[must_use]
+    pub fn session(&self) -> SessionKey {
+        self.shared.key
+    }
+
+    /// The session's timeout, as the service granted it.
+    #[must_use]
+    pub fn session_timeout(&self) -> Duration {
+        Duration::from_millis(self.shared.timeout_ms)
+    }
+
+    /// How the session stands, and every change of it.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<SessionState> {
+        self.shared.state.clone()
+    }
+
+    /// Resolves when the session is lost, and says why. Cancel-safe.
+    pub async fn lost(&self) -> Loss {
+        let mut state = self.shared.state.clone();
+        let lost = state.wait_for(|state| matches!(state, SessionState::Lost(_))).await;
+        match lost.as_deref() {
+            Ok(SessionState::Lost(loss)) => loss.clone(),
+            _ => Loss::Dropped,
+        }
+    }
+
+    /// Sends a write and waits for its reply. A reply may be a refusal: see [`Client::done`].
+    ///
+    /// Writes are executed in the order in which they were sent, each exactly once as long as the session lives, whatever
+    /// happens to connections and leaders. Dropped after it was sent, the write is carried through all the same, and its reply is
+    /// thrown away.
+    ///
+    /// # Errors
+    /// `Refused` if it was not executed at all; `SessionLost`; `BadAnswer`.
+    pub async fn write(&self, body: Body) -> Result<(Zxid, Reply), Error> {
+        self.send(body).await?.await
+    }
+
+    /// As [`Client::write`]; a refusal is an error, too.
+    ///
+    /// # Errors
+    /// As `write`.
+    pub async fn done(&self, body: Body) -> Result<(Zxid, Answer), Error> {
+        done(self.write(body).await?)
+    }
+
+    /// Sends a write and does not wait for its reply: for many in order without waiting for each. Waits only for room, of which
+    /// there is [`REQUESTS_MAX`] and [`REQUEST_BYTES_MAX`].
+    ///
+    /// Cancel-safe: dropped before it is ready, nothing has been sent.
+    ///
+    /// # Errors
+    /// `Refused` with `limit` or `bad-message`; `SessionLost`.
+    pub async fn send(&self, body: Body) -> Result<WriteHandle, Error> {
+        let encoded = body::encode(&body);
+        if encoded.len() > BODY_BYTES_MAX {
+            let refusal =
+                Refusal::limit("bytes of a request", encoded.len() as u64, BODY_BYTES_MAX as u64);
+            return Err(refusal.into());
+        }
+        // A member that can not read a body ends the lane, since nothing else would be in order; so it must not get there.
+        if let Err(error) = body::decode(encoded.clone()) {
+            return Err(Refusal::new(ErrorCode::BadMessage, error.to_string()).into());
+        }
+        let room = self.room(encoded.len()).await;
+        let pending = self.submit(Ask::Write(encoded), room).await?;
+        Ok(WriteHandle { pending })
+    }
+
+    /// Reads. Reads see what was written before them on this session; those that are `Stale` promise nothing.
+    ///
+    /// # Errors
+    /// `Refused`, `SessionLost`.
+    pub async fn read(&self, query: Query) -> Result<(Zxid, Results), Error> {
+        let room = self.room(0).await;
+        let pending = self.submit(Ask::Read(self.consistency, query), room).await?;
+        match pending.await? {
+            Outcome::Found(zxid, results) => Ok((zxid, results)),
+            other => Err(failed(other)),
+        }
+    }
+
+    /// Ends the session: its ephemeral znodes go in the same transaction. What was sent before is answered first; clones of this
+    /// client answer `SessionLost` from then on. A session that is lost already is closed in any case.
+    ///
+    /// # Errors
+    /// `Refused`.
+    pub async fn close(self) -> Result<(), Error> {
+        let closed = match self.submit(Ask::Close, Vec::new()).await {
+            Ok(pending) => pending.await,
+            Err(error) => Err(error),
+        };
+        let owner = self.shared.owner.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match closed {
+            Ok(Outcome::Replied(..) | Outcome::Lost { .. }) | Err(Error::SessionLost { .. }) => {}
+            Ok(other) => return Err(failed(other)),
+            Err(error) => return Err(error),
+        }
+        if let Some(owner) = owner
+            && let Err(failed) = owner.await
+        {
+            tracing::error!(%failed, "the client's task failed");
+        }
+        Ok(())
+    }
+
+    pub(crate) fn recipes(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Arc<Types>>> {
+        self.shared.recipes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn room(&self, bytes: usize) -> Vec<OwnedSemaphorePermit> {
+        let count = u32::try_from(bytes.min(REQUEST_BYTES_MAX)).unwrap_or(u32::MAX);
+        let bytes = Arc::clone(&self.shared.bytes).acquire_many_owned(count).await;
+        let request = Arc::clone(&self.shared.requests).acquire_owned().await;
+        bytes.into_iter().chain(request).collect()
+    }
+
+    async fn submit(&self, ask: Ask, room: Vec<OwnedSemaphorePermit>) -> Result<Pending, Error> {
+        let token = self.shared.next_token.fetch_add(1, Ordering::Relaxed);
+        let (answer, receiver) = oneshot::channel();
+        let submission = Submission { token, ask, answer, room };
+        if self.shared.submissions.send(submission).await.is_err() {
+            return Err(Error::SessionLost { loss: self.lost().await, may_have_happened: false });
+        }
+        Ok(Pending { client: self.clone(), token, receiver })
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("session", &self.shared.key.id)
+            .field("state", &*self.shared.state.borrow())
+            .field("consistency", &self.consistency)
+            .finish()
+    }
+}
+
+/// A write that has been sent. As a future, it gives the transaction and the reply; dropped, the write is carried through.
+#[must_use]
+pub struct WriteHandle {
+    pending: Pending,
+}
+
+impl WriteHandle {
+    /// Gives the write up: one that was not sent yet will not be, a call that waits is run once more with the reason
+    /// "cancelled", everything else is too late. The answer comes in any case.
+    pub fn cancel(&self) {
+        self.canceller().cancel();
+    }
+
+    pub(crate) fn canceller(&self) -> Canceller {
+        Canceller { client: self.pending.client.clone(), token: self.pending.token }
+    }
+}
+
+/// Gives up a write that somebody else waits for.
+pub(crate) struct Canceller {
+    client: Client,
+    token: Token,
+}
+
+impl Canceller {
+    pub(crate) fn cancel(&self) {
+        // Fails if the session is over: then there is nothing to cancel.
+        self.client.shared.cancels.send(self.token).ok();
+    }
+}
+
+impl Future for WriteHandle {
+    type Output = Result<(Zxid, Reply), Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(match ready!(Pin::new(&mut self.pending).poll(context)) {
+            Ok(Outcome::Replied(zxid, reply)) => decode(zxid, reply),
+            Ok(other) => Err(failed(other)),
+            Err(error) => Err(error),
+        })
+    }
+}
+
+/// A request that the owner has.
+struct Pending {
+    client: Client,
+    token: Token,
+    receiver: oneshot::Receiver<Outcome>,
+}
+
+impl Future for Pending {
+    type Output = Result<Outcome, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.receiver).poll(context).map(|outcome| {
+            // The owner answers all; it is gone only with its runtime.
+            outcome.map_err(|_| Error::SessionLost { loss: Loss::Dropped, may_have_happened: true })
+        })
+    }
+}
+
+/// The answer of a reply, or its refusal as an error.
+pub(crate) fn done((zxid, reply): (Zxid, Reply)) -> Result<(Zxid, Answer), Error> {
+    match reply {
+        Reply::Done(answer) => Ok((zxid, answer)),
+        Reply::Refused(failure) => Err(Error::Refused(failure)),
+    }
+}
+
+fn decode(zxid: Zxid, reply: Bytes) -> Result<(Zxid, Reply), Error> {
+    let reply = Reply::decode(reply).map_err(|error| Error::BadAnswer(error.to_string()))?;
+    Ok((zxid, reply))
+}
+
+fn failed(outcome: Outcome) -> Error {
+    match outcome {
+        Outcome::Refused(refusal) => refusal.into(),
+        Outcome::Lost { loss, may_have_happened } => Error::SessionLost { loss, may_have_happened },
+        Outcome::Replied(..) => Error::BadAnswer("a write's reply to a read".to_owned()),
+        Outcome::Found(..) => Error::BadAnswer("a read's reply to a write".to_owned()),
+    }
+}
+
+fn seed() -> Result<u64, ConnectError> {
+    getrandom::u64().map_err(|error| ConnectError::Options(format!("no random bytes: {error}")))
+}
+
+/// The first lane that is attached. `attempts` keeps what came of each address.
+async fn first_link(
+    owner: &mut Owner,
+    clock: Clock,
+    seed: u64,
+    attempts: &mut BTreeMap<String, String>,
+) -> Result<Link, ConnectError> {
+    let mut backoff = Backoff::new(RECONNECT_MS_FIRST, RECONNECT_MS_MAX, seed);
+    loop {
+        for _ in 0..owner.dialer().addresses_count() {
+            let address = owner.dialer().next_address();
+            attempts.entry(address.clone()).or_insert_with(|| "no answer yet".to_owned());
+            let attach = owner.session().attach(clock.now_ms());
+            let reason = match owner.dialer().dial(address.clone(), attach).await {
+                Err(reason) => reason,
+                Ok(link) => match owner.attached(&link) {
+                    Flow::GoOn => return Ok(link),
+                    Flow::Rejected(refusal) if is_permanent(&refusal) => {
+                        return Err(ConnectError::Rejected { address, refusal });
+                    }
+                    Flow::Rejected(refusal) => refusal.to_string(),
+                    Flow::Leave => "an answer that makes no sense".to_owned(),
+                },
+            };
+            attempts.insert(address, reason);
+            owner.session().handle_disconnected();
+        }
+        clock.until(clock.now_ms() + backoff.next_ms()).await;
+    }
+}

@@ -1,0 +1,137 @@
+//! Finds a member and attaches a lane to it. It knows addresses, certificates and the first two frames; not what sessions mean.
+
+use std::time::Duration;
+
+use quorate_core::error::Refusal;
+use quorate_net::{
+    Client as Endpoint, ClientConfig, Connection, LaneLimits, LaneReceiver, LaneSender, Protocol,
+    TrustAnchors,
+};
+use quorate_wire::message::{Attach, ClientMessage, Hello, PROTOCOL, ServerMessage};
+
+use crate::error::ConnectError;
+use crate::limits::ANSWER_TIMEOUT;
+use crate::options::Options;
+
+/// Resolved addresses of one name that are tried.
+const RESOLVED_MAX: usize = 4;
+/// Addresses of members that are remembered beside those of the options.
+const LEARNED_MAX: usize = 64;
+/// A connection is idle for at most this part of the session's timeout before it counts as broken.
+const IDLE_DIVISOR: u32 = 2;
+const IDLE_MIN: Duration = Duration::from_secs(1);
+
+/// Largest frame that a member sends: a reply of the largest size.
+const FRAME_BYTES_MAX: u32 = quorate_wire::message::LANE_FRAME_BYTES_MAX;
+
+/// A lane with what its peer said first.
+pub(crate) struct Link {
+    pub(crate) address: String,
+    pub(crate) connection: Connection,
+    pub(crate) sender: LaneSender,
+    pub(crate) receiver: LaneReceiver,
+    pub(crate) first: ServerMessage,
+}
+
+/// Goes round the addresses.
+pub(crate) struct Dialer {
+    endpoint: Endpoint,
+    trust: TrustAnchors,
+    options: Options,
+    learned: Vec<String>,
+    turn: usize,
+}
+
+impl Dialer {
+    /// To be called inside a tokio runtime.
+    pub(crate) fn new(options: Options) -> Result<Self, ConnectError> {
+        if options.addresses.is_empty() {
+            return Err(ConnectError::Options("there is no address to connect to".to_owned()));
+        }
+        let trust = options.authority.load()?;
+        let defaults = ClientConfig::default();
+        let idle = options.session_timeout.map_or(defaults.idle_timeout, |timeout| {
+            (timeout / IDLE_DIVISOR).clamp(IDLE_MIN, defaults.idle_timeout)
+        });
+        let connect_timeout = options.connect_timeout.min(defaults.connect_timeout);
+        let config = ClientConfig { connect_timeout, idle_timeout: idle, ..defaults };
+        let endpoint =
+            Endpoint::bind(config).map_err(|error| ConnectError::Options(error.to_string()))?;
+        Ok(Self { endpoint, trust, options, learned: Vec::new(), turn: 0 })
+    }
+
+    /// Addresses to try, all together.
+    pub(crate) fn addresses_count(&self) -> usize {
+        self.options.addresses.len() + self.learned.len()
+    }
+
+    /// Takes over what a member says about the others.
+    pub(crate) fn learn(&mut self, members: &[String]) {
+        let new = members.iter().filter(|member| !self.options.addresses.contains(member));
+        self.learned = new.take(LEARNED_MAX).cloned().collect();
+    }
+
+    /// The address whose turn it is.
+    pub(crate) fn next_address(&mut self) -> String {
+        let turn = self.turn % self.addresses_count();
+        self.turn = turn + 1;
+        let given = &self.options.addresses;
+        given.get(turn).unwrap_or_else(|| &self.learned[turn - given.len()]).clone()
+    }
+
+    /// Connects, and waits for the answer to `Hello`, whatever it is. Cancel-safe: dropped, the attempt is given up.
+    pub(crate) async fn dial(&self, address: String, attach: Attach) -> Result<Link, String> {
+        let host = address.rsplit_once(':').map_or(&*address, |(host, _)| host);
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let server_name = self.options.server_name.as_deref().unwrap_or(host);
+        let resolved: Vec<_> = tokio::net::lookup_host(&address)
+            .await
+            .map_err(|error| format!("the address can not be resolved: {error}"))?
+            .take(RESOLVED_MAX)
+            .collect();
+        let mut failed = "the name has no address".to_owned();
+        for resolved in resolved {
+            let connecting =
+                self.endpoint.connect(resolved, server_name, &self.trust, Protocol::Client);
+            match connecting.await {
+                Ok(connection) => return self.greet(address, connection, attach).await,
+                Err(error) => failed = error.to_string(),
+            }
+        }
+        Err(failed)
+    }
+
+    async fn greet(
+        &self,
+        address: String,
+        connection: Connection,
+        attach: Attach,
+    ) -> Result<Link, String> {
+        let limits = LaneLimits { frame_bytes_max: FRAME_BYTES_MAX, ..LaneLimits::default() };
+        let (sender, mut receiver) =
+            connection.open_lane(limits).await.map_err(|error| error.to_string())?;
+        let hello = ClientMessage::Hello(Hello {
+            protocol_min: PROTOCOL,
+            protocol_max: PROTOCOL,
+            namespace: self.options.namespace,
+            agent: self.options.agent.clone(),
+            attach,
+        });
+        let exchange = async {
+            sender.send(hello.encode()).await.map_err(|error| error.to_string())?;
+            let frame = receiver.recv().await.map_err(|error| error.to_string())?;
+            let frame = frame.ok_or("the member ended the lane without an answer")?;
+            ServerMessage::decode(frame).map_err(|error| error.to_string())
+        };
+        let first = tokio::time::timeout(ANSWER_TIMEOUT, exchange)
+            .await
+            .map_err(|_| format!("no answer to the first frame within {ANSWER_TIMEOUT:?}"))??;
+        Ok(Link { address, connection, sender, receiver, first })
+    }
+}
+
+/// Whether a member that refuses a session would be followed by all others, for ever.
+pub(crate) fn is_permanent(refusal: &Refusal) -> bool {
+    use quorate_core::error::Advice;
+    matches!(refusal.code.advice(), Advice::Never | Advice::NewSession)
+}

@@ -1,0 +1,52 @@
+//! Every bound of the client, with unit and reason. It does not know who asks.
+
+use std::time::Duration;
+
+use quorate_core::limits;
+
+/// Requests of one client that wait for their answers, parked calls included. One more waits for room.
+pub const REQUESTS_MAX: usize = 4096;
+/// Bytes of request bodies that a client keeps until their answers have come. One more waits for room; a single larger body
+/// waits until all of it is free.
+pub const REQUEST_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Commands that wait for the owner task before their callers wait.
+pub const COMMANDS_MAX: usize = 1024;
+
+/// Milliseconds before the first retry of a refused write or read.
+pub const RETRY_MS_FIRST: u64 = 10;
+/// Milliseconds between retries at most: a leader that comes back is used within half a second.
+pub const RETRY_MS_MAX: u64 = 500;
+/// Refusals of one write in sequence for a reason that only an operator can end (a full disk), before its caller hears it.
+/// With the delays above this is about two seconds.
+pub const REFUSALS_MAX: u32 = 8;
+/// Milliseconds before the second attempt to connect.
+pub const RECONNECT_MS_FIRST: u64 = 20;
+/// Milliseconds between attempts to connect at most.
+pub const RECONNECT_MS_MAX: u64 = 1_000;
+
+/// A heartbeat is sent each session timeout divided by this: two of them may be lost.
+pub const HEARTBEAT_DIVISOR: u64 = 3;
+/// After an unconfirmed heartbeat the next one comes after the timeout divided by this: a new leader is found in time.
+pub const HEARTBEAT_RETRY_DIVISOR: u64 = 12;
+
+/// Goodbyes for a protocol error without a write's reply in between, after which the session is given up: something that this
+/// client has to send is not understood, and would be sent again for ever.
+pub const FAREWELLS_MAX: u32 = 3;
+
+/// How long a lane may take from `Hello` to `Welcome`: a new session is a transaction.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a whole `connect` tries all addresses, unless the caller says otherwise.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a closing connection may take to tell its peer.
+pub const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Bytes of a request's body: a transaction's, so that what is refused for size is refused before it is numbered.
+pub const BODY_BYTES_MAX: usize = limits::TRANSACTION_BYTES_MAX;
+
+// One write more than these can be unanswered never finds the server's store of replies full by number: before write n + 4096
+// is sent, reply n has come, and its acknowledgement goes with it.
+const _: () = assert!(REQUESTS_MAX as u64 <= limits::KEPT_REPLIES_MAX);
+const _: () = assert!(BODY_BYTES_MAX < REQUEST_BYTES_MAX);
+
+/// How long a member's machine may take to acknowledge the last byte of a body. Heartbeats tell sooner if it is gone.
+pub const BULK_TIMEOUT: Duration = Duration::from_secs(60);

@@ -1,0 +1,238 @@
+//! Locks held through the recipe `lock` (`quorate:lock/lock@0.1.0`). It knows that recipe's types, and not how it works.
+
+use std::time::Duration;
+
+use quorate_core::error::{ErrorCode, Refusal};
+use quorate_wire::value::Value;
+use tokio::sync::oneshot;
+
+use crate::client::Client;
+use crate::clock::milliseconds;
+use crate::error::Error;
+use crate::recipe::{Called, Recipe};
+use crate::session::{Loss, SessionState};
+use crate::tree::unexpected;
+
+/// How a lock is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockOptions {
+    /// The name under which the recipe is deployed.
+    pub recipe: String,
+    /// Give up after so long; the service counts. None: wait for ever. Zero: do not wait.
+    pub timeout: Option<Duration>,
+    /// Who asks and why, for people who look at the lock. 1,024 bytes at most.
+    pub note: Option<String>,
+    /// [`LockGuard::lost`] resolves when the session has been suspended for so long. None: only when it is lost, which is always
+    /// before somebody else gets the lock.
+    pub suspended_max: Option<Duration>,
+}
+
+impl Default for LockOptions {
+    fn default() -> Self {
+        Self { recipe: "lock".to_owned(), timeout: None, note: None, suspended_max: None }
+    }
+}
+
+/// Why a lock was not got or given back.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LockError {
+    /// This session holds it already, with this token.
+    #[error("this session holds the lock already, with token {0}")]
+    AlreadyHeld(u64),
+    /// The timeout has passed.
+    #[error("the timeout has passed, and somebody else holds the lock")]
+    TimedOut,
+    /// It was cancelled.
+    #[error("the request for the lock was cancelled")]
+    Cancelled,
+    /// Somebody deleted this call's place in the line.
+    #[error("somebody deleted this request's place in the line")]
+    Removed,
+    /// The session does not hold it (any more).
+    #[error("this session does not hold the lock with this token")]
+    NotHeld,
+    /// The recipe refused for another reason, in its own words.
+    #[error("the lock recipe refused: {0}")]
+    Other(String),
+    /// The call itself failed.
+    #[error(transparent)]
+    Call(#[from] Error),
+}
+
+/// Why a lock must not be relied on any more.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LockLost {
+    /// The session is over.
+    #[error(transparent)]
+    Session(Loss),
+    /// The session has been suspended for longer than the options allow. The lock is still held, so far.
+    #[error("the session has been suspended for longer than {0:?}")]
+    Suspended(Duration),
+}
+
+/// A lock that is held. Dropped, it is given back in the background.
+#[derive(Debug)]
+pub struct LockGuard {
+    recipe: Recipe,
+    client: Client,
+    path: String,
+    token: u64,
+    suspended_max: Option<Duration>,
+    is_held: bool,
+}
+
+impl Client {
+    /// Gets a lock by its path, waiting in line for it. To be called inside a tokio runtime.
+    ///
+    /// Dropped before it is ready, the request is given up; a grant that crosses with that is given back in the background.
+    ///
+    /// # Errors
+    /// See [`LockError`].
+    pub async fn lock(&self, path: &str, options: LockOptions) -> Result<LockGuard, LockError> {
+        let LockOptions { recipe, timeout, note, suspended_max } = options;
+        let recipe = self.recipe(&recipe);
+        let timeout = timeout.map(|timeout| Box::new(Value::U64(milliseconds(timeout))));
+        let note = note.map(|note| Box::new(Value::String(note)));
+        let asked = Value::Record(vec![Value::Option(note), Value::Option(timeout)]);
+        let call = recipe.start("acquire", vec![Value::from(path), asked]).await?;
+        let (client, path) = (self.clone(), path.to_owned());
+        let guard =
+            move |token| LockGuard { recipe, client, path, token, suspended_max, is_held: true };
+        let (granted, receiver) = oneshot::channel();
+        // A task of its own, because a grant may come although nobody waits for it any more.
+        tokio::spawn(async move {
+            let mut granted = granted;
+            let mut call = call;
+            let called = tokio::select! {
+                called = &mut call => called,
+                () = granted.closed() => {
+                    call.cancel();
+                    call.await
+                }
+            };
+            let result = called.map_err(LockError::from).and_then(granted_token).map(guard);
+            // The guard comes back if nobody takes it, and its drop gives the lock back.
+            drop(granted.send(result));
+        });
+        let lost = || Error::SessionLost { loss: Loss::Dropped, may_have_happened: true };
+        receiver.await.map_err(|_| lost())?
+    }
+}
+
+impl LockGuard {
+    /// The fencing token: larger than that of every grant before. Show it to whatever the lock protects.
+    #[must_use]
+    pub fn token(&self) -> u64 {
+        self.token
+    }
+
+    /// The lock's path.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Resolves when the lock must not be relied on any more: the session is lost, or has been suspended for too long. Until it
+    /// does, nobody else has the lock. Cancel-safe; the time of a suspension is counted anew by each call.
+    pub async fn lost(&self) -> LockLost {
+        let mut state = self.client.state();
+        loop {
+            let seen = state.borrow_and_update().clone();
+            let changed = match (seen, self.suspended_max) {
+                (SessionState::Lost(loss), _) => return LockLost::Session(loss),
+                (SessionState::Suspended, Some(most)) => {
+                    match tokio::time::timeout(most, state.changed()).await {
+                        Ok(changed) => changed,
+                        Err(_) => return LockLost::Suspended(most),
+                    }
+                }
+                _ => state.changed().await,
+            };
+            if changed.is_err() {
+                return LockLost::Session(Loss::Dropped);
+            }
+        }
+    }
+
+    /// Gives the lock back. Dropped after it was sent, it is given back all the same.
+    ///
+    /// # Errors
+    /// `NotHeld` if somebody took it away; `Call`.
+    pub async fn release(mut self) -> Result<(), LockError> {
+        self.is_held = false;
+        let called = self.recipe.call("release", self.release_arguments()).await?;
+        match called.value {
+            Some(Value::Result(Ok(_))) => Ok(()),
+            Some(Value::Result(Err(error))) => Err(lock_error(error.as_deref())),
+            _ => Err(unexpected("release").into()),
+        }
+    }
+
+    fn release_arguments(&self) -> Vec<Value> {
+        vec![Value::String(self.path.clone()), Value::U64(self.token)]
+    }
+}
+
+impl Drop for LockGuard {
+    fn drop(&mut self) {
+        let is_lost = matches!(*self.client.state().borrow(), SessionState::Lost(_));
+        if !self.is_held || is_lost {
+            return;
+        }
+        // Outside a runtime nobody can send anything: the session's end gives the lock back.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let (recipe, arguments) = (self.recipe.clone(), self.release_arguments());
+            let path = self.path.clone();
+            runtime.spawn(async move {
+                if let Err(error) = recipe.call("release", arguments).await {
+                    tracing::debug!(%path, %error, "a lock was not given back");
+                }
+            });
+        }
+    }
+}
+
+fn granted_token(called: Called) -> Result<u64, LockError> {
+    match called.value {
+        Some(Value::Result(Ok(Some(grant)))) => match *grant {
+            Value::Record(fields) => match fields.first() {
+                Some(Value::U64(token)) => Ok(*token),
+                _ => Err(unexpected("acquire").into()),
+            },
+            _ => Err(unexpected("acquire").into()),
+        },
+        Some(Value::Result(Err(error))) => Err(lock_error(error.as_deref())),
+        _ => Err(unexpected("acquire").into()),
+    }
+}
+
+/// The cases of `lock-error`, by their place in the recipe's interface. The service has compared the types already.
+fn lock_error(error: Option<&Value>) -> LockError {
+    match error {
+        Some(Value::Variant { case: 0, payload: Some(token) }) => match **token {
+            Value::U64(token) => LockError::AlreadyHeld(token),
+            _ => unexpected("a lock").into(),
+        },
+        Some(Value::Variant { case: 1, .. }) => LockError::TimedOut,
+        Some(Value::Variant { case: 2, .. }) => LockError::Cancelled,
+        Some(Value::Variant { case: 3, .. }) => LockError::Removed,
+        Some(Value::Variant { case: 4, .. }) => LockError::NotHeld,
+        Some(Value::Variant { case: 5, .. }) => LockError::Other("the lock is in use".to_owned()),
+        Some(Value::Variant { case: 6, .. }) => LockError::Other("the note is too long".to_owned()),
+        Some(Value::Variant { case: 7, payload: Some(error) }) => tree_error(error),
+        _ => unexpected("a lock").into(),
+    }
+}
+
+fn tree_error(error: &Value) -> LockError {
+    let message = match error {
+        Value::Record(fields) => fields.iter().find_map(|field| match field {
+            Value::String(message) => Some(message.clone()),
+            _ => None,
+        }),
+        _ => None,
+    };
+    let message = message.unwrap_or_else(|| "the tree refused".to_owned());
+    Error::from(Refusal::new(ErrorCode::RecipeRefused, message)).into()
+}

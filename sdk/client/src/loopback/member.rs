@@ -1,0 +1,449 @@
+//! A member for the tests of the client: the real sequencer over a tree in memory, behind the real transport. It has no raft,
+//! no sandbox and no second member; recipes are closures. What it can do beside is to break: cut lanes, swallow replies, refuse.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use quorate_core::apply::{self, Applied};
+use quorate_core::draft::{Draft, ReadRecords};
+use quorate_core::error::{ErrorCode, Refusal};
+use quorate_core::ids::{Millis, SessionId, Term, WriteNumber, Zxid};
+use quorate_core::path::Path;
+use quorate_core::query as tree;
+use quorate_core::read::MemoryTree;
+use quorate_core::request::Request;
+use quorate_core::transaction::{Entry, EntryBody, Outcome};
+use quorate_net::{
+    CloseCode, Connection, Identity, LaneLimits, Server, ServerConfig, TrustAnchors,
+};
+use quorate_sequencer::port::DirectAnswer;
+use quorate_sequencer::{Input, Leadership, Now, Output, Sequencer, Submission, Token};
+use quorate_wire::message::query::Status;
+use quorate_wire::message::{
+    Attach, ClientMessage, Consistency, Hello, PROTOCOL, Query, Results, ServerMessage, Welcome,
+    body, bulk,
+};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::recipes::{Closures, interfaces, seed};
+
+const SECRET: [u8; 32] = [7; 32];
+const LIMITS: LaneLimits =
+    LaneLimits { frame_bytes_max: 5 * 1024 * 1024, queue_bytes_max: 8 * 1024 * 1024 };
+
+/// What a test does to the member.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Faults {
+    /// Cut the first lane after this many writes, whether they have been answered or not; each later one after so many more.
+    pub(super) cut_after_writes: Option<u64>,
+    /// Confirm no heartbeat and execute nothing: no leader.
+    pub(super) is_leaderless: bool,
+}
+
+/// One lane's session: where answers go, and under which request numbers.
+struct Attached {
+    token: Token,
+    messages: mpsc::UnboundedSender<ServerMessage>,
+    writes: BTreeMap<WriteNumber, u64>,
+    heartbeats: Vec<u64>,
+}
+
+struct World {
+    tree: Arc<MemoryTree>,
+    sequencer: Sequencer,
+    attached: BTreeMap<SessionId, Attached>,
+    opened: BTreeMap<Token, Result<SessionId, Refusal>>,
+    next_token: Token,
+    origin: Instant,
+    faults: Faults,
+    /// Writes that came on lanes, copies included.
+    writes_count: u64,
+}
+
+/// A running member.
+pub(super) struct Member {
+    world: Arc<Mutex<World>>,
+    pub(super) address: SocketAddr,
+    pub(super) trust: TrustAnchors,
+    _directory: tempfile::TempDir,
+    cut: watch::Sender<u64>,
+    task: JoinHandle<()>,
+    ticker: JoinHandle<()>,
+}
+
+impl Member {
+    pub(super) fn start() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let identity =
+            Identity::open_or_make(directory.path(), &[], SystemTime::now()).expect("certificates");
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let server = Server::bind(&ServerConfig::new(listen, identity.server)).expect("a port");
+        let tree = Arc::new(MemoryTree::new());
+        seed(&tree);
+        let sequencer = Sequencer::new(tree.clone(), Box::new(Closures));
+        let mut world = World {
+            tree,
+            sequencer,
+            attached: BTreeMap::new(),
+            opened: BTreeMap::new(),
+            next_token: 1,
+            origin: Instant::now(),
+            faults: Faults::default(),
+            writes_count: 0,
+        };
+        world.handle(Input::Lead(Leadership { term: Term(1) }));
+        let world = Arc::new(Mutex::new(world));
+        let (cut, cuts) = watch::channel(0);
+        let address = server.local_address();
+        let task = tokio::spawn(serve(server, world.clone(), cuts));
+        let ticked = world.clone();
+        let ticker = tokio::spawn(async move {
+            let mut interval = tokio::time::interval(Duration::from_millis(10));
+            loop {
+                interval.tick().await;
+                lock(&ticked).step();
+            }
+        });
+        Self { world, address, trust: identity.trust, _directory: directory, cut, task, ticker }
+    }
+
+    /// Ends all lanes without a word; the member goes on.
+    pub(super) fn cut_lanes(&self) {
+        self.cut.send_modify(|count| *count += 1);
+    }
+
+    pub(super) fn set_faults(&self, faults: Faults) {
+        lock(&self.world).faults = faults;
+    }
+
+    pub(super) fn writes_count(&self) -> u64 {
+        lock(&self.world).writes_count
+    }
+
+    pub(super) fn tree(&self) -> Arc<MemoryTree> {
+        lock(&self.world).tree.clone()
+    }
+
+    pub(super) fn parked_count(&self) -> usize {
+        lock(&self.world).sequencer.parked_count()
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.ticker.abort();
+    }
+}
+
+fn lock(world: &Mutex<World>) -> std::sync::MutexGuard<'_, World> {
+    world.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl World {
+    fn now(&self) -> Now {
+        let monotonic_ms = u64::try_from(self.origin.elapsed().as_millis()).expect("a short test");
+        Now { wall: Millis(1_800_000_000_000 + monotonic_ms), monotonic_ms }
+    }
+
+    fn handle(&mut self, input: Input) {
+        let now = self.now();
+        self.sequencer.handle(input, now);
+        self.step();
+    }
+
+    /// Everything that is proposed is committed and applied at once.
+    fn step(&mut self) {
+        let now = self.now();
+        self.sequencer.step(now);
+        while let Some(output) = self.sequencer.poll_output() {
+            match output {
+                Output::Propose { epoch, batch, entry } => {
+                    self.apply(&entry);
+                    self.sequencer.handle(Input::Applied { epoch, batch }, now);
+                    self.sequencer.step(now);
+                }
+                Output::Ready { .. } => {}
+                Output::Answer { token, session, write, answer } => {
+                    self.answer(session, write, Some(token), |request| match answer {
+                        DirectAnswer::Kept { zxid, reply } => {
+                            ServerMessage::Reply { request, zxid, events: 0, reply }
+                        }
+                        DirectAnswer::Refused(refusal) => {
+                            ServerMessage::NotExecuted { request, refusal }
+                        }
+                    });
+                }
+                Output::SessionOpened { token, session } => {
+                    self.opened.insert(token, session);
+                }
+                Output::HeartbeatConfirmed { token, session, is_live } => {
+                    self.confirm(token, session, is_live);
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, entry: &Entry) {
+        let mut draft = Draft::new(self.tree.clone());
+        assert_eq!(apply::entry(&mut draft, entry, Term(1)), Applied::Taken);
+        apply::seal(&mut draft);
+        self.tree.commit(draft.into_parts().1);
+        let EntryBody::Batch { transactions, .. } = &entry.body else { return };
+        for transaction in transactions {
+            if let (Some((session, write)), Outcome::Replied(reply)) =
+                (transaction.origin.write(), &transaction.outcome)
+            {
+                let (zxid, reply) = (transaction.zxid, reply.clone());
+                self.answer(session, write, None, |request| ServerMessage::Reply {
+                    request,
+                    zxid,
+                    events: 0,
+                    reply,
+                });
+            }
+        }
+    }
+
+    fn answer(
+        &mut self,
+        session: SessionId,
+        write: WriteNumber,
+        token: Option<Token>,
+        message: impl FnOnce(u64) -> ServerMessage,
+    ) {
+        let Some(attached) = self.attached.get_mut(&session) else { return };
+        if token.is_none_or(|token| token == attached.token)
+            && let Some(request) = attached.writes.remove(&write)
+        {
+            // The lane may be gone.
+            attached.messages.send(message(request)).ok();
+        }
+    }
+
+    fn confirm(&mut self, token: Token, session: SessionId, is_live: bool) {
+        let Some(attached) = self.attached.get_mut(&session) else { return };
+        if attached.token != token || attached.heartbeats.is_empty() {
+            return;
+        }
+        let request = attached.heartbeats.remove(0);
+        let refusal = Refusal::new(ErrorCode::SessionEnded, "it has ended");
+        let message = match is_live {
+            true => ServerMessage::Confirmed { request },
+            false => ServerMessage::Unconfirmed { request, refusal },
+        };
+        attached.messages.send(message).ok();
+    }
+
+    fn attach(
+        &mut self,
+        attach: Attach,
+        messages: mpsc::UnboundedSender<ServerMessage>,
+    ) -> Result<(SessionId, Token), Refusal> {
+        let token = self.next_token;
+        self.next_token += 1;
+        let id = match attach {
+            Attach::New { timeout_ms } => {
+                let timeout_ms = if timeout_ms == 0 { 10_000 } else { timeout_ms };
+                let principal = String::new();
+                let secret_hash = [0; 32];
+                self.handle(Input::OpenSession { token, timeout_ms, secret_hash, principal });
+                self.opened.remove(&token).expect("sessions open at once here")?
+            }
+            Attach::Resume { session, secret } => {
+                let known = self.tree.session(session).filter(|_| secret == SECRET);
+                known.ok_or_else(|| Refusal::new(ErrorCode::NoSession, "unknown"))?;
+                session
+            }
+        };
+        let attached =
+            Attached { token, messages, writes: BTreeMap::new(), heartbeats: Vec::new() };
+        self.attached.insert(id, attached);
+        let record = self.tree.session(id).expect("it was there just now");
+        let welcome = Welcome {
+            protocol: PROTOCOL,
+            agent: "test".to_owned(),
+            session: id,
+            secret: SECRET,
+            timeout_ms: record.timeout_ms,
+            attachment: token,
+            zxid: self.tree.meta().zxid,
+            last_write: record.last_write,
+            members: Vec::new(),
+        };
+        self.attached[&id].messages.send(ServerMessage::Welcome(welcome)).ok();
+        Ok((id, token))
+    }
+
+    fn submit(&mut self, session: SessionId, token: Token, request_id: u64, request: Request) {
+        self.writes_count += 1;
+        let Some(attached) = self.attached.get_mut(&session).filter(|a| a.token == token) else {
+            return;
+        };
+        if self.faults.is_leaderless {
+            let refusal = Refusal::new(ErrorCode::NoLeader, "no leader");
+            let message = ServerMessage::NotExecuted { request: request_id, refusal };
+            attached.messages.send(message).ok();
+            return;
+        }
+        attached.writes.insert(request.write, request_id);
+        self.handle(Input::Submit(Submission { token, request: Arc::new(request) }));
+    }
+
+    fn heartbeat(&mut self, session: SessionId, token: Token, request: u64) {
+        let is_leaderless = self.faults.is_leaderless;
+        let Some(attached) = self.attached.get_mut(&session) else { return };
+        if is_leaderless {
+            let refusal = Refusal::new(ErrorCode::NoLeader, "no leader");
+            attached.messages.send(ServerMessage::Unconfirmed { request, refusal }).ok();
+            return;
+        }
+        attached.heartbeats.push(request);
+        self.handle(Input::Heartbeat { token, session });
+    }
+
+    fn read(&self, query: &Query) -> Result<Results, Refusal> {
+        let read = &*self.tree;
+        Ok(match query {
+            Query::Get(path) => {
+                let (data, stat) = tree::get(read, &Path::parse(path)?)?;
+                Results::Node { data, stat }
+            }
+            Query::Stat(path) => Results::Stat(tree::stat(read, &Path::parse(path)?)?),
+            Query::Children { path, page, .. } => {
+                Results::Names(tree::children(read, &Path::parse(path)?, page)?)
+            }
+            Query::Interface(_) => Results::Interface { version: 1, interfaces: interfaces() },
+            Query::Status => Results::Status(status(self.tree.meta().zxid)),
+            other => return Err(Refusal::new(ErrorCode::BadArguments, format!("{other:?}"))),
+        })
+    }
+}
+
+fn status(zxid: Zxid) -> Status {
+    Status {
+        member: 1,
+        version: "test".to_owned(),
+        role: "leader".to_owned(),
+        term: Term(1),
+        epoch: quorate_core::ids::Epoch(1),
+        zxid,
+        applied_index: 0,
+        digest: 0,
+        sessions: 1,
+        cpu_us: 0,
+        memory_bytes: 0,
+        uptime_ms: 0,
+    }
+}
+
+async fn serve(mut server: Server, world: Arc<Mutex<World>>, cuts: watch::Receiver<u64>) {
+    let mut lanes = tokio::task::JoinSet::new();
+    while let Some(connection) = server.accept().await {
+        lanes.spawn(serve_lane(connection, world.clone(), cuts.clone()));
+    }
+}
+
+/// Serves until the lane ends or is cut.
+async fn serve_lane(
+    connection: Connection,
+    world: Arc<Mutex<World>>,
+    mut cuts: watch::Receiver<u64>,
+) {
+    cuts.mark_unchanged();
+    let Ok((sender, mut receiver)) = connection.accept_lane(LIMITS).await else { return };
+    let Ok(Some(frame)) = receiver.recv().await else { return };
+    let Ok(ClientMessage::Hello(Hello { attach, .. })) = ClientMessage::decode(frame) else {
+        panic!("the first frame is a hello")
+    };
+    let (messages, mut answers) = mpsc::unbounded_channel();
+    let attached = lock(&world).attach(attach, messages);
+    let (session, token) = match attached {
+        Ok(attached) => attached,
+        Err(refusal) => {
+            sender.send(ServerMessage::Rejected(refusal).encode()).await.ok();
+            sender.finish(Duration::from_secs(1)).await.ok();
+            return;
+        }
+    };
+    let mut executed = 0_u64;
+    loop {
+        tokio::select! {
+            frame = receiver.recv() => {
+                let Ok(Some(frame)) = frame else { return };
+                let message = ClientMessage::decode(frame).expect("a client's message");
+                executed += u64::from(take(&world, &connection, session, token, message).await);
+                let faults = lock(&world).faults;
+                if faults.cut_after_writes.is_some_and(|most| executed >= most * token) {
+                    connection.close(CloseCode::Internal, "cut by the test");
+                    return;
+                }
+            }
+            Some(answer) = answers.recv() => {
+                if sender.send(answer.encode()).await.is_err() {
+                    return;
+                }
+            }
+            _ = cuts.changed() => {
+                connection.close(CloseCode::Internal, "cut by the test");
+                return;
+            }
+        }
+    }
+}
+
+/// Handles a message; whether it was a write.
+async fn take(
+    world: &Mutex<World>,
+    connection: &Connection,
+    session: SessionId,
+    token: Token,
+    message: ClientMessage,
+) -> bool {
+    let (request, write, acks, body) = match message {
+        ClientMessage::Write { request, write, acks, body } => (request, write, acks, body),
+        ClientMessage::BulkWrite { request, write, acks, bulk: number, bytes } => {
+            let body = read_bulk(connection, number).await;
+            let Some(body) = body else { return false };
+            assert_eq!(body.len() as u64, bytes);
+            (request, write, acks, body)
+        }
+        ClientMessage::Read { request, consistency, query } => {
+            let world = lock(world);
+            let is_leaderless = world.faults.is_leaderless;
+            let results = match is_leaderless && consistency != Consistency::Stale {
+                true => Err(Refusal::new(ErrorCode::NoLeader, "no leader")),
+                false => world.read(&query),
+            };
+            let zxid = world.tree.meta().zxid;
+            let answer = ServerMessage::ReadReply { request, zxid, events: 0, results };
+            if let Some(attached) = world.attached.get(&session) {
+                attached.messages.send(answer).ok();
+            }
+            return false;
+        }
+        ClientMessage::Heartbeat { request } => {
+            lock(world).heartbeat(session, token, request);
+            return false;
+        }
+        ClientMessage::Hello(_) => panic!("a second hello"),
+    };
+    let hash = body::hash(&body);
+    let body = body::decode(body).expect("a client's body");
+    let request_read = Request { session, write, hash, acks, body };
+    lock(world).submit(session, token, request, request_read);
+    true
+}
+
+async fn read_bulk(connection: &Connection, number: u64) -> Option<Bytes> {
+    let mut stream = connection.accept_bulk().await.ok()?;
+    assert_eq!(stream.kind().await.ok()?, bulk::WRITE_BODY);
+    let whole = stream.recv_to_end(8 * 1024 * 1024).await.ok()?;
+    let (head, body) = bulk::split(whole).expect("a head");
+    assert_eq!(head, number, "one at a time, in order");
+    Some(body)
+}

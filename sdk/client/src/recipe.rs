@@ -1,0 +1,330 @@
+//! Calls of deployed recipes, by the types that the service describes. It knows no text form (that is `wave`) and no recipe.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_core::error::{ErrorCode, Refusal};
+use quorate_core::ids::Zxid;
+use quorate_core::request::{Answer, Body, Call, Failure, Operation, Reply};
+use quorate_wire::message::{Query, Results};
+use quorate_wire::value::{Function, Interface, Limits, Value, decode_result, encode_arguments};
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::tree::unexpected;
+use crate::wave::{self, CallText};
+
+/// What a recipe's active version exports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Types {
+    /// The version.
+    pub version: u64,
+    /// Its interfaces.
+    pub interfaces: Vec<Interface>,
+}
+
+impl Types {
+    /// The function that a caller means: `acquire`, or `lock.acquire` and `quorate:lock/lock@0.1.0.acquire` where the name alone
+    /// stands for more than one.
+    ///
+    /// # Errors
+    /// `no-function`, with the names that there are; `bad-arguments` for a name that stands for more than one.
+    pub fn function(&self, name: &str) -> Result<&Function, Refusal> {
+        let (interface, function) = match name.rsplit_once('.') {
+            Some((interface, function)) => (Some(interface), function),
+            None => (None, name),
+        };
+        let is_meant = |known: &&Interface| {
+            interface.is_none_or(|given| known.name == given || short_name(&known.name) == given)
+        };
+        let meant = self.interfaces.iter().filter(is_meant);
+        let mut found = meant.filter_map(|known| known.function(function));
+        match (found.next(), found.next()) {
+            (Some(function), None) => Ok(function),
+            (None, _) => {
+                let functions = self.interfaces.iter().flat_map(|known| &known.functions);
+                let names: Vec<&str> = functions.map(|known| known.name.as_str()).collect();
+                let message =
+                    format!("there is no function {name:?}; there is {}", names.join(", "));
+                Err(Refusal::new(ErrorCode::NoFunction, message))
+            }
+            (Some(_), Some(_)) => {
+                let message = format!("{name:?} is in more than one interface: name that too");
+                Err(Refusal::new(ErrorCode::BadArguments, message))
+            }
+        }
+    }
+}
+
+/// `lock` of `quorate:lock/lock@0.1.0`.
+fn short_name(interface: &str) -> &str {
+    let name = interface.rsplit_once('/').map_or(interface, |(_, name)| name);
+    name.split_once('@').map_or(name, |(name, _)| name)
+}
+
+/// What a call came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Called {
+    /// The transaction in which it ended.
+    pub zxid: Zxid,
+    /// Its result; none for a function without one. The error case of a `result` is a value like others; in that case the call
+    /// changed nothing.
+    pub value: Option<Value>,
+}
+
+/// A deployed recipe, by name. See [`Client::recipe`].
+#[derive(Debug, Clone)]
+pub struct Recipe {
+    client: Client,
+    name: String,
+}
+
+impl Client {
+    /// A recipe, to be called. Nothing is sent yet.
+    pub fn recipe(&self, name: &str) -> Recipe {
+        Recipe { client: self.clone(), name: name.to_owned() }
+    }
+}
+
+impl Recipe {
+    /// What its active version exports, as it was when this client first asked or last heard that it had changed.
+    ///
+    /// # Errors
+    /// `Refused` with `no-recipe`; `SessionLost`; `BadAnswer`.
+    pub async fn interface(&self) -> Result<Arc<Types>, Error> {
+        let known = self.client.recipes().get(&self.name).cloned();
+        match known {
+            Some(types) => Ok(types),
+            None => self.fetch().await,
+        }
+    }
+
+    async fn fetch(&self) -> Result<Arc<Types>, Error> {
+        let (version, encoded) = match self.client.read(Query::Interface(self.name.clone())).await?
+        {
+            (_, Results::Interface { version, interfaces }) => (version, interfaces),
+            _ => return Err(unexpected("interface")),
+        };
+        let interfaces = encoded.into_iter().map(Interface::decode).collect::<Result<_, _>>()?;
+        let types = Arc::new(Types { version, interfaces });
+        self.client.recipes().insert(self.name.clone(), Arc::clone(&types));
+        Ok(types)
+    }
+
+    /// Calls a function and waits for its result, however long it waits in the service. To give up, or after a time, use
+    /// [`Recipe::start`].
+    ///
+    /// Dropped, the call is cancelled.
+    ///
+    /// # Errors
+    /// `Arguments` for values of other types, also when the types have changed meanwhile; `Refused`; `SessionLost`.
+    pub async fn call(&self, function: &str, arguments: Vec<Value>) -> Result<Called, Error> {
+        self.start(function, arguments).await?.await
+    }
+
+    /// Calls a function with arguments as text, `add("/hits", 1)`, and gives the result as text; empty for a function without
+    /// one. See [`crate::wave`].
+    ///
+    /// # Errors
+    /// `Text`, pointing at the column; else as `call`.
+    pub async fn call_wave(&self, text: &str) -> Result<String, Error> {
+        let call = CallText::parse(text)?;
+        let types = self.interface().await?;
+        let function = types.function(call.function())?;
+        let arguments = call.arguments(function)?;
+        let called = self.call(call.function(), arguments).await?;
+        // A call whose types had changed was made by the new ones.
+        let types = self.interface().await?;
+        let result = types.function(call.function())?.result.as_ref();
+        Ok(match (called.value, result) {
+            (Some(value), Some(kind)) => wave::show(&value, kind),
+            _ => String::new(),
+        })
+    }
+
+    /// Sends a call. The handle gives the result, and can give it up.
+    ///
+    /// A call by types that have changed is made once more, by the new ones.
+    ///
+    /// # Errors
+    /// As `call`, as far as it is known before the call is answered.
+    pub async fn start(&self, function: &str, arguments: Vec<Value>) -> Result<CallHandle, Error> {
+        let types = self.interface().await?;
+        let first = types.function(function)?.clone();
+        let sent = self.send(function, &first, &arguments).await?;
+        let current = Arc::new(Current::new(sent.canceller()));
+        let recipe = self.clone();
+        let (name, shared) = (function.to_owned(), Arc::clone(&current));
+        let answer = async move {
+            let (zxid, reply) = sent.await?;
+            let Reply::Refused(Failure { refusal, .. }) = &reply else {
+                return called(&first, zxid, reply);
+            };
+            if refusal.code != ErrorCode::SignatureChanged || shared.is_cancelled() {
+                return called(&first, zxid, reply);
+            }
+            let types = recipe.fetch().await?;
+            let second = types.function(&name)?.clone();
+            if second == first {
+                return called(&first, zxid, reply);
+            }
+            let sent = recipe.send(&name, &second, &arguments).await?;
+            shared.replace(sent.canceller());
+            let (zxid, reply) = sent.await?;
+            called(&second, zxid, reply)
+        };
+        Ok(CallHandle { answer: Box::pin(answer), current, is_done: false })
+    }
+
+    /// The call as an operation of a [`Client::multi`]. Its answer is read with [`Recipe::result`].
+    ///
+    /// # Errors
+    /// As `call`, before anything is sent.
+    pub async fn operation(&self, function: &str, arguments: &[Value]) -> Result<Operation, Error> {
+        let types = self.interface().await?;
+        self.encode(function, types.function(function)?, arguments)
+    }
+
+    /// The result of a call in a multi.
+    ///
+    /// # Errors
+    /// `BadAnswer` for an answer that is not this function's.
+    pub async fn result(&self, function: &str, answer: &Answer) -> Result<Option<Value>, Error> {
+        let types = self.interface().await?;
+        match answer {
+            Answer::Called(bytes) => result(types.function(function)?, bytes.clone()),
+            _ => Err(unexpected("a call")),
+        }
+    }
+
+    async fn send(
+        &self,
+        name: &str,
+        function: &Function,
+        arguments: &[Value],
+    ) -> Result<crate::client::WriteHandle, Error> {
+        let operation = self.encode(name, function, arguments)?;
+        self.client.send(Body::Single(operation)).await
+    }
+
+    fn encode(
+        &self,
+        name: &str,
+        function: &Function,
+        arguments: &[Value],
+    ) -> Result<Operation, Error> {
+        let encoded = encode_arguments(function, arguments, Limits::VALUE)?;
+        Ok(Operation::Call(Call {
+            recipe: self.name.clone(),
+            function: name.to_owned(),
+            signature: u128::from(function.signature_hash()),
+            arguments: encoded,
+        }))
+    }
+}
+
+fn called(function: &Function, zxid: Zxid, reply: Reply) -> Result<Called, Error> {
+    let bytes = match reply {
+        Reply::Done(Answer::Called(bytes)) => bytes,
+        Reply::Refused(Failure { value: Some(bytes), refusal, .. })
+            if refusal.code == ErrorCode::RecipeRefused =>
+        {
+            bytes
+        }
+        Reply::Refused(failure) => return Err(Error::Refused(failure)),
+        Reply::Done(_) => return Err(unexpected("a call")),
+    };
+    Ok(Called { zxid, value: result(function, bytes)? })
+}
+
+fn result(function: &Function, bytes: Bytes) -> Result<Option<Value>, Error> {
+    Ok(decode_result(function, bytes, Limits::VALUE)?)
+}
+
+/// What a cancellation is about: the write that the call is at the moment.
+struct Current {
+    canceller: Mutex<crate::client::Canceller>,
+    is_cancelled: AtomicBool,
+}
+
+impl Current {
+    fn new(canceller: crate::client::Canceller) -> Self {
+        Self { canceller: Mutex::new(canceller), is_cancelled: AtomicBool::new(false) }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.is_cancelled.load(Ordering::SeqCst)
+    }
+
+    fn cancel(&self) {
+        // Set under the lock, so that a write that replaces this one sees it.
+        let canceller = self.canceller.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.is_cancelled.swap(true, Ordering::SeqCst) {
+            canceller.cancel();
+        }
+    }
+
+    fn replace(&self, by: crate::client::Canceller) {
+        let mut canceller = self.canceller.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_cancelled() {
+            by.cancel();
+        }
+        *canceller = by;
+    }
+}
+
+/// A call under way. As a future, it gives the result.
+///
+/// Dropped before it has given it, the call is cancelled; if it had ended by then, its effects stand.
+#[must_use]
+pub struct CallHandle {
+    answer: Pin<Box<dyn Future<Output = Result<Called, Error>> + Send>>,
+    current: Arc<Current>,
+    is_done: bool,
+}
+
+impl CallHandle {
+    /// Gives the call up: if it waits in the service, it is run once more with the reason "cancelled". The result comes in any
+    /// case; a call that had ended before gives what it would have given.
+    pub fn cancel(&self) {
+        self.current.cancel();
+    }
+
+    /// Waits for the result, cancels the call after this time, and then waits for what that comes to. The time is this
+    /// client's; to let the service count, give the function a timeout where it takes one.
+    ///
+    /// # Errors
+    /// As [`Recipe::call`].
+    pub async fn within(mut self, timeout: Duration) -> Result<Called, Error> {
+        match tokio::time::timeout(timeout, &mut self).await {
+            Ok(result) => result,
+            Err(_) => {
+                self.cancel();
+                self.await
+            }
+        }
+    }
+}
+
+impl Future for CallHandle {
+    type Output = Result<Called, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let polled = self.answer.as_mut().poll(context);
+        self.is_done |= polled.is_ready();
+        polled
+    }
+}
+
+impl Drop for CallHandle {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.current.cancel();
+        }
+    }
+}

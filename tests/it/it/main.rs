@@ -1,0 +1,12 @@
+//! The one integration binary: a member in this process, on a disk of its own, spoken to over loopback QUIC in the raw
+//! messages of the protocol, so that what a client library would hide is seen.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod raw;
+
+mod hostile;
+mod killed;
+mod lanes;
+mod protocol;
+mod recipes;
+mod resend;

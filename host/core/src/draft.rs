@@ -323,8 +323,11 @@ impl View {
         }
         let keys = &mut self.batches.back_mut().expect("pushed above").1;
         for (key, value) in writes {
-            keys.push(key.clone());
-            self.records.insert(key, Dirty { batch, value });
+            // A batch names a key once: the session and the meta record are written by each of its transactions.
+            let before = self.records.insert(key.clone(), Dirty { batch, value });
+            if before.is_none_or(|before| before.batch != batch) {
+                keys.push(key);
+            }
         }
     }
 

@@ -22,6 +22,7 @@ pub struct Waiter {
     pub parked: Parked,
     interests: Vec<Interest>,
     timers: Vec<u64>,
+    at: ParkedAt,
     /// Runs since `window_ms`.
     runs_in_window: u32,
     window_ms: u64,
@@ -93,6 +94,7 @@ impl ParkedCalls {
             parked: waits.parked,
             interests: waits.interests,
             timers: Vec::new(),
+            at,
             runs_in_window,
             window_ms,
             runs_without_progress: if progressed { 0 } else { idle + 1 },
@@ -123,15 +125,16 @@ impl ParkedCalls {
         request: Arc<Request>,
         parked: Parked,
         reason: Reason,
-        monotonic_ms: u64,
+        at: ParkedAt,
     ) {
         let waiter = Waiter {
             request,
             parked,
             interests: Vec::new(),
             timers: Vec::new(),
+            at,
             runs_in_window: 0,
-            window_ms: monotonic_ms,
+            window_ms: at.monotonic_ms,
             runs_without_progress: 0,
             queued: None,
         };
@@ -224,20 +227,24 @@ impl ParkedCalls {
         }
     }
 
-    /// Queues whoever's time has come.
-    pub fn wake_for_time(&mut self, monotonic_ms: u64, time: Millis) {
-        while let Some(&(at, id)) = self.timers.first() {
-            if at > monotonic_ms {
-                return;
+    /// Queues whoever's time has come. Gives the time that it is at least: what a timer waited for has come by the
+    /// monotonic clock, also where the wall clock has gone back and transaction time stands still.
+    pub fn wake_for_time(&mut self, monotonic_ms: u64, time: Millis) -> Millis {
+        let mut reached = time;
+        while let Some(&(due_ms, id)) = self.timers.first() {
+            if due_ms > monotonic_ms {
+                break;
             }
             self.timers.pop_first();
             let Some(waiter) = self.calls.get(&id) else { continue };
+            reached = reached.max(waiter.at.time.plus(due_ms - waiter.at.monotonic_ms));
             let deadline = waiter.parked.deadline;
             // The first timer of a call with a deadline is the deadline itself.
-            let is_deadline = deadline.is_some_and(|at| at <= time)
-                || (deadline.is_some() && waiter.timers.first() == Some(&at));
+            let is_deadline = deadline.is_some_and(|at| at <= reached)
+                || (deadline.is_some() && waiter.timers.first() == Some(&due_ms));
             self.wake(id, if is_deadline { Reason::TimedOut } else { Reason::Changed });
         }
+        reached
     }
 
     /// When the next timer fires, in monotonic milliseconds.

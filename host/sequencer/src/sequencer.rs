@@ -218,7 +218,7 @@ impl Sequencer {
             return;
         }
         self.time = self.time.max(now.wall);
-        self.parked.wake_for_time(now.monotonic_ms, self.time);
+        self.time = self.parked.wake_for_time(now.monotonic_ms, self.time);
         self.expire_sessions(now);
         self.forget_sessions(now);
         self.execute_waiting(now);

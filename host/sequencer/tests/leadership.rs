@@ -1,6 +1,7 @@
 //! Refusals, lost answers, barriers, and leaders that come and go.
 
 use quorate_core::ids::{Epoch, Term};
+use quorate_core::limits;
 use quorate_core::recipe::Reason;
 use quorate_core::request::LifetimeKind;
 use quorate_core::transaction::EntryBody;
@@ -31,6 +32,21 @@ fn a_refusal_within_a_term_drops_what_was_executed_ahead_and_reopens() {
     world.settle();
     assert!(world.clients[0].answer(write).is_some(), "submitted again, and executed");
     assert_eq!(world.zxid(0), zxid.next());
+}
+
+#[test]
+fn what_waits_behind_a_full_pipeline_is_dropped_with_it() {
+    let mut world = World::ready(1, 1);
+    world.send(0, create("/n", "", LifetimeKind::Persistent));
+    for number in 0..limits::BATCHES_IN_FLIGHT_MAX + 4 {
+        world.send(0, set("/n", &number.to_string()));
+        world.step(0);
+    }
+    assert_eq!(world.batches(0).len(), limits::BATCHES_IN_FLIGHT_MAX);
+    assert!(world.refuse(0) && world.tell(0));
+    world.settle();
+    assert!(world.clients[0].unanswered.is_empty());
+    assert_eq!(world.history.executed.len(), limits::BATCHES_IN_FLIGHT_MAX + 5);
 }
 
 #[test]

@@ -220,6 +220,19 @@ fn deadlines_are_kept_on_the_monotonic_clock_when_the_wall_clock_jumps() {
 }
 
 #[test]
+fn a_time_comes_also_when_the_wall_clock_has_gone_back() {
+    let mut world = World::ready(1, 1);
+    let write = world.send(0, call("alarm", "/ 1000"));
+    world.settle();
+    world.now.wall = Millis(world.now.wall.0 - 3_600_000);
+    world.pass_slowly(900);
+    assert!(world.clients[0].told.is_empty());
+    world.pass_slowly(200);
+    assert_eq!(world.clients[0].value(write).as_deref(), Some("rang"));
+    assert_eq!(world.members[0].recipes.reasons("alarm"), [Reason::First, Reason::Changed]);
+}
+
+#[test]
 fn transaction_time_does_not_go_back_with_the_clock() {
     let mut world = World::ready(2, 1);
     world.send(0, create("/a", "", LifetimeKind::Persistent));

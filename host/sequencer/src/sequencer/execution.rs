@@ -157,7 +157,8 @@ impl Sequencer {
         }
         let is_over = parked.deadline.is_some_and(|deadline| deadline <= self.time);
         let reason = if is_over { Reason::TimedOut } else { Reason::Changed };
-        self.parked.rejoin(id, request.clone(), parked, reason, now.monotonic_ms);
+        let at = ParkedAt { time: self.time, monotonic_ms: now.monotonic_ms };
+        self.parked.rejoin(id, request.clone(), parked, reason, at);
     }
 
     fn run_again(&mut self, id: CallId, woken: Woken, now: Now) {

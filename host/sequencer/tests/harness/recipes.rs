@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use quorate_core::deployment::{ComponentDigest, Version};
 use quorate_core::error::{ErrorCode, Refusal};
-use quorate_core::ids::CallId;
+use quorate_core::ids::{CallId, Millis};
 use quorate_core::path::Path;
 use quorate_core::query;
 use quorate_core::recipe::{Interest, Reason, Recipes, Run, RunEnd};
@@ -77,6 +77,7 @@ impl Recipes for Closures {
             "trap-on-rerun" => trap_on_rerun(run, &mut txn, path),
             "sleep" => sleep(run, &txn, rest),
             "spin" => Ok(parked(vec![Interest::AtTime(txn.time())], b"", None)),
+            "alarm" => Ok(alarm(run, &txn, rest)),
             "rally" => rally(&mut txn, path, rest),
             "refuse" => refuse(&mut txn, path),
             "meddle" => {
@@ -134,11 +135,7 @@ fn error(value: &str) -> RunEnd {
     RunEnd::Returned { value: Bytes::copy_from_slice(value.as_bytes()), is_error: true }
 }
 
-fn parked(
-    interests: Vec<Interest>,
-    state: &[u8],
-    deadline: Option<quorate_core::ids::Millis>,
-) -> RunEnd {
+fn parked(interests: Vec<Interest>, state: &[u8], deadline: Option<Millis>) -> RunEnd {
     RunEnd::Parked { interests, state: Bytes::copy_from_slice(state), deadline }
 }
 
@@ -151,7 +148,7 @@ fn own(txn: &mut Txn, path: &str) -> Result<Path, Refusal> {
     txn.create(path, Bytes::new(), options).map(|(path, _)| path)
 }
 
-fn deadline_of(run: &Run<'_>, txn: &Txn, patience_ms: &str) -> Option<quorate_core::ids::Millis> {
+fn deadline_of(run: &Run<'_>, txn: &Txn, patience_ms: &str) -> Option<Millis> {
     run.deadline.or_else(|| patience_ms.parse().ok().map(|ms: u64| txn.time().plus(ms)))
 }
 
@@ -241,6 +238,19 @@ fn sleep(run: &Run<'_>, txn: &Txn, patience: &str) -> Result<RunEnd, Refusal> {
         Reason::Cancelled => returned("cancelled"),
         _ => parked(Vec::new(), b"", deadline_of(run, txn, patience)),
     })
+}
+
+/// Waits for a time, on the only clock that it has.
+fn alarm(run: &Run<'_>, txn: &Txn, patience_ms: &str) -> RunEnd {
+    let text = String::from_utf8_lossy(&run.state).into_owned();
+    let rings = match text.parse() {
+        Ok(at) => Millis(at),
+        Err(_) => txn.time().plus(patience_ms.parse().unwrap_or(0)),
+    };
+    if txn.time() >= rings {
+        return returned("rang");
+    }
+    parked(vec![Interest::AtTime(rings)], rings.0.to_string().as_bytes(), None)
 }
 
 /// Two of these wake each other for ever: each makes and drops its own znode, and waits for the other's.

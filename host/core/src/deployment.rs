@@ -329,13 +329,15 @@ impl Recipe {
     }
 }
 
-/// A component whose chunks are all there.
+/// A component whose chunks are all there. It stays while a version names it or a session that uploaded it lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Component {
     /// Its size in bytes.
     pub bytes: u64,
     /// Its chunks.
     pub chunks: u32,
+    /// Versions that name it, of all recipes.
+    pub versions_count: u64,
 }
 
 impl Component {
@@ -345,6 +347,7 @@ impl Component {
         let mut writer = Writer::new();
         writer.u64(self.bytes);
         writer.u64(u64::from(self.chunks));
+        writer.u64(self.versions_count);
         writer.finish()
     }
 
@@ -355,7 +358,11 @@ impl Component {
     pub fn decode(bytes: Bytes) -> Result<Self, Malformed> {
         const WHAT: &str = "component record";
         let mut reader = Reader::new(bytes);
-        let component = Self { bytes: reader.u64(WHAT)?, chunks: reader.u32(WHAT)? };
+        let component = Self {
+            bytes: reader.u64(WHAT)?,
+            chunks: reader.u32(WHAT)?,
+            versions_count: reader.u64(WHAT)?,
+        };
         reader.finish(WHAT)?;
         Ok(component)
     }

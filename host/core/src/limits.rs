@@ -80,6 +80,8 @@ pub const SECRET_BYTES: usize = 32;
 pub const COMPONENT_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Bytes of one chunk of an upload: chunks are log entries and share the pipeline with everybody's writes.
 pub const CHUNK_BYTES_MAX: usize = 256 * 1024;
+/// Components that one session may have uploaded without deploying them: they stay until it ends.
+pub const UPLOADS_PER_SESSION_MAX: u64 = 16;
 /// Bytes of a recipe's or function's name.
 pub const NAME_BYTES_MAX: usize = 128;
 /// Bytes of a manifest.

@@ -64,6 +64,28 @@ impl Default for RunLimits {
     }
 }
 
+impl RunLimits {
+    /// Refuses bounds that would let one recipe take the service away from all others.
+    ///
+    /// # Errors
+    /// `limit`, naming the key of the manifest and its most.
+    pub fn check(&self) -> Result<(), Refusal> {
+        for (key, value, max) in [
+            ("memory-bytes", self.memory_bytes, limits::RUN_MEMORY_BYTES_MAX),
+            ("time-ms", self.time_ms, limits::RUN_TIME_MS_MAX),
+            ("host-calls", self.host_calls, limits::RUN_HOST_CALLS_MAX),
+            ("changes", self.changes, limits::TRANSACTION_CHANGES_MAX as u64),
+            ("changes-bytes", self.changes_bytes, limits::TRANSACTION_BYTES_MAX as u64),
+            ("log-bytes", self.log_bytes, limits::RUN_LOG_BYTES_MAX),
+        ] {
+            if value > max {
+                return Err(Refusal::limit(&format!("{key} in the manifest"), value, max));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What a deployment grants its recipe, and whom it lets call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {

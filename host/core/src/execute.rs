@@ -401,6 +401,12 @@ fn multi(
         );
         return (txn, Err(refusal.into()));
     }
+    let calls = operations.iter().filter(|one| matches!(one, Operation::Call(_))).count();
+    if calls > limits::MULTI_CALLS_MAX {
+        let refusal =
+            Refusal::limit("recipe calls of a multi", calls as u64, limits::MULTI_CALLS_MAX as u64);
+        return (txn, Err(refusal.into()));
+    }
     let mut answers = Vec::with_capacity(operations.len());
     // The reply's own head.
     let mut reply_bytes = 16;

@@ -188,6 +188,7 @@ fn check_deploy<R: Read>(
     recipes: &mut dyn Recipes,
 ) -> Result<Option<Version>, Refusal> {
     check_name(&deploy.recipe)?;
+    deploy.manifest.limits.check()?;
     let manifest = deploy.manifest.encode();
     if manifest.len() > limits::MANIFEST_BYTES_MAX {
         return Err(Refusal::limit(

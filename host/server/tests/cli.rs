@@ -5,6 +5,8 @@
 mod dev;
 #[path = "cli/harness.rs"]
 mod harness;
+#[path = "cli/histories.rs"]
+mod histories;
 #[path = "cli/lock.rs"]
 mod lock;
 #[path = "cli/recipe.rs"]

@@ -25,6 +25,7 @@ use crate::prepared::Prepared;
 use crate::runner::Runner;
 use crate::state::RunState;
 use crate::ticker::{Ticker, Ticking};
+use crate::wasi::{self, RandomKey};
 
 /// How an engine is set up.
 #[derive(Debug, Clone)]
@@ -34,11 +35,17 @@ pub struct Options {
     pub cache: Option<PathBuf>,
     /// Bytes of the largest component that is admitted.
     pub component_bytes_max: u64,
+    /// What the random bytes of recipes are derived from; a server takes a secret one.
+    pub random_key: RandomKey,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { cache: None, component_bytes_max: quorate_core::limits::COMPONENT_BYTES_MAX }
+        Self {
+            cache: None,
+            component_bytes_max: quorate_core::limits::COMPONENT_BYTES_MAX,
+            random_key: RandomKey::default(),
+        }
     }
 }
 
@@ -60,6 +67,7 @@ struct Shared {
     compiler: Compiler,
     cache: Option<Cache>,
     component_bytes_max: u64,
+    random_key: RandomKey,
     components: Mutex<BTreeMap<ComponentDigest, Entry>>,
     breaker: Mutex<Breaker>,
     logs: Mutex<Logs>,
@@ -82,6 +90,7 @@ impl Engine {
         let mut linker = Linker::new(&wasm);
         Imports::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut RunState| state)
             .map_err(|error| because(&error))?;
+        wasi::add_to_linker(&mut linker).map_err(|error| because(&error))?;
         let cache = options.cache.as_deref().map(|directory| Cache::open(directory, &wasm));
         let cache = cache.transpose().map_err(|error| because(&error))?;
         let ticker = Ticker::start(wasm.clone()).map_err(|error| because(&error))?;
@@ -93,6 +102,7 @@ impl Engine {
             compiler,
             cache,
             component_bytes_max: options.component_bytes_max,
+            random_key: options.random_key,
             components: Mutex::default(),
             breaker: Mutex::default(),
             logs: Mutex::default(),
@@ -233,6 +243,10 @@ impl Engine {
 
     pub(crate) fn wasm(&self) -> &wasmtime::Engine {
         &self.shared.wasm
+    }
+
+    pub(crate) fn random_key(&self) -> RandomKey {
+        self.shared.random_key
     }
 
     pub(crate) fn begin_run(&self) -> Ticking<'_> {

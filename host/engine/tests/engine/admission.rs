@@ -42,7 +42,10 @@ fn an_admitted_component_tells_its_interfaces_and_imports() {
 #[test]
 fn imports_that_are_not_offered_are_refused_by_name() {
     for name in [
-        "wasi:filesystem/types@0.2.6",
+        "wasi:filesystem/types@0.3.0",
+        "wasi:clocks/timezone@0.2.0",
+        "wasi:sockets/ip-name-lookup@0.2.6",
+        "wasi:http/outgoing-handler@0.2.6",
         "wasi:sockets/tcp@0.2.0",
         "wasi:http/types@0.2.0",
         "quorate:recipe/tree@0.2.0",
@@ -52,6 +55,18 @@ fn imports_that_are_not_offered_are_refused_by_name() {
         expect_refused(text(&format!("(component (import \"{name}\" (instance)))")), name);
     }
     expect_refused(text("(component (import \"plain\" (func)))"), "plain");
+    let several = text(
+        r#"(component
+        (import "wasi:sockets/tcp@0.2.0" (instance))
+        (import "wasi:cli/stdout@0.2.0" (instance))
+        (import "wasi:http/types@0.2.0" (instance))
+        (import "env" (func)))"#,
+    );
+    expect_refused(
+        several,
+        "wasi:sockets/tcp@0.2.0: a recipe has no network, since its run is a transaction that may be \
+         abandoned; build it without; 2 others that are not offered: wasi:http/types@0.2.0, env",
+    );
 }
 
 #[test]

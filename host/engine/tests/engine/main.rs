@@ -10,3 +10,5 @@ mod support;
 mod tree;
 mod values;
 mod waiting;
+mod wasi;
+mod wasi_guests;

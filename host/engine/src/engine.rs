@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_core::deployment::ComponentDigest;
@@ -35,6 +36,8 @@ pub struct Options {
     pub cache: Option<PathBuf>,
     /// Bytes of the largest component that is admitted.
     pub component_bytes_max: u64,
+    /// Milliseconds after which a component that is still being compiled is not admitted.
+    pub compile_ms_max: u64,
     /// What the random bytes of recipes are derived from; a server takes a secret one.
     pub random_key: RandomKey,
 }
@@ -44,6 +47,7 @@ impl Default for Options {
         Self {
             cache: None,
             component_bytes_max: quorate_core::limits::COMPONENT_BYTES_MAX,
+            compile_ms_max: limits::COMPILE_MS_MAX,
             random_key: RandomKey::default(),
         }
     }
@@ -94,7 +98,9 @@ impl Engine {
         let cache = options.cache.as_deref().map(|directory| Cache::open(directory, &wasm));
         let cache = cache.transpose().map_err(|error| because(&error))?;
         let ticker = Ticker::start(wasm.clone()).map_err(|error| because(&error))?;
-        let compiler = Compiler::start(wasm.clone()).map_err(|error| because(&error))?;
+        let compile_limit = Duration::from_millis(options.compile_ms_max);
+        let compiler =
+            Compiler::start(wasm.clone(), compile_limit).map_err(|error| because(&error))?;
         let shared = Shared {
             wasm,
             linker,
@@ -120,7 +126,7 @@ impl Engine {
     /// for a thread that serves. `digest` is the SHA-256 of the bytes.
     ///
     /// # Errors
-    /// `not-admitted`, with the reason; `overloaded` if too many wait to be compiled; `bad-arguments` if the bytes have
+    /// `not-admitted`, with the reason; `overloaded` if too many wait to be compiled, or for too long; `bad-arguments` if the bytes have
     /// another digest.
     pub fn prepare(&self, digest: ComponentDigest, bytes: Bytes) -> Result<(), Refusal> {
         match self.entry(&digest) {

@@ -39,7 +39,8 @@ pub(crate) fn refusal(error: &wasmtime::Error, limits: &RunLimits) -> Option<Ref
         };
     }
     if error.is::<PoolConcurrencyLimitError>() {
-        let message = "too many recipes run at once on this member";
+        let message =
+            format!("too many recipes run at once on this member: {}", root_message(error));
         return Some(Refusal::new(ErrorCode::Overloaded, message));
     }
     let over = |message: String| Some(Refusal::new(ErrorCode::RecipeOverLimit, message));

@@ -141,6 +141,7 @@ impl Member {
             cache: Some(directory.path().join("compiled")),
             component_bytes_max: options.component_bytes_max,
             random_key: random_key.into(),
+            ..quorate_engine::Options::default()
         })?;
 
         let sequencer = SequencerHandle::new();

@@ -5,6 +5,7 @@ mod cache;
 mod guests;
 mod instances;
 mod limits;
+mod properties;
 mod service;
 mod support;
 mod tree;

@@ -22,14 +22,19 @@ use sha2::{Digest as _, Sha256};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-const ROUNDS: usize = 20_000;
+const ROUNDS: usize = 2_000;
 
 const WIT: &str = r"
     package bench:guest@0.1.0;
     interface api {
         use quorate:recipe/types@0.1.0.{error};
+        use quorate:recipe/blobs@0.1.0.{blob};
         add: func(a: u64, b: u64) -> u64;
         put: func(path: string, data: list<u8>) -> result<string, error>;
+        put-blob: func(path: string, data: blob) -> result<string, error>;
+        take: func(data: list<u8>);
+        give: func(count: u32) -> list<u8>;
+        take-text: func(data: string);
     }
     world guest { include quorate:recipe/imports@0.1.0; export api; }
 ";
@@ -37,7 +42,10 @@ const WIT: &str = r"
 const GUEST: &str = r#"(module
     (import "quorate:recipe/tree@0.1.0" "create"
       (func $create (param i32 i32 i32 i32 i32 i32 i32 i32)))
-    (memory (export "memory") 2)
+    (import "quorate:recipe/tree@0.1.0" "create-blob"
+      (func $create-blob (param i32 i32 i32 i32 i32 i32 i32)))
+    (import "quorate:recipe/blobs@0.1.0" "[resource-drop]blob" (func $drop (param i32)))
+    (memory (export "memory") 4)
     (global $heap (mut i32) (i32.const 65536))
     (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
       (local $at i32)
@@ -52,6 +60,20 @@ const GUEST: &str = r#"(module
       (global.set $heap (i32.const 65536))
       (call $create (local.get 0) (local.get 1) (local.get 2) (local.get 3)
         (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 1024))
+      (i32.const 1024))
+    (func (export "bench:guest/api@0.1.0#put-blob") (param i32 i32 i32) (result i32)
+      (global.set $heap (i32.const 65536))
+      (call $create-blob (local.get 0) (local.get 1) (local.get 2)
+        (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 1024))
+      (call $drop (local.get 2))
+      (i32.const 1024))
+    (func (export "bench:guest/api@0.1.0#take") (param i32 i32)
+      (global.set $heap (i32.const 65536)))
+    (func (export "bench:guest/api@0.1.0#take-text") (param i32 i32)
+      (global.set $heap (i32.const 65536)))
+    (func (export "bench:guest/api@0.1.0#give") (param i32) (result i32)
+      (i32.store (i32.const 1024) (i32.const 65536))
+      (i32.store (i32.const 1028) (local.get 0))
       (i32.const 1024)))"#;
 
 fn main() {
@@ -69,6 +91,21 @@ fn main() {
         for instances in [Instances::Fresh, Instances::Reused] {
             let median = median_us(&engine, digest, name, arguments, instances);
             writeln!(out, "{name}, {instances:?}: median {median:.2} us").expect("stdout");
+        }
+    }
+    for bytes in [16, 1024, 16 * 1024, 64 * 1024] {
+        let data = Value::Bytes(vec![7; bytes].into());
+        let text = Value::from("x".repeat(bytes).as_str());
+        let count = Value::U32(u32::try_from(bytes).expect("small"));
+        for (name, arguments) in [
+            ("put", vec![Value::from("/a"), data.clone()]),
+            ("put-blob", vec![Value::from("/a"), data.clone()]),
+            ("take", vec![data]),
+            ("give", vec![count]),
+            ("take-text", vec![text]),
+        ] {
+            let median = median_us(&engine, digest, name, &arguments, Instances::Reused);
+            writeln!(out, "{name} of {bytes} bytes: median {median:.2} us").expect("stdout");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The one thread that compiles: one component at a time, off every path that serves. A compilation can not be stopped; it
-//! is bounded by what admission lets through (bytes, functions, bytes and locals of a function). Whoever asked is answered
-//! at a time limit all the same, and the late result is thrown away.
+//! ends, since admission bounds what it works on (bytes, functions, bytes and locals of a function). Whoever asked is
+//! answered at a time limit all the same, and the late result is thrown away. Until then those behind it are told to come
+//! again, and no second thread is started: late compilations never take more than one core, whatever is deployed.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -18,6 +19,8 @@ use crate::limits;
 /// compilation that it is at.
 pub(crate) struct Compiler {
     jobs: SyncSender<Job>,
+    /// For a compilation, and for the wait before it.
+    limit: Duration,
 }
 
 struct Job {
@@ -35,18 +38,18 @@ impl Compiler {
     ///
     /// # Errors
     /// The operating system's, if it has no thread left.
-    pub(crate) fn start(engine: Engine) -> std::io::Result<Self> {
+    pub(crate) fn start(engine: Engine, limit: Duration) -> std::io::Result<Self> {
         let (jobs, queue) = sync_channel(limits::COMPILE_QUEUE_MAX);
         std::thread::Builder::new()
             .name("recipe-compiler".to_owned())
             .spawn(move || work(&engine, &queue))?;
-        Ok(Self { jobs })
+        Ok(Self { jobs, limit })
     }
 
     /// Compiles a component, after those that were asked for before. Blocks.
     ///
     /// # Errors
-    /// `not-admitted` if it is not valid or takes too long, `overloaded` if too many wait.
+    /// `not-admitted` if it is not valid or takes too long, `overloaded` if too many wait or one before it takes too long.
     pub(crate) fn compile(&self, bytes: Bytes) -> Result<Component, Refusal> {
         let gone = || Refusal::new(ErrorCode::Internal, "the compiler is gone");
         // Room for both reports: the thread never waits for who asked.
@@ -57,14 +60,21 @@ impl Compiler {
             }
             TrySendError::Disconnected(_) => gone(),
         })?;
-        let mut report = reports.recv().map_err(|_| gone())?;
+        let limit_ms = self.limit.as_millis();
+        let mut report = reports.recv_timeout(self.limit).map_err(|error| match error {
+            RecvTimeoutError::Timeout => {
+                let message = format!(
+                    "the components before this one take longer to compile than the limit of {limit_ms} ms"
+                );
+                Refusal::new(ErrorCode::Overloaded, message)
+            }
+            RecvTimeoutError::Disconnected => gone(),
+        })?;
         if let Progress::Started = report {
-            let limit = Duration::from_millis(limits::COMPILE_MS_MAX);
-            report = reports.recv_timeout(limit).map_err(|error| match error {
-                RecvTimeoutError::Timeout => refused(format!(
-                    "compiling takes longer than the limit of {} ms",
-                    limits::COMPILE_MS_MAX
-                )),
+            report = reports.recv_timeout(self.limit).map_err(|error| match error {
+                RecvTimeoutError::Timeout => {
+                    refused(format!("compiling takes longer than the limit of {limit_ms} ms"))
+                }
                 RecvTimeoutError::Disconnected => gone(),
             })?;
         }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_core::deployment::ComponentDigest;
@@ -25,6 +26,7 @@ use crate::prepared::Prepared;
 use crate::runner::Runner;
 use crate::state::RunState;
 use crate::ticker::{Ticker, Ticking};
+use crate::wasi::{self, RandomKey};
 
 /// How an engine is set up.
 #[derive(Debug, Clone)]
@@ -34,11 +36,20 @@ pub struct Options {
     pub cache: Option<PathBuf>,
     /// Bytes of the largest component that is admitted.
     pub component_bytes_max: u64,
+    /// Milliseconds after which a component that is still being compiled is not admitted.
+    pub compile_ms_max: u64,
+    /// What the random bytes of recipes are derived from; a server takes a secret one.
+    pub random_key: RandomKey,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { cache: None, component_bytes_max: quorate_core::limits::COMPONENT_BYTES_MAX }
+        Self {
+            cache: None,
+            component_bytes_max: quorate_core::limits::COMPONENT_BYTES_MAX,
+            compile_ms_max: limits::COMPILE_MS_MAX,
+            random_key: RandomKey::default(),
+        }
     }
 }
 
@@ -60,6 +71,7 @@ struct Shared {
     compiler: Compiler,
     cache: Option<Cache>,
     component_bytes_max: u64,
+    random_key: RandomKey,
     components: Mutex<BTreeMap<ComponentDigest, Entry>>,
     breaker: Mutex<Breaker>,
     logs: Mutex<Logs>,
@@ -82,10 +94,13 @@ impl Engine {
         let mut linker = Linker::new(&wasm);
         Imports::add_to_linker::<_, HasSelf<_>>(&mut linker, |state: &mut RunState| state)
             .map_err(|error| because(&error))?;
+        wasi::add_to_linker(&mut linker).map_err(|error| because(&error))?;
         let cache = options.cache.as_deref().map(|directory| Cache::open(directory, &wasm));
         let cache = cache.transpose().map_err(|error| because(&error))?;
         let ticker = Ticker::start(wasm.clone()).map_err(|error| because(&error))?;
-        let compiler = Compiler::start(wasm.clone()).map_err(|error| because(&error))?;
+        let compile_limit = Duration::from_millis(options.compile_ms_max);
+        let compiler =
+            Compiler::start(wasm.clone(), compile_limit).map_err(|error| because(&error))?;
         let shared = Shared {
             wasm,
             linker,
@@ -93,6 +108,7 @@ impl Engine {
             compiler,
             cache,
             component_bytes_max: options.component_bytes_max,
+            random_key: options.random_key,
             components: Mutex::default(),
             breaker: Mutex::default(),
             logs: Mutex::default(),
@@ -110,7 +126,7 @@ impl Engine {
     /// for a thread that serves. `digest` is the SHA-256 of the bytes.
     ///
     /// # Errors
-    /// `not-admitted`, with the reason; `overloaded` if too many wait to be compiled; `bad-arguments` if the bytes have
+    /// `not-admitted`, with the reason; `overloaded` if too many wait to be compiled, or for too long; `bad-arguments` if the bytes have
     /// another digest.
     pub fn prepare(&self, digest: ComponentDigest, bytes: Bytes) -> Result<(), Refusal> {
         match self.entry(&digest) {
@@ -233,6 +249,10 @@ impl Engine {
 
     pub(crate) fn wasm(&self) -> &wasmtime::Engine {
         &self.shared.wasm
+    }
+
+    pub(crate) fn random_key(&self) -> RandomKey {
+        self.shared.random_key
     }
 
     pub(crate) fn begin_run(&self) -> Ticking<'_> {

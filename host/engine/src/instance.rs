@@ -39,8 +39,7 @@ impl Live {
         let mut store = Store::new(engine, RunState::new(manifest, facts, txn));
         store.limiter(|state| state);
         store.set_hostcall_fuel(limits::CROSSING_BYTES_MAX);
-        // Ours is met first, and has a name.
-        store.set_max_component_handles(2 * limits::HANDLES_MAX);
+        store.set_max_component_handles(limits::HANDLES_ALL_MAX);
         Self { store, instance: None, functions: Vec::new() }
     }
 
@@ -76,7 +75,7 @@ impl Live {
 
     /// The lines that the run wrote.
     pub(crate) fn take_lines(&mut self) -> crate::logs::Lines {
-        std::mem::replace(&mut self.store.data_mut().lines, crate::logs::Lines::new(0))
+        self.store.data_mut().take_lines()
     }
 
     /// Whether nothing of the last run is held.

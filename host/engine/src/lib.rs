@@ -6,7 +6,7 @@
 //! [`Runner`] belongs to one thread and implements the core's port, `quorate_core::recipe::Recipes`.
 //!
 //! Reading order: the bounds (`limits`, `config`, `ticker`), how a component gets in (`admission`, `compiler`, `cache`,
-//! `artefact`, `interface`, `prepared`), what a guest can call (`bindings`, `state`, `blobs`, `view`, `host`), how it is
+//! `artefact`, `interface`, `prepared`), what a guest can call (`bindings`, `state`, `blobs`, `view`, `host`, `wasi`), how it is
 //! called (`arguments`, `results`, `stop`, `instance`), and who decides about it (`logs`, `breaker`, `engine`, `runner`).
 
 mod limits;
@@ -26,6 +26,7 @@ mod blobs;
 mod host;
 mod state;
 mod view;
+mod wasi;
 
 mod arguments;
 mod instance;
@@ -41,3 +42,4 @@ pub use admission::{Import, ImportClass};
 pub use engine::{Engine, Options, StartError};
 pub use logs::{Level, LogLine};
 pub use runner::Runner;
+pub use wasi::RandomKey;

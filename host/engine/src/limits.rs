@@ -30,11 +30,17 @@ pub(crate) const TABLE_ELEMENTS_MAX: usize = 20_000;
 pub(crate) const CROSSING_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Handles that a guest holds at a time.
 pub(crate) const HANDLES_MAX: usize = 1024;
+/// Handles that wasmtime lets a guest hold or lend. Blobs meet `HANDLES_MAX` first, which has a better name.
+pub(crate) const HANDLES_ALL_MAX: usize = 2 * HANDLES_MAX;
 /// Bytes of the blobs that a guest holds at a time: payloads of a few operations at their largest.
 pub(crate) const BLOB_BYTES_MAX: u64 = 16 * DATA_BYTES_MAX as u64;
-/// Bytes of `list<u8>` in the arguments of one call: each byte takes 40 in memory and a tenth of a microsecond. Payloads
-/// travel as blobs.
+/// Bytes of `list<u8>` in the arguments of one call: each byte takes 40 in memory and 8 ns, half a
+/// millisecond in all (docs/benchmarks.md). Payloads travel as blobs.
 pub(crate) const LIST_BYTES_MAX: u64 = 64 * 1024;
+/// Bytes of one write to a WASI stream, and of a line that its guest does not end: what WASI lets a blocking write have.
+pub(crate) const OUTPUT_BYTES_MAX: usize = 4096;
+/// Random bytes of one call: a host function that takes longer would not be stopped at the time limit.
+pub(crate) const RANDOM_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of one encoded result.
 pub(crate) const RESULT_BYTES_MAX: usize = DATA_BYTES_MAX + 16 * 1024;
 /// Cases of one variant, names of one enum or set of flags: they are looked up by name.
@@ -48,7 +54,8 @@ pub(crate) const FUNCTIONS_MAX: u64 = 100_000;
 pub(crate) const FUNCTION_BYTES_MAX: u64 = 512 * 1024;
 /// Locals of one function.
 pub(crate) const LOCALS_MAX: u64 = 10_000;
-/// Milliseconds after which a compilation counts as failed.
+/// Milliseconds after which a compilation counts as failed, unless the engine's options say otherwise: the 18 MB of a
+/// Python take some ten seconds on one core.
 pub(crate) const COMPILE_MS_MAX: u64 = 60_000;
 /// Compilations that wait for the one under way.
 pub(crate) const COMPILE_QUEUE_MAX: usize = 64;

@@ -63,7 +63,7 @@ impl Lines {
         self.lines.push((level, message));
     }
 
-    fn into_lines(self) -> Vec<(Level, String)> {
+    pub(crate) fn into_lines(self) -> Vec<(Level, String)> {
         let mut lines = self.lines;
         if self.cut > 0 {
             let (cut, max) = (self.cut, self.bytes_max);

@@ -17,6 +17,7 @@ use crate::limits;
 use crate::logs::Level;
 use crate::prepared::Prepared;
 use crate::state::Facts;
+use crate::wasi::RandomKey;
 
 /// The caller of an activation that no session asked for.
 const NOBODY: CallId = CallId { session: SessionId(0), write: WriteNumber(0) };
@@ -142,7 +143,7 @@ fn finish(
     }
 }
 
-fn facts(run: &Run<'_>) -> Facts {
+fn facts(run: &Run<'_>, random_key: RandomKey) -> Facts {
     Facts {
         id: run.id,
         principal: run.principal.to_owned(),
@@ -150,6 +151,7 @@ fn facts(run: &Run<'_>) -> Facts {
         state: run.state.clone(),
         deadline: run.deadline,
         may_park: run.may_park,
+        random_key,
     }
 }
 
@@ -161,7 +163,7 @@ impl Recipes for Runner {
             Err(refusal) => return (txn, RunEnd::Failed(refusal)),
         };
         let is_reused = manifest.instances == Instances::Reused;
-        let facts = facts(run);
+        let facts = facts(run, self.engine.random_key());
         let mut live = match kept {
             Some(mut live) => {
                 live.begin(facts, txn);
@@ -222,6 +224,7 @@ impl Recipes for Runner {
             state: Bytes::new(),
             deadline: None,
             may_park: false,
+            random_key: self.engine.random_key(),
         };
         let manifest = Arc::new(version.manifest.clone());
         let mut live = Live::new(self.engine.wasm(), manifest, facts, txn);

@@ -12,8 +12,9 @@ use quorate_core::txn::Txn;
 
 use crate::blobs::Blobs;
 use crate::limits;
-use crate::logs::Lines;
+use crate::logs::{Level, Lines};
 use crate::stop::Stop;
+use crate::wasi::{Output, RandomKey, RandomStream};
 
 /// What a run is told about itself.
 #[derive(Debug, Clone)]
@@ -24,6 +25,7 @@ pub(crate) struct Facts {
     pub(crate) state: Bytes,
     pub(crate) deadline: Option<Millis>,
     pub(crate) may_park: bool,
+    pub(crate) random_key: RandomKey,
 }
 
 /// The data of a store.
@@ -32,6 +34,10 @@ pub(crate) struct RunState {
     pub(crate) facts: Facts,
     pub(crate) blobs: Blobs,
     pub(crate) lines: Lines,
+    pub(crate) stdout: Output,
+    pub(crate) stderr: Output,
+    /// Made when the run first asks for random bytes.
+    pub(crate) random_stream: Option<RandomStream>,
     /// What a run that parks waits for.
     pub(crate) interests: Vec<Interest>,
     /// There while a run is under way.
@@ -49,6 +55,9 @@ impl RunState {
             facts,
             blobs: Blobs::default(),
             lines,
+            stdout: Output::new(Level::Info),
+            stderr: Output::new(Level::Warn),
+            random_stream: None,
             interests: Vec::new(),
             txn: Some(txn),
             host_calls: 0,
@@ -60,6 +69,7 @@ impl RunState {
     pub(crate) fn begin(&mut self, facts: Facts, txn: Txn) {
         self.facts = facts;
         self.lines = Lines::new(self.manifest.limits.log_bytes);
+        self.random_stream = None;
         self.interests.clear();
         self.txn = Some(txn);
         self.host_calls = 0;
@@ -74,6 +84,13 @@ impl RunState {
     pub(crate) fn txn(&mut self) -> Result<(&mut Txn, &Manifest), Stop> {
         let txn = self.txn.as_mut().ok_or_else(|| Stop::trapped("no run is under way"))?;
         Ok((txn, &self.manifest))
+    }
+
+    /// Takes what the run wrote to its log, unfinished lines of its output included.
+    pub(crate) fn take_lines(&mut self) -> Lines {
+        self.stdout.finish(&mut self.lines);
+        self.stderr.finish(&mut self.lines);
+        std::mem::replace(&mut self.lines, Lines::new(0))
     }
 
     /// Counts a call of a host function.

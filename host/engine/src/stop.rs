@@ -39,7 +39,8 @@ pub(crate) fn refusal(error: &wasmtime::Error, limits: &RunLimits) -> Option<Ref
         };
     }
     if error.is::<PoolConcurrencyLimitError>() {
-        let message = "too many recipes run at once on this member";
+        let message =
+            format!("too many recipes run at once on this member: {}", root_message(error));
         return Some(Refusal::new(ErrorCode::Overloaded, message));
     }
     let over = |message: String| Some(Refusal::new(ErrorCode::RecipeOverLimit, message));
@@ -55,12 +56,16 @@ pub(crate) fn refusal(error: &wasmtime::Error, limits: &RunLimits) -> Option<Ref
         Some(trap) => Some(Refusal::new(ErrorCode::RecipeTrapped, trap.to_string())),
         None => {
             let message = root_message(error);
-            // wasmtime has no type for this one.
+            // wasmtime has no type for these.
             if message.contains("fuel allocated for hostcalls") {
                 let max = limits::CROSSING_BYTES_MAX;
                 return over(format!(
                     "the guest passed more than the limit of {max} bytes at once"
                 ));
+            }
+            if message.contains("store handle limit exceeded") {
+                let max = limits::HANDLES_ALL_MAX;
+                return over(format!("the guest holds more handles than the limit of {max}"));
             }
             Some(Refusal::new(ErrorCode::RecipeTrapped, message))
         }

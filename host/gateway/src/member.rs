@@ -80,6 +80,9 @@ pub enum StartError {
     /// The sandbox.
     #[error("the engine for recipes can not be set up: {0}")]
     Engine(#[from] quorate_engine::StartError),
+    /// The operating system's random bytes.
+    #[error("no random bytes for recipes: {0}")]
+    Random(String),
     /// Raft.
     #[error(transparent)]
     Raft(#[from] quorate_raft::StartError),
@@ -132,9 +135,13 @@ impl Member {
         )?);
         let tree =
             Tree::open(&directory.tree_path(), &TreeOptions { cache_bytes: options.cache_bytes })?;
+        let mut random_key = [0; 32];
+        getrandom::fill(&mut random_key).map_err(|error| StartError::Random(error.to_string()))?;
         let engine = Engine::new(&quorate_engine::Options {
             cache: Some(directory.path().join("compiled")),
             component_bytes_max: options.component_bytes_max,
+            random_key: random_key.into(),
+            ..quorate_engine::Options::default()
         })?;
 
         let sequencer = SequencerHandle::new();

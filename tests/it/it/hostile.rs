@@ -21,6 +21,7 @@ const API: &str = "test:guest/api@0.1.0#";
 fn component(wit: &str, fields: &str) -> Result<Vec<u8>> {
     let mut module = wat::parse_str(format!("(module {fields})"))?;
     let mut resolve = Resolve::default();
+    resolve.push_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit"))?;
     let package = resolve.push_str("guest.wit", wit)?;
     let world = resolve.select_world(&[package], None)?;
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
@@ -37,12 +38,34 @@ fn misbehaving() -> Result<Vec<u8>> {
             grow: func();
             trap: func();
             recurse: func(depth: u32) -> u32;
+            chatter: func();
+            store: func();
+            answer: func() -> string;
+            take: func(bytes: list<u8>);
         }
-        world guest { export api; }
+        world guest { include quorate:recipe/imports@0.1.0; export api; }
     ";
     let fields = format!(
         r#"
-        (memory (export "memory") 1)
+        (import "quorate:recipe/call@0.1.0" "now" (func $now (result i64)))
+        (import "quorate:recipe/tree@0.1.0" "set"
+          (func $set (param i32 i32 i32 i32 i32 i64 i32)))
+        (memory (export "memory") 40)
+        (data (i32.const 2048) "/")
+        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 65536))
+        ;; 64 KiB into the root again and again, until that is refused.
+        (func (export "{API}store")
+          (loop $more
+            (call $set (i32.const 2048) (i32.const 1) (i32.const 65536) (i32.const 65536)
+              (i32.const 0) (i64.const 0) (i32.const 1024))
+            (br_if $more (i32.eqz (i32.load8_u (i32.const 1024)))))
+          unreachable)
+        (func (export "{API}chatter") (loop $more (drop (call $now)) (br $more)))
+        (func (export "{API}answer") (result i32)
+          (i32.store (i32.const 1024) (i32.const 65536))
+          (i32.store (i32.const 1028) (i32.const 2000000))
+          (i32.const 1024))
+        (func (export "{API}take") (param i32 i32))
         (func (export "{API}fine") (param i32) (result i32) (local.get 0))
         (func (export "{API}spin") (loop $more (br $more)))
         (func (export "{API}grow")
@@ -60,7 +83,8 @@ fn misbehaving() -> Result<Vec<u8>> {
 fn deployment(component: &[u8]) -> Result<Deploy> {
     let mut manifest = Manifest::for_root(Path::parse("/recipes/bad")?);
     manifest.limits.time_ms = 20;
-    manifest.limits.memory_bytes = 1024 * 1024;
+    manifest.limits.memory_bytes = 4 * 1024 * 1024;
+    manifest.limits.host_calls = 1_000;
     Ok(Deploy {
         recipe: "bad".to_owned(),
         component: digest(component),
@@ -199,9 +223,16 @@ async fn too_many_outstanding_writes_are_refused_and_the_others_go_on() -> Resul
     Ok(())
 }
 
-async fn call(client: &mut Raw, function: &str, arguments: &[Value]) -> Result<ErrorCode> {
+async fn call(
+    client: &mut Raw,
+    function: &str,
+    arguments: &[Value],
+) -> Result<(ErrorCode, String)> {
     let body = client.call_body("bad", function, arguments).await?;
-    refusal(client.write(&body).await?.1)
+    match client.write(&body).await?.1 {
+        Reply::Refused(failure) => Ok((failure.refusal.code, failure.refusal.message)),
+        done => bail!("done: {done:?}"),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -210,12 +241,38 @@ async fn recipes_that_misbehave_are_stopped_and_named() -> Result<()> {
     let mut client = rig.client().await?;
     let component = misbehaving()?;
     client.deploy(deployment(&component)?, &component).await?;
-    assert_eq!(call(&mut client, "trap", &[]).await?, ErrorCode::RecipeTrapped);
-    assert_eq!(call(&mut client, "spin", &[]).await?, ErrorCode::RecipeOverLimit);
-    let code = call(&mut client, "grow", &[]).await?;
-    assert!(matches!(code, ErrorCode::RecipeOverLimit | ErrorCode::RecipeTrapped), "{code}");
-    let code = call(&mut client, "recurse", &[Value::U32(100_000_000)]).await?;
-    assert!(matches!(code, ErrorCode::RecipeOverLimit | ErrorCode::RecipeTrapped), "{code}");
+    let deep = Value::U32(100_000_000);
+    let long = Value::Bytes(vec![0; 64 * 1024 + 1].into());
+    for (function, argument, expected, part) in [
+        ("trap", None, ErrorCode::RecipeTrapped, "unreachable"),
+        ("spin", None, ErrorCode::RecipeOverLimit, "limit of 20 ms (time_ms)"),
+        (
+            "grow",
+            None,
+            ErrorCode::RecipeOverLimit,
+            "(memory_bytes): 4718592 is over the limit of 4194304",
+        ),
+        ("recurse", Some(deep), ErrorCode::RecipeOverLimit, "stack than the limit of 524288 bytes"),
+        (
+            "chatter",
+            None,
+            ErrorCode::RecipeOverLimit,
+            "(host_calls): 1001 is over the limit of 1000",
+        ),
+        (
+            "answer",
+            None,
+            ErrorCode::RecipeOverLimit,
+            "bytes of a result: 2000000 is over the limit",
+        ),
+        ("take", Some(long), ErrorCode::LimitPassed, "65537"),
+        // The guest is told which limit its changes would pass, and traps.
+        ("store", None, ErrorCode::RecipeTrapped, "unreachable"),
+    ] {
+        let (code, message) = call(&mut client, function, argument.as_slice()).await?;
+        assert_eq!(code, expected, "{function}: {message}");
+        assert!(message.contains(part), "{function}: {message}");
+    }
     let fine = client.call_body("bad", "fine", &[Value::U32(7)]).await?;
     client.done(&fine).await?;
     goes_on(&rig).await?;

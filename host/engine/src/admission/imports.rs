@@ -1,11 +1,13 @@
 //! Which imports a component may have. A name that is not on a list here is refused, whatever it is.
 
-/// How an import is served. Inert stand-ins for a subset of WASI will be another class.
+/// How an import is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ImportClass {
     /// By the service itself: `quorate:recipe/...`.
     Native,
+    /// By an inert stand-in for an interface of WASI 0.2: `wasi:...`. It reaches nothing outside the run.
+    Virtualised,
 }
 
 /// An import of an admitted component.
@@ -18,6 +20,33 @@ pub struct Import {
 }
 
 const NATIVE: [&str; 6] = ["types", "tree", "call", "wait", "blobs", "log"];
+
+/// What toolchains' own libraries import. Defined in `wasi`.
+const VIRTUALISED: [&str; 20] = [
+    "cli/environment",
+    "cli/exit",
+    "cli/stdin",
+    "cli/stdout",
+    "cli/stderr",
+    "cli/terminal-input",
+    "cli/terminal-output",
+    "cli/terminal-stdin",
+    "cli/terminal-stdout",
+    "cli/terminal-stderr",
+    "io/error",
+    "io/poll",
+    "io/streams",
+    "clocks/monotonic-clock",
+    "clocks/wall-clock",
+    "random/random",
+    "random/insecure",
+    "random/insecure-seed",
+    "filesystem/types",
+    "filesystem/preopens",
+];
+
+/// Packages of WASI that would reach another machine.
+const NETWORK: [&str; 3] = ["sockets/", "http/", "tls/"];
 
 /// How an import would be served.
 ///
@@ -32,12 +61,23 @@ pub(crate) fn classify(name: &str) -> Result<ImportClass, String> {
         }
         return Err(format!("it imports {name}: this member offers quorate:recipe@0.1.0"));
     }
-    if path.starts_with("wasi:") {
-        return Err(format!(
-            "it imports {name}: WASI is not offered; a recipe reaches nothing but its tree"
-        ));
+    if let Some(interface) = path.strip_prefix("wasi:") {
+        return classify_wasi(name, interface, version);
     }
     Err(format!("it imports {name}, which is not offered"))
+}
+
+fn classify_wasi(name: &str, interface: &str, version: &str) -> Result<ImportClass, String> {
+    let why = if NETWORK.iter().any(|package| interface.starts_with(package)) {
+        "a recipe has no network, since its run is a transaction that may be abandoned; build it without"
+    } else if !VIRTUALISED.contains(&interface) {
+        "it is not in the inert subset of WASI that is offered; a recipe reaches nothing but its tree"
+    } else if !version.strip_prefix("0.2.").is_some_and(is_number) {
+        "this member offers WASI 0.2 only"
+    } else {
+        return Ok(ImportClass::Virtualised);
+    };
+    Err(format!("it imports {name}: {why}"))
 }
 
 fn is_number(text: &str) -> bool {
@@ -57,11 +97,34 @@ mod tests {
             "quorate:recipe/tree",
             "quorate:recipe/files@0.1.0",
             "quorate:recipe/tree@0.1.x",
-            "wasi:filesystem/types@0.2.6",
-            "wasi:sockets/tcp@0.2.0",
             "env",
         ] {
             assert!(classify(refused).expect_err(refused).contains(refused));
+        }
+    }
+
+    #[test]
+    fn wasi_is_offered_in_one_version_and_without_a_network() {
+        for path in VIRTUALISED {
+            for version in ["0.2.0", "0.2.6", "0.2.12", "0.2.40"] {
+                let name = format!("wasi:{path}@{version}");
+                assert_eq!(classify(&name), Ok(ImportClass::Virtualised), "{name}");
+            }
+        }
+        for (name, why) in [
+            ("wasi:sockets/tcp@0.2.0", "no network"),
+            ("wasi:sockets/instance-network@0.2.6", "no network"),
+            ("wasi:http/types@0.2.0", "no network"),
+            ("wasi:http/outgoing-handler@0.2.8", "no network"),
+            ("wasi:tls/types@0.2.0-draft", "no network"),
+            ("wasi:keyvalue/store@0.2.0-draft", "inert subset"),
+            ("wasi:clocks/timezone@0.2.0", "inert subset"),
+            ("wasi:cli/stdout@0.3.0", "WASI 0.2 only"),
+            ("wasi:cli/stdout@0.2.0-rc-2023-11-10", "WASI 0.2 only"),
+            ("wasi:cli/stdout", "WASI 0.2 only"),
+        ] {
+            let told = classify(name).expect_err(name);
+            assert!(told.contains(name) && told.contains(why), "{told}");
         }
     }
 }

@@ -7,6 +7,9 @@ mod walk;
 pub use imports::{Import, ImportClass};
 use quorate_core::error::{ErrorCode, Refusal};
 
+/// Imports that a refusal names beside the first.
+const REFUSED_SHOWN_MAX: usize = 16;
+
 /// Why a component is not admitted.
 pub(crate) fn refused(why: impl std::fmt::Display) -> Refusal {
     Refusal::new(ErrorCode::NotAdmitted, format!("the component is not admitted: {why}"))
@@ -23,9 +26,23 @@ pub(crate) fn admit(bytes: &[u8], bytes_max: u64) -> Result<Vec<Import>, Refusal
         return Err(refused(message));
     }
     let names = walk::walk(bytes).map_err(refused)?;
-    let imports = names.into_iter().map(|name| {
-        let class = imports::classify(&name).map_err(refused)?;
-        Ok(Import { name, class })
-    });
-    imports.collect()
+    let mut imports = Vec::with_capacity(names.len());
+    let mut others = Vec::new();
+    for name in names {
+        match imports::classify(&name) {
+            Ok(class) => imports.push(Import { name, class }),
+            Err(why) => others.push((name, why)),
+        }
+    }
+    let Some((_, first)) = others.first() else { return Ok(imports) };
+    let shown = others.iter().skip(1).take(REFUSED_SHOWN_MAX).map(|(name, _)| name.as_str());
+    let shown: Vec<&str> = shown.collect();
+    Err(refused(match shown.as_slice() {
+        [] => first.clone(),
+        shown => format!(
+            "{first}; {} others that are not offered: {}",
+            others.len() - 1,
+            shown.join(", ")
+        ),
+    }))
 }

@@ -1,5 +1,7 @@
 //! Which components are let in, and what the others are told.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use quorate_core::error::ErrorCode;
 use quorate_core::recipe::Recipes as _;
@@ -42,7 +44,10 @@ fn an_admitted_component_tells_its_interfaces_and_imports() {
 #[test]
 fn imports_that_are_not_offered_are_refused_by_name() {
     for name in [
-        "wasi:filesystem/types@0.2.6",
+        "wasi:filesystem/types@0.3.0",
+        "wasi:clocks/timezone@0.2.0",
+        "wasi:sockets/ip-name-lookup@0.2.6",
+        "wasi:http/outgoing-handler@0.2.6",
         "wasi:sockets/tcp@0.2.0",
         "wasi:http/types@0.2.0",
         "quorate:recipe/tree@0.2.0",
@@ -52,6 +57,18 @@ fn imports_that_are_not_offered_are_refused_by_name() {
         expect_refused(text(&format!("(component (import \"{name}\" (instance)))")), name);
     }
     expect_refused(text("(component (import \"plain\" (func)))"), "plain");
+    let several = text(
+        r#"(component
+        (import "wasi:sockets/tcp@0.2.0" (instance))
+        (import "wasi:cli/stdout@0.2.0" (instance))
+        (import "wasi:http/types@0.2.0" (instance))
+        (import "env" (func)))"#,
+    );
+    expect_refused(
+        several,
+        "wasi:sockets/tcp@0.2.0: a recipe has no network, since its run is a transaction that may be \
+         abandoned; build it without; 2 others that are not offered: wasi:http/types@0.2.0, env",
+    );
 }
 
 #[test]
@@ -118,6 +135,44 @@ fn sizes_are_bounded_before_anything_is_compiled() {
     expect_refused(text(&long), "bytes of a function");
     let modules = "(core module)".repeat(65);
     expect_refused(text(&format!("(component {modules})")), "core modules: 65");
+}
+
+/// Takes a second or so to compile.
+fn slow() -> Bytes {
+    let step = "(local.set 0 (i64.mul (local.get 0) (i64.const 7)))".repeat(3_000);
+    let functions: String = (0..60)
+        .map(|index| {
+            format!("(func (export \"f{index}\") (param i64) (result i64) {step} (local.get 0))")
+        })
+        .collect();
+    text(&format!(
+        "(component (core module $m {functions}) (core instance $i (instantiate $m))
+         (func (export \"f\") (param \"a\" u64) (result u64) (canon lift (core func $i \"f0\"))))"
+    ))
+}
+
+#[test]
+fn a_compilation_over_the_time_limit_is_refused_and_holds_up_others_only_while_it_lasts() {
+    let options = Options { compile_ms_max: 20, ..Options::default() };
+    let engine = Engine::new(&options).expect("an engine");
+    let slow = slow();
+    let refusal = engine.prepare(digest(&slow), slow.clone()).expect_err("too slow");
+    assert_eq!(refusal.code, ErrorCode::NotAdmitted);
+    assert!(refusal.message.contains("longer than the limit of 20 ms"), "{refusal}");
+    let quick = text(
+        "(component (core module $m (func (export \"f\"))) (core instance $i (instantiate $m))
+         (func (export \"f\") (canon lift (core func $i \"f\"))))",
+    );
+    let refusal = engine.prepare(digest(&quick), quick.clone()).expect_err("behind the slow one");
+    assert_eq!(refusal.code, ErrorCode::Overloaded);
+    assert!(refusal.message.contains("limit of 20 ms"), "{refusal}");
+    // On a busy machine the quick one may take too long itself now and then.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while let Err(refusal) = engine.prepare(digest(&quick), quick.clone()) {
+        assert!(Instant::now() < deadline, "the slow one has not ended: {refusal}");
+        engine.forget(&digest(&quick));
+    }
+    assert!(!engine.is_prepared(&digest(&slow)), "nobody wants the late result");
 }
 
 #[test]

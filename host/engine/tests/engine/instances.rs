@@ -7,7 +7,7 @@ use quorate_core::recipe::Recipes as _;
 use quorate_wire::value::Value;
 
 use crate::guests;
-use crate::support::{Bench, bytes, ok};
+use crate::support::{Bench, bytes, digest, ok};
 
 fn count(bench: &mut Bench) -> u64 {
     match bench.value("api.count", &[]) {
@@ -37,6 +37,30 @@ fn a_reused_instance_goes_after_a_trap_a_park_and_an_error() {
         bench.run(name, &arguments);
         assert_eq!([count(&mut bench), count(&mut bench)], [1, 2], "after {name}");
     }
+}
+
+#[test]
+fn when_all_instances_are_taken_a_call_is_refused_until_one_is_free() {
+    let engine = crate::support::engine();
+    let component = guests::various();
+    engine.prepare(digest(&component), component.clone()).expect("admitted");
+    let keeping = || {
+        let mut bench = Bench::on(engine.clone(), digest(&component));
+        bench.version.manifest.instances = Instances::Reused;
+        bench
+    };
+    // Each keeps one; they are what a member's threads have at most.
+    let mut taken: Vec<Bench> = (0..128).map(|_| keeping()).collect();
+    for bench in &mut taken {
+        assert_eq!(count(bench), 1);
+    }
+    let mut late = keeping();
+    let refusal = late.failure("api.count", &[]);
+    assert_eq!(refusal.code, ErrorCode::Overloaded, "{refusal}");
+    assert!(refusal.message.contains("limit of 128"), "{refusal}");
+    assert_eq!(count(&mut taken[0]), 2, "who has one goes on");
+    drop(taken.pop());
+    assert_eq!([count(&mut late), count(&mut late)], [1, 2]);
 }
 
 #[test]

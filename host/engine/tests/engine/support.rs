@@ -36,6 +36,19 @@ pub const PRELUDE: &str = r#"
 
 /// A component of a world in WIT (package `test:guest`) and the fields of a core module in text.
 pub fn component(wit: &str, fields: &str) -> Bytes {
+    encoder(wit, fields).validate(true).encode().expect("the guest fits its world").into()
+}
+
+/// The same, with calls of WASI preview 1 served by the adapter that other toolchains use.
+pub fn adapted_component(wit: &str, fields: &str) -> Bytes {
+    use wasi_preview1_component_adapter_provider as provider;
+    let adapter = provider::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER;
+    let encoder =
+        encoder(wit, fields).adapter(provider::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, adapter);
+    encoder.expect("an adapter").validate(true).encode().expect("the guest fits its world").into()
+}
+
+fn encoder(wit: &str, fields: &str) -> ComponentEncoder {
     let module = format!("(module {fields})");
     let mut module = wat::parse_str(&module).expect("the guest's text is well-formed");
     let mut resolve = Resolve::default();
@@ -44,8 +57,7 @@ pub fn component(wit: &str, fields: &str) -> Bytes {
     let package = resolve.push_str("guest.wit", wit).expect("the guest's WIT is well-formed");
     let world = resolve.select_world(&[package], None).expect("one world");
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("embeds");
-    let mut encoder = ComponentEncoder::default().validate(true).module(&module).expect("a module");
-    encoder.encode().expect("the guest fits its world").into()
+    ComponentEncoder::default().module(&module).expect("a module")
 }
 
 pub fn digest(bytes: &[u8]) -> ComponentDigest {

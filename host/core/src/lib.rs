@@ -19,6 +19,7 @@ pub mod deployment;
 pub mod session;
 pub mod znode;
 
+mod clean;
 pub mod draft;
 pub mod key;
 pub mod read;

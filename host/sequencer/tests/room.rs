@@ -3,8 +3,8 @@
 use quorate_core::error::ErrorCode;
 use quorate_core::ids::WriteNumber;
 use quorate_core::request::{Body, LifetimeKind, Reply};
-use quorate_sequencer::room::Reserve;
 use quorate_sequencer::Input;
+use quorate_sequencer::room::Reserve;
 
 use crate::harness::World;
 use crate::harness::client::{Told, call, create, delete, set};

@@ -1,7 +1,8 @@
 //! A leader that executes on its view and a follower that applies entries: after each transaction both must hold the same
 //! records. It knows no requests; what is executed comes in as a closure.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,6 +15,9 @@ use quorate_core::transaction::{Entry, EntryBody, Transaction};
 use quorate_core::txn::Slot;
 
 use super::invariants;
+
+/// Small enough that clean records are evicted in every test, large enough that most reads find one.
+const CLEAN_BYTES_MAX: usize = 16 * 1024;
 
 /// Leader and follower.
 pub struct Pair {
@@ -30,6 +34,8 @@ pub struct Pair {
     /// Whether all records are compared now. Off inside a repetition, whose last step is compared.
     pub is_comparing: bool,
     batch: u64,
+    /// Keys that the follower has ever held.
+    seen: RefCell<BTreeSet<Bytes>>,
     /// The last batch that the leader has applied.
     applied: u64,
     /// Executed, not yet applied by the leader.
@@ -43,7 +49,7 @@ impl Pair {
     pub fn new() -> Self {
         let leader = Arc::new(MemoryTree::new());
         let mut pair = Self {
-            view: View::new(leader.clone()),
+            view: View::with_clean(leader.clone(), CLEAN_BYTES_MAX),
             leader,
             follower: Arc::new(MemoryTree::new()),
             now: Millis(1_000),
@@ -51,6 +57,7 @@ impl Pair {
             epoch: Epoch(0),
             is_comparing: true,
             batch: 0,
+            seen: RefCell::default(),
             applied: 0,
             in_flight: VecDeque::new(),
             log: Vec::new(),
@@ -137,6 +144,12 @@ impl Pair {
             return;
         }
         assert_same(&self.view, &self.follower);
+        // One by one too: that way clean records are found, and absences.
+        let mut seen = self.seen.borrow_mut();
+        seen.extend(self.follower.records().into_keys().filter(|key| *key != key::meta()));
+        for key in seen.iter() {
+            assert_eq!(self.view.get(key), self.follower.get(key), "at {key:?}");
+        }
         invariants::check(&self.follower);
     }
 

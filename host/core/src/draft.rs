@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::clean::Clean;
 use crate::codec::{Malformed, Reader, Writer, malformed};
 use crate::deployment::{Component, ComponentDigest, Recipe, Version};
 use crate::ids::{Epoch, Millis, SessionId, Term, WriteNumber, Zxid};
@@ -302,22 +301,14 @@ pub fn record_hash(key: &[u8], value: &[u8]) -> u128 {
 }
 
 /// The leader's view: what has been executed and not yet applied, over the applied tree. Written batch by batch; a
-/// record turns clean when its last batch has been applied. Some clean records are kept, with those that were read.
+/// record turns clean when its last batch has been applied, and is then dropped.
 ///
 /// The tree below may run ahead of what the view has been told: a record that some batch in flight writes is read from
 /// the view until that batch is reported applied, and no one else writes.
-///
-/// Why a clean record that is read is what the tree holds: within an epoch only the view's own batches write (DESIGN D1).
-/// Each key of a batch is dirty from [`View::absorb`] on, so that what is known of it is neither read nor learnt, until
-/// [`View::applied`] is told of its last batch; the tree holds that batch's value then, and the clean record is replaced
-/// by it. All else that changes the tree (barriers, other leaders,
-/// discarded batches, snapshots) goes with an end of the epoch: [`View::reset`] forgets everything. The meta record alone
-/// is never kept: `apply` writes the digest into it, which no view knows.
 #[derive(Clone)]
 pub struct View {
     base: SharedRead,
     records: BTreeMap<Bytes, Dirty>,
-    clean: RefCell<Clean>,
     /// Keys of each batch in flight, oldest first.
     batches: VecDeque<(u64, Vec<Bytes>)>,
     /// Whether what is executed on it may make the tree grow. Known to the leader alone: the transactions that come of it
@@ -332,23 +323,11 @@ struct Dirty {
 }
 
 impl View {
-    /// Nothing in flight, and no clean record is kept.
+    /// Nothing in flight.
     #[must_use]
     pub fn new(base: SharedRead) -> Self {
-        Self::with_clean(base, 0)
-    }
-
-    /// Nothing in flight; clean records are kept up to so many bytes. From now on nothing but the view's own batches may
-    /// change the tree, until [`View::reset`].
-    #[must_use]
-    pub fn with_clean(base: SharedRead, bytes_max: usize) -> Self {
-        Self {
-            base,
-            records: BTreeMap::new(),
-            clean: RefCell::new(Clean::new(bytes_max)),
-            batches: VecDeque::new(),
-            room: Room::Enough,
-        }
+        let (records, batches) = (BTreeMap::new(), VecDeque::new());
+        Self { base, records, batches, room: Room::Enough }
     }
 
     /// From the next transaction on the tree may grow, or not.
@@ -386,20 +365,16 @@ impl View {
         while self.batches.front().is_some_and(|(first, _)| *first <= batch) {
             let (_, keys) = self.batches.pop_front().expect("looked at above");
             for key in keys {
-                if self.records.get(&key).is_some_and(|record| record.batch <= batch)
-                    && let Some(Dirty { value, .. }) = self.records.remove(&key)
-                    && may_be_kept(&key)
-                {
-                    self.clean.get_mut().learn(&key, value.as_ref());
+                if self.records.get(&key).is_some_and(|record| record.batch <= batch) {
+                    self.records.remove(&key);
                 }
             }
         }
     }
 
-    /// Forgets everything: the tree may be another one from here on.
+    /// Forgets everything in flight.
     pub fn reset(&mut self) {
         self.records.clear();
-        self.clean.get_mut().forget_all();
         self.batches.clear();
     }
 
@@ -410,25 +385,12 @@ impl View {
     }
 }
 
-/// Whether a record is what the view's batches have made it: `apply` seals the meta record with the digest.
-fn may_be_kept(key: &[u8]) -> bool {
-    key::table(key) != Some(key::Table::Meta)
-}
-
 impl Read for View {
     fn get(&self, key: &[u8]) -> Option<Bytes> {
-        if let Some(record) = self.records.get(key) {
-            return record.value.clone();
+        match self.records.get(key) {
+            Some(record) => record.value.clone(),
+            None => self.base.get(key),
         }
-        if !may_be_kept(key) {
-            return self.base.get(key);
-        }
-        if let Some(value) = self.clean.borrow_mut().find(key) {
-            return value;
-        }
-        let value = self.base.get(key);
-        self.clean.borrow_mut().learn(key, value.as_ref());
-        value
     }
 
     fn range<'a>(&'a self, from: &[u8], to: &[u8], direction: Direction) -> Records<'a> {

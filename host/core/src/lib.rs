@@ -19,7 +19,6 @@ pub mod deployment;
 pub mod session;
 pub mod znode;
 
-mod clean;
 pub mod draft;
 pub mod key;
 pub mod read;

@@ -39,8 +39,6 @@ pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 pub const ENTRY_BYTES_MAX: usize = 12 * 1024 * 1024;
 /// Entries proposed and not yet applied: the pipeline's depth.
 pub const BATCHES_IN_FLIGHT_MAX: usize = 16;
-/// Bytes of clean records that the leader's view keeps: some 100,000 znodes of 100 bytes. More live in the store's cache.
-pub const VIEW_CLEAN_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Requests that wait for the sequencer before new ones are refused with `overloaded`.
 pub const SEQUENCER_QUEUE_MAX: usize = 64 * 1024;
 

@@ -108,7 +108,7 @@ impl Sequencer {
     pub fn new(base: SharedRead, recipes: Box<dyn Recipes + Send>) -> Self {
         Self {
             recipes,
-            view: Some(View::with_clean(base.clone(), limits::VIEW_CLEAN_BYTES_MAX)),
+            view: Some(View::new(base.clone())),
             base,
             stage: Stage::Following,
             epoch: Epoch(0),
@@ -353,8 +353,6 @@ impl Sequencer {
             self.be_superseded();
             return;
         }
-        // Whatever was looked at before the barrier was of another epoch.
-        self.view().reset();
         let meta = self.base.meta();
         self.zxid = meta.zxid;
         self.applied = meta.zxid;

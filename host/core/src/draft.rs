@@ -13,6 +13,7 @@ use crate::ids::{Epoch, Millis, SessionId, Term, WriteNumber, Zxid};
 use crate::key;
 use crate::path::Path;
 use crate::read::{Direction, Read, Records, SharedRead, Writes, merge};
+use crate::room::{self, Room};
 use crate::session::{KeptReply, Parked, Session};
 use crate::znode::Node;
 
@@ -245,6 +246,18 @@ impl<R: Read> Draft<R> {
         delta
     }
 
+    /// By how many bytes the writes make the tree grow (`room`); negative if they make it smaller.
+    #[must_use]
+    pub fn growth_bytes(&self) -> i64 {
+        let mut growth = 0i64;
+        for (key, value) in &self.writes {
+            let old = self.base_get(key).map_or(0, |old| room::record_bytes(key, &old));
+            let new = value.as_ref().map_or(0, |new| room::record_bytes(key, new));
+            growth = growth.saturating_add(new - old);
+        }
+        growth
+    }
+
     fn base_get(&self, key: &[u8]) -> Option<Bytes> {
         if let Some(value) = self.seen.borrow().get(key) {
             return value.clone();
@@ -252,6 +265,13 @@ impl<R: Read> Draft<R> {
         let value = self.base.get(key);
         self.seen.borrow_mut().insert(Bytes::copy_from_slice(key), value.clone());
         value
+    }
+}
+
+impl Draft<View> {
+    /// Whether the tree may grow.
+    pub(crate) fn room(&self) -> Room {
+        self.base.room
     }
 }
 
@@ -299,6 +319,9 @@ pub struct View {
     records: BTreeMap<Bytes, Dirty>,
     /// Keys of each batch in flight, oldest first.
     batches: VecDeque<(u64, Vec<Bytes>)>,
+    /// Whether what is executed on it may make the tree grow. Known to the leader alone: the transactions that come of it
+    /// are what is replicated.
+    room: Room,
 }
 
 #[derive(Clone)]
@@ -311,7 +334,13 @@ impl View {
     /// Nothing in flight.
     #[must_use]
     pub fn new(base: SharedRead) -> Self {
-        Self { base, records: BTreeMap::new(), batches: VecDeque::new() }
+        let (records, batches) = (BTreeMap::new(), VecDeque::new());
+        Self { base, records, batches, room: Room::Enough }
+    }
+
+    /// From the next transaction on the tree may grow, or not.
+    pub fn set_room(&mut self, room: Room) {
+        self.room = room;
     }
 
     /// The applied tree.

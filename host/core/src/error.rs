@@ -167,7 +167,7 @@ error_codes! {
     Overloaded = 5003, "overloaded", NotApplied, Backoff;
     /// The member is shutting down.
     ShuttingDown = 5004, "shutting-down", NotApplied, SameSession;
-    /// The disk has no room for growing writes.
+    /// The disk has too little room for writes that make the tree larger; deletions go on.
     DiskFull = 5005, "disk-full", NotApplied, Backoff;
 
     // Q6: not allowed.

@@ -51,7 +51,8 @@ pub fn write(view: View, slot: Slot, request: &Request, recipes: &mut dyn Recipe
     };
     let txn = Txn::begin(view, slot, origin);
     let plain = |txn: Txn, result: Result<Answer, Failure>| {
-        Executed::replied(match result {
+        let may_stand = |answer| txn.check_room(0).map(|()| answer).map_err(Failure::from);
+        Executed::replied(match result.and_then(may_stand) {
             Ok(answer) => txn.finish(&Reply::Done(answer)),
             Err(failure) => txn.abandon(&Reply::Refused(failure)),
         })
@@ -123,6 +124,7 @@ pub fn rerun(
         Err(gone) => return gone,
     };
     let (txn, end) = run(txn, request, call, Some(parked), reason, true, recipes);
+    let (txn, end) = within_room(txn, end, true);
     let failed = match end {
         RunEnd::Failed(refusal) => refusal,
         end => return settle(txn, request, call, Some(parked), end),
@@ -130,13 +132,15 @@ pub fn rerun(
     let (txn, end) = if reason.is_last() {
         (txn, RunEnd::Failed(failed.clone()))
     } else {
-        run(txn.restart(), request, call, Some(parked), Reason::Cancelled, false, recipes)
+        let (txn, end) =
+            run(txn.restart(), request, call, Some(parked), Reason::Cancelled, false, recipes);
+        within_room(txn, end, true)
     };
     match end {
         RunEnd::Failed(_) => {
             let message = format!("a waiting call failed when it was run again: {failed}");
             let code = match failed.code {
-                ErrorCode::SignatureChanged => ErrorCode::SignatureChanged,
+                code @ (ErrorCode::SignatureChanged | ErrorCode::DiskFull) => code,
                 _ => ErrorCode::FailedAfterPark,
             };
             let refusal = Refusal::new(code, message);
@@ -161,6 +165,7 @@ pub fn retire(
         Err(gone) => return gone,
     };
     let (txn, end) = run(txn, request, call, Some(parked), Reason::Cancelled, false, recipes);
+    let (txn, end) = within_room(txn, end, true);
     if let RunEnd::Returned { is_error: false, .. } = end {
         return settle(txn, request, call, Some(parked), end);
     }
@@ -224,7 +229,27 @@ fn housekeeping(view: View, slot: Slot, act: impl FnOnce(&mut Txn)) -> (View, Op
 
 fn first_run(txn: Txn, request: &Request, call: &Call, recipes: &mut dyn Recipes) -> Executed {
     let (txn, end) = run(txn, request, call, None, Reason::First, true, recipes);
+    let (txn, end) = within_room(txn, end, false);
     settle(txn, request, call, None, end)
+}
+
+/// A run that would leave the tree larger than it found it has failed while there is no room. One that ends a wait may
+/// leave the little that it takes to note whose turn it is: it was taken in while there was room, and a lock must change
+/// hands on a full disk too.
+fn within_room(mut txn: Txn, end: RunEnd, has_waited: bool) -> (Txn, RunEnd) {
+    let allowed_bytes = match end {
+        RunEnd::Returned { is_error: false, .. } => {
+            // What the call still owns does not stay.
+            txn.end_call();
+            if has_waited { limits::GROWTH_AFTER_WAIT_BYTES_MAX } else { 0 }
+        }
+        RunEnd::Parked { .. } => 0,
+        RunEnd::Returned { is_error: true, .. } | RunEnd::Failed(_) => return (txn, end),
+    };
+    match txn.check_room(allowed_bytes) {
+        Ok(()) => (txn, end),
+        Err(refusal) => (txn, RunEnd::Failed(refusal)),
+    }
 }
 
 /// Makes a transaction of how a run ended.

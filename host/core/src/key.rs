@@ -40,6 +40,30 @@ pub enum Table {
     Uploader = 0x35,
 }
 
+impl Table {
+    const ALL: [Self; 12] = [
+        Self::Meta,
+        Self::Node,
+        Self::Data,
+        Self::Session,
+        Self::Reply,
+        Self::Parked,
+        Self::Owned,
+        Self::Ended,
+        Self::Recipe,
+        Self::Version,
+        Self::Component,
+        Self::Chunk,
+    ];
+}
+
+/// The table of a key; none of what no version of ours wrote.
+#[must_use]
+pub fn table(key: &[u8]) -> Option<Table> {
+    let first = *key.first()?;
+    Table::ALL.into_iter().find(|table| *table as u8 == first)
+}
+
 /// Whether records of the key's table count in the state digest.
 #[must_use]
 pub fn counts_in_digest(key: &[u8]) -> bool {

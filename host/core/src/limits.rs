@@ -63,6 +63,9 @@ pub const WAKES_PER_SECOND_MAX: u32 = 1000;
 /// Runs of one parked call that change nothing but its own state, in sequence.
 pub const WAKES_WITHOUT_PROGRESS_MAX: u32 = 100_000;
 
+/// Bytes by which a call that has waited may make the tree grow when it ends, while there is no room for growing writes.
+pub const GROWTH_AFTER_WAIT_BYTES_MAX: i64 = 4 * 1024;
+
 /// Milliseconds: below this a session would not survive a normal scheduling stall.
 pub const SESSION_TIMEOUT_MS_MIN: u64 = 1_000;
 /// Milliseconds: above this a dead client's locks would be held for longer than operators wait.

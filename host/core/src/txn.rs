@@ -16,6 +16,7 @@ use crate::path::Path;
 use crate::query::{self, no_node};
 use crate::read::{Direction, Read, Records};
 use crate::request::{LifetimeKind, Reply, Sequence};
+use crate::room::Room;
 use crate::session::{End, Parked};
 use crate::transaction::{Origin, Outcome, Transaction};
 use crate::znode::{Lifetime, Node, Stat};
@@ -342,6 +343,18 @@ impl Txn {
     fn record_unbounded(&mut self, change: Change) {
         apply::change(&mut self.draft, self.slot.zxid, self.slot.time, &change);
         self.changes.push(change);
+    }
+
+    /// Whether its changes may stand while the disks are as full as they are: so many bytes of growth are let pass.
+    ///
+    /// # Errors
+    /// `disk-full`.
+    pub(crate) fn check_room(&self, allowed_bytes: i64) -> Result<(), Refusal> {
+        let room = self.draft.room();
+        if room == Room::Enough {
+            return Ok(());
+        }
+        room.refusal(self.draft.growth_bytes() - allowed_bytes).map_or(Ok(()), Err)
     }
 
     /// Ends it with a reply; its changes stand. Znodes that its call still owns go.

@@ -50,6 +50,7 @@ scripts! {
     deployments
     entries
     ephemerals
+    full_disk
     limits
     multi
     parked

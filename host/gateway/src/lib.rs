@@ -5,10 +5,11 @@
 //! their entry has been applied here.
 //!
 //! Reading order: [`registry`] (attachments and what they wait for), [`leader`] (the thread around the sequencer),
-//! [`reads`], [`compile`], [`quic`] (the face), [`member`] (all of it, started and stopped).
+//! [`disk`] (how full it is), [`reads`], [`compile`], [`quic`] (the face), [`member`] (all of it, started and stopped).
 #![forbid(unsafe_code)]
 
 pub mod compile;
+pub mod disk;
 pub mod leader;
 pub mod limits;
 pub mod member;

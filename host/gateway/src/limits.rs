@@ -42,6 +42,11 @@ pub const ATTACH_TIMEOUT: Duration = Duration::from_secs(5);
 pub const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the sequencer steps without an input: session expiry and timers are that exact.
 pub const TICK: Duration = Duration::from_millis(20);
+/// How often it is looked how much room the disk has: what is written in between must fit the reserve many times.
+pub const DISK_LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Bytes of disk below which growing writes are refused, unless the operator says otherwise: two segments of the log,
+/// the tree's memory flushed, and a compaction that has its files twice for a while.
+pub const DISK_RESERVE_BYTES: u64 = 512 * 1024 * 1024;
 /// How long a lane may take to deliver what has queued at shutdown.
 pub const FAREWELL: Duration = Duration::from_secs(2);
 

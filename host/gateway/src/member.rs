@@ -19,13 +19,15 @@ use quorate_core::transaction::Entry;
 use quorate_engine::{Engine, Level};
 use quorate_net::{Identity, IdentityError, Server, ServerConfig};
 use quorate_raft::{InitializeRefusal, Kind, Leadership, Node, ProposeResult, Store};
-use quorate_sequencer::{Input, Sequencer};
+use quorate_sequencer::{Input, Reserve, Sequencer};
+use quorate_store::log::FatalHandler;
 use quorate_store::{DataDirectory, Log, LogOptions, OpenError, Tree, TreeOptions};
 use quorate_wire::message::query::{LogLine, Status};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::compile::{Compiler, Prepare};
+use crate::disk;
 use crate::leader::{self, Propose, Running, SequencerHandle};
 use crate::limits;
 use crate::process;
@@ -48,6 +50,8 @@ pub struct Options {
     pub cache_bytes: usize,
     /// Bytes of the largest component that is admitted.
     pub component_bytes_max: u64,
+    /// Bytes of disk that are kept free: writes that make the tree larger are refused below. 0: none.
+    pub disk_reserve_bytes: u64,
 }
 
 impl Options {
@@ -61,6 +65,7 @@ impl Options {
             advertise: Vec::new(),
             cache_bytes: TreeOptions::default().cache_bytes,
             component_bytes_max: quorate_core::limits::COMPONENT_BYTES_MAX,
+            disk_reserve_bytes: limits::DISK_RESERVE_BYTES,
         }
     }
 }
@@ -107,9 +112,10 @@ pub struct Member {
     sequencer: SequencerHandle,
     sequencer_thread: Running,
     leadership: JoinHandle<()>,
+    disk: JoinHandle<()>,
     face: JoinHandle<()>,
     stop: watch::Sender<bool>,
-    _directory: DataDirectory,
+    _directory: Arc<DataDirectory>,
 }
 
 impl Member {
@@ -121,6 +127,7 @@ impl Member {
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let directory =
             DataDirectory::open(&options.data, || format!("member {MEMBER}").into_bytes())?;
+        let directory = Arc::new(directory);
         let identity = Identity::open_or_make(
             &options.data.join("certificates"),
             &options.names,
@@ -131,7 +138,7 @@ impl Member {
         let log = Arc::new(Log::open(
             &directory.log_path(),
             LogOptions { queue_bytes_max: limits::LOG_QUEUE_BYTES_MAX, ..LogOptions::default() },
-            Box::new(end_process),
+            end_process(directory.clone()),
         )?);
         let tree =
             Tree::open(&directory.tree_path(), &TreeOptions { cache_bytes: options.cache_bytes })?;
@@ -171,6 +178,8 @@ impl Member {
         )
         .map_err(StartError::Thread)?;
         let leadership = tokio::spawn(tell_leadership(node.clone(), sequencer.clone()));
+        let reserve = Reserve::of(options.disk_reserve_bytes);
+        let disk = tokio::spawn(disk::watch(directory.clone(), reserve, sequencer.clone()));
 
         let (stop, stopped) = watch::channel(false);
         let surroundings = Arc::new(Around {
@@ -203,6 +212,7 @@ impl Member {
             sequencer,
             sequencer_thread,
             leadership,
+            disk,
             face,
             stop,
             _directory: directory,
@@ -243,6 +253,7 @@ impl Member {
             tracing::error!("the face has panicked");
         }
         self.leadership.abort();
+        self.disk.abort();
         self.sequencer.stop();
         let thread = self.sequencer_thread.thread;
         if !matches!(tokio::task::spawn_blocking(move || thread.join()).await, Ok(Ok(()))) {
@@ -265,9 +276,18 @@ pub fn agent() -> String {
 }
 
 /// What is not on the disk can not be promised: the process ends, and the next start replays what is.
-fn end_process(error: &std::io::Error) {
-    tracing::error!(%error, "the raft log can not be written; this process ends");
-    std::process::abort();
+fn end_process(directory: Arc<DataDirectory>) -> FatalHandler {
+    Box::new(move |error| {
+        let free_mib = directory.free_bytes().map_or(0, |bytes| bytes >> 20);
+        tracing::error!(
+            directory = %directory.log_path().display(),
+            %error,
+            free_mib,
+            "the raft log can not be written and this process ends; what was acknowledged is on the disk: \
+             make room there, or repair it, and start again"
+        );
+        std::process::abort();
+    })
 }
 
 /// What happens when an entry has been applied: replies go out, then the sequencer learns of it.

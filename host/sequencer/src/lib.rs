@@ -5,13 +5,15 @@
 //! around it brings inputs and carries out outputs, in the service as in the simulator.
 //!
 //! Reading order: [`port`] (what goes in and out), [`liveness`] (when sessions expire), [`parked`] (who waits for what),
-//! [`sequencer`] (the step).
+//! [`room`] (when the disk is full), [`sequencer`] (the step).
 #![forbid(unsafe_code)]
 
 pub mod liveness;
 pub mod parked;
 pub mod port;
+pub mod room;
 pub mod sequencer;
 
 pub use port::{Input, Leadership, Now, Output, Submission, Token};
+pub use room::Reserve;
 pub use sequencer::Sequencer;

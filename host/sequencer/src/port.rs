@@ -8,6 +8,8 @@ use quorate_core::ids::{Epoch, Millis, SessionId, Term, WriteNumber, Zxid};
 use quorate_core::request::Request;
 use quorate_core::transaction::Entry;
 
+use crate::room::Reserve;
+
 /// The two clocks of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Now {
@@ -62,6 +64,13 @@ pub enum Input {
         token: Token,
         /// The session.
         session: SessionId,
+    },
+    /// How much this member's disk has left. Told now and then, whoever leads; holds until it is told again.
+    Disk {
+        /// Bytes that may still be written.
+        free_bytes: u64,
+        /// What the member keeps free.
+        reserve: Reserve,
     },
     /// The entry of this epoch and batch was applied; in the order of proposal.
     Applied {

@@ -21,6 +21,7 @@ use quorate_core::transaction::{Entry, EntryBody, Transaction};
 use crate::liveness::Liveness;
 use crate::parked::ParkedCalls;
 use crate::port::{Input, Leadership, Now, Output, Submission, Token};
+use crate::room::Disk;
 
 /// Milliseconds before a refused barrier is tried again.
 const BARRIER_RETRY_MS: u64 = 50;
@@ -89,6 +90,7 @@ pub struct Sequencer {
     activation: Option<Activation>,
     parked: ParkedCalls,
     liveness: Liveness,
+    disk: Disk,
     /// Answers that wait until this transaction has been applied, in order.
     held: VecDeque<(Zxid, Output)>,
     outputs: VecDeque<Output>,
@@ -125,6 +127,7 @@ impl Sequencer {
             activation: None,
             parked: ParkedCalls::default(),
             liveness: Liveness::default(),
+            disk: Disk::default(),
             held: VecDeque::new(),
             outputs: VecDeque::new(),
             wake_turn: false,
@@ -193,6 +196,11 @@ impl Sequencer {
                     let is_live = self.liveness.heard(session, now.monotonic_ms);
                     let confirmed = Output::HeartbeatConfirmed { token, session, is_live };
                     if is_live { self.outputs.push_back(confirmed) } else { self.hold(confirmed) }
+                }
+            }
+            Input::Disk { free_bytes, reserve } => {
+                if let Some(room) = self.disk.report(free_bytes, reserve) {
+                    self.view().set_room(room);
                 }
             }
             Input::Applied { epoch, batch } if epoch == self.epoch => {

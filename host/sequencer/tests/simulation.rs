@@ -15,6 +15,7 @@ use quorate_core::read::{Direction, Read};
 use quorate_core::request::{Body, LifetimeKind, Operation};
 use quorate_core::session::End;
 use quorate_core::znode::{Lifetime, Node};
+use quorate_sequencer::{Input, Reserve};
 
 use crate::harness::World;
 use crate::harness::client::{call, create, delete, set};
@@ -91,10 +92,18 @@ impl Simulation {
             81..=84 => drop(self.world.apply(member)),
             85..=90 => drop(self.world.tell(leader)),
             91..=92 => drop(self.world.tell(member)),
+            93 if self.random.one_in(4) => self.fill_or_empty_disk(member),
             93 => self.elect(member),
             94 => self.pass(),
             _ => self.settle_some(),
         }
+    }
+
+    fn fill_or_empty_disk(&mut self, member: usize) {
+        let free_bytes = if self.random.one_in(3) { 0 } else { 2 };
+        let disk = Input::Disk { free_bytes, reserve: Reserve::of(1) };
+        let now = self.world.now;
+        self.world.members[member].sequencer.handle(disk, now);
     }
 
     fn elect(&mut self, member: usize) {

@@ -30,6 +30,9 @@ pub struct Config {
     /// Mebibytes of the largest component that may be deployed.
     #[serde(default = "component_mib_max")]
     pub component_mib_max: u64,
+    /// Mebibytes of disk that are kept free: writes that make the tree larger are refused below.
+    #[serde(default = "disk_reserve_mib")]
+    pub disk_reserve_mib: u64,
     /// Whether the built-in recipes are deployed at the first start.
     #[serde(default)]
     pub builtin_recipes: bool,
@@ -55,6 +58,10 @@ fn cache_mib() -> usize {
 
 fn component_mib_max() -> u64 {
     4
+}
+
+fn disk_reserve_mib() -> u64 {
+    quorate_gateway::limits::DISK_RESERVE_BYTES / MIB as u64
 }
 
 fn log_level() -> String {
@@ -83,6 +90,7 @@ impl Config {
             names: self.names.clone(),
             advertise: self.advertise.clone(),
             cache_bytes: self.cache_mib.saturating_mul(MIB),
+            disk_reserve_bytes: self.disk_reserve_mib.saturating_mul(MIB as u64),
             component_bytes_max: self.component_mib_max.saturating_mul(MIB as u64),
             ..Options::new(self.data.clone(), self.listen)
         }

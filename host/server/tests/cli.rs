@@ -3,6 +3,8 @@
 
 #[path = "cli/dev.rs"]
 mod dev;
+#[path = "cli/disk.rs"]
+mod disk;
 #[path = "cli/harness.rs"]
 mod harness;
 #[path = "cli/histories.rs"]

@@ -14,6 +14,7 @@ use quorate_core::query::{self, Page};
 use quorate_core::read::{Direction, MemoryTree, Read};
 use quorate_core::recipe::Reason;
 use quorate_core::request::{Body, Call, Chunk, Deploy, LifetimeKind, Operation, Sequence};
+use quorate_core::room::Room;
 use quorate_core::session::Acks;
 use quorate_core::transaction::{Entry, EntryBody, Origin, Outcome, Transaction};
 use sha2::{Digest as _, Sha256};
@@ -195,6 +196,14 @@ fn host(world: &mut World, command: &str, words: &mut Words) -> Said {
         "forget" => {
             let id = world.session(&words.next("a session")?)?;
             Ok(world.host(|view, slot| execute::forget_session(view, slot, id)))
+        }
+        "room" => {
+            let room = match words.next("short or enough")?.as_str() {
+                "short" => Room::Short { free_bytes: 3 << 20, needed_bytes: 5 << 20 },
+                _ => Room::Enough,
+            };
+            world.pair.view.set_room(room);
+            Ok(Vec::new())
         }
         "time" => {
             world.pair.now = world.pair.now.plus(parse(&words.next("milliseconds")?)?);

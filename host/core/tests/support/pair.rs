@@ -1,7 +1,8 @@
 //! A leader that executes on its view and a follower that applies entries: after each transaction both must hold the same
 //! records. It knows no requests; what is executed comes in as a closure.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -30,6 +31,8 @@ pub struct Pair {
     /// Whether all records are compared now. Off inside a repetition, whose last step is compared.
     pub is_comparing: bool,
     batch: u64,
+    /// Keys that the follower has ever held.
+    seen: RefCell<BTreeSet<Bytes>>,
     /// The last batch that the leader has applied.
     applied: u64,
     /// Executed, not yet applied by the leader.
@@ -51,6 +54,7 @@ impl Pair {
             epoch: Epoch(0),
             is_comparing: true,
             batch: 0,
+            seen: RefCell::default(),
             applied: 0,
             in_flight: VecDeque::new(),
             log: Vec::new(),
@@ -137,6 +141,12 @@ impl Pair {
             return;
         }
         assert_same(&self.view, &self.follower);
+        // One by one too, absences among them: most reads of an execution are such.
+        let mut seen = self.seen.borrow_mut();
+        seen.extend(self.follower.records().into_keys().filter(|key| *key != key::meta()));
+        for key in seen.iter() {
+            assert_eq!(self.view.get(key), self.follower.get(key), "at {key:?}");
+        }
         invariants::check(&self.follower);
     }
 

@@ -21,6 +21,7 @@ use crate::telemetry;
   advertise = []                   # addresses that clients are told; empty: the one listened on
   cache_mib = 256                  # memory for the tree's cache
   component_mib_max = 4            # the largest component that may be deployed
+  disk_reserve_mib = 512           # below that much free disk, writes that make the tree larger are refused
   builtin_recipes = false          # deploy the built-in recipes if they are missing
   log_level = \"info\"               # error, warn, info, debug, trace
   log_format = \"text\"              # text or json

@@ -24,8 +24,13 @@ pub use self::options::TreeOptions;
 pub use self::read::{TreeReader, TreeSnapshot};
 use crate::error::OpenError;
 
-/// Ends the process by a panic: see the head of this file.
+/// Ends the process by a panic: see the head of this file. RocksDB's words name the file.
 pub(crate) fn fatal(doing: &str, error: &rocksdb::Error) -> ! {
+    tracing::error!(
+        %error,
+        "the tree can not {doing} and this process ends; what was acknowledged is in the raft log: \
+         make room on that disk, or repair it, and start again"
+    );
     panic!("the tree can not {doing}: {error}; this member must not go on with it")
 }
 

@@ -1,0 +1,219 @@
+//! A disk that fills: writes that are refused while there is a reserve, and a process that ends when there is none.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+
+use crate::harness::{DEADLINE, Done, Home, ended};
+
+/// Set in the process that has a mount namespace of its own.
+const IN_NAMESPACE: &str = "QUORATE_TEST_IN_NAMESPACE";
+/// Room for one segment of the log (64 MiB), the tree and its flushes, and not for a second segment.
+const DISK: &str = "120m";
+const LARGER_DISK: &str = "480m";
+/// Writes until the disk must be full by far.
+const WRITES_MAX: u64 = 500;
+const DATA_BYTES: usize = 900 * 1024;
+
+/// `quorate serve`, and what it says.
+struct Served {
+    child: Child,
+    lines: Receiver<String>,
+    said: String,
+    address: String,
+    ca: String,
+}
+
+impl Served {
+    /// Starts on `data`, with further lines of configuration.
+    fn start(home: &Home, data: &Path, further: &str) -> Self {
+        let config = home.path().join("quorate.conf");
+        let text = format!("data = {:?}\nlisten = \"127.0.0.1:0\"\n{further}\n", data);
+        std::fs::write(&config, text).expect("written");
+        let mut command = home.command(&["serve", "--config", "quorate.conf"]);
+        let mut child = command.spawn().expect("it starts");
+        let stderr = BufReader::new(child.stderr.take().expect("piped"));
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        let ca = data.join("certificates/ca.pem").to_string_lossy().into_owned();
+        let mut served = Self { child, lines, said: String::new(), address: String::new(), ca };
+        served.listen_for("serving clients");
+        let (_, address) = served.said.rsplit_once("address=").expect("its address");
+        served.address = address.split_whitespace().next().expect("a word").to_owned();
+        served
+    }
+
+    /// Reads what the server says until a line holds this.
+    fn listen_for(&mut self, text: &str) {
+        while !self.said.contains(text) {
+            let line = self.lines.recv_timeout(DEADLINE);
+            let line = line.unwrap_or_else(|error| panic!("{text:?}: {error}: {}", self.said));
+            self.said.push_str(&line);
+            self.said.push('\n');
+        }
+    }
+
+    fn command(&self, home: &Home, arguments: &[&str]) -> Command {
+        let known = ["--connect", &self.address, "--ca", &self.ca, "--connect-timeout", "3s"];
+        home.command(&[arguments, &known].concat())
+    }
+
+    fn run(&self, home: &Home, arguments: &[&str]) -> Done {
+        Done::of(self.command(home, arguments).output().expect("the binary runs"))
+    }
+
+    fn ok(&self, home: &Home, arguments: &[&str]) -> String {
+        let done = self.run(home, arguments);
+        assert_eq!(done.code, 0, "{arguments:?}: {}{}", done.stdout, done.stderr);
+        done.stdout
+    }
+
+    fn stop(mut self) {
+        crate::harness::send(&self.child, rustix::process::Signal::TERM);
+        assert_eq!(ended(&mut self.child), 0);
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+#[test]
+fn below_the_reserve_growing_writes_are_refused_and_the_others_go_on() {
+    let home = Home::new();
+    let data = home.path().join("data");
+    let server = Served::start(&home, &data, "disk_reserve_mib = 0");
+    server.ok(&home, &["create", "/kept", "old"]);
+    server.ok(&home, &["create", "/gone", "x"]);
+    server.stop();
+    // A reserve that no disk has.
+    let server = Served::start(&home, &data, "disk_reserve_mib = 1000000000000");
+    let mut refused = server.run(&home, &["create", "/new", "x"]);
+    assert_ne!(refused.code, 0, "{}", refused.stdout);
+    assert!(refused.stderr.contains("disk-full"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("make room"), "{}", refused.stderr);
+    refused = server.run(&home, &["set", "/kept", "longer"]);
+    assert!(refused.stderr.contains("disk-full"), "{}", refused.stderr);
+    assert_eq!(server.ok(&home, &["get", "/kept"]).trim_end(), "old");
+    server.ok(&home, &["set", "/kept", "new"]);
+    server.ok(&home, &["rm", "/gone"]);
+    assert_eq!(server.ok(&home, &["ls", "/"]).trim_end(), "kept");
+    server.stop();
+    let server = Served::start(&home, &data, "disk_reserve_mib = 0");
+    server.ok(&home, &["create", "/new", "x"]);
+    server.stop();
+}
+
+/// Runs this test again as root of a user namespace, where it may mount. False where that is not permitted.
+fn in_namespace(test: &str) -> bool {
+    if std::env::var_os(IN_NAMESPACE).is_some() {
+        return true;
+    }
+    let may = |command: &mut Command| {
+        command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|it| it.success())
+    };
+    let namespace = ["--user", "--map-root-user", "--mount"];
+    let probe = ["mount", "-t", "tmpfs", "tmpfs", "/tmp"];
+    if !may(Command::new("unshare").args(namespace).args(probe)) {
+        let line = format!(
+            "{test}: skipped: this user may not mount a file system in a namespace of its own\n"
+        );
+        std::io::stderr().write_all(line.as_bytes()).expect("said");
+        return false;
+    }
+    let this = std::env::current_exe().expect("a path");
+    let mut command = Command::new("unshare");
+    command.args(namespace).arg(this).args([test, "--exact", "--nocapture"]);
+    let status = command.env(IN_NAMESPACE, "1").status().expect("it runs");
+    assert!(status.success(), "within the namespace");
+    false
+}
+
+fn mount(directory: &Path, options: &str) {
+    let mut command = Command::new("mount");
+    command.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(directory);
+    assert!(command.status().expect("mount").success());
+}
+
+/// Text that does not compress to nothing.
+fn noise(seed: u64) -> String {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut text = String::with_capacity(DATA_BYTES + 16);
+    while text.len() < DATA_BYTES {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        text.push_str(&format!("{state:016x}"));
+    }
+    text
+}
+
+/// Fills a small disk until the server is gone; then makes it larger, and looks for all that was acknowledged.
+fn fill(configuration: &str, what_fails: &str) {
+    let home = Home::new();
+    let disk = home.path().join("disk");
+    std::fs::create_dir(&disk).expect("made");
+    mount(&disk, &format!("size={DISK}"));
+    let data = disk.join("data");
+    let configuration = format!("disk_reserve_mib = 0\n{configuration}");
+    let mut server = Served::start(&home, &data, &configuration);
+    server.ok(&home, &["create", "/w"]);
+    let mut acknowledged = Vec::new();
+    for number in 0..WRITES_MAX {
+        // It prints what it was asked for, and nobody would read it.
+        let mut command = server.command(&home, &["multi", "-"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut writer = command.stdin(Stdio::piped()).spawn().expect("it starts");
+        let operation = format!("create /w/{number} {}\n", noise(number));
+        let mut stdin = writer.stdin.take().expect("piped");
+        // A writer that gives up early closes it.
+        stdin.write_all(operation.as_bytes()).ok();
+        drop(stdin);
+        if ended(&mut writer) != 0 {
+            break;
+        }
+        acknowledged.push(number);
+    }
+    assert_ne!(ended(&mut server.child), 0, "after {} writes", acknowledged.len());
+    server.listen_for("No space left on device");
+    // One line says what failed, where, why, and what to do.
+    let directory = data.to_string_lossy();
+    let parts = [what_fails, &directory, "No space left on device", "make room"];
+    let is_clear = |line: &str| parts.iter().all(|part| line.contains(part));
+    assert!(server.said.lines().any(is_clear), "{}", server.said);
+    assert!(acknowledged.len() > 10, "{acknowledged:?}");
+    mount(&disk, &format!("remount,size={LARGER_DISK}"));
+    let again = Served::start(&home, &data, &configuration);
+    for &number in &acknowledged {
+        let there = again.ok(&home, &["get", &format!("/w/{number}")]);
+        assert!(there.trim_end() == noise(number), "/w/{number} was acknowledged and is not there");
+    }
+    again.ok(&home, &["create", "/room"]);
+    again.stop();
+}
+
+#[test]
+fn a_disk_too_full_for_the_tree_ends_the_process_and_nothing_acknowledged_is_lost() {
+    let name =
+        "disk::a_disk_too_full_for_the_tree_ends_the_process_and_nothing_acknowledged_is_lost";
+    if in_namespace(name) {
+        // Small buffers: the tree is flushed all the time.
+        fill("cache_mib = 8", "the tree can not be written");
+    }
+}
+
+#[test]
+fn a_disk_too_full_for_the_log_ends_the_process_and_nothing_acknowledged_is_lost() {
+    let name =
+        "disk::a_disk_too_full_for_the_log_ends_the_process_and_nothing_acknowledged_is_lost";
+    if in_namespace(name) {
+        // Large buffers: the log needs its second segment before the tree has filled the rest.
+        fill("cache_mib = 256", "the raft log can not be written");
+    }
+}

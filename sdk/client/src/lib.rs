@@ -44,7 +44,7 @@
 //!
 //! Modules in reading order: [`limits`], `clock`, `session` (the state machine, and the argument for the promises above), `error`,
 //! `options`, `dial`, `owner` (the one task of a client), `client` (the handle), then what can be asked: `tree`, [`wave`], `recipe`,
-//! `deploy`, `lock`.
+//! [`typed`], [`types`], `deploy`, `lock`.
 #![forbid(unsafe_code)]
 
 pub mod limits;
@@ -69,6 +69,10 @@ mod tree;
 
 mod recipe;
 
+pub mod typed;
+
+pub mod types;
+
 mod deploy;
 
 mod lock;
@@ -76,6 +80,10 @@ mod lock;
 #[cfg(test)]
 mod loopback;
 
+// What the macro generates names this crate from outside.
+extern crate self as quorate_client;
+
+pub use bytes::Bytes;
 pub use client::{Client, WriteHandle};
 pub use deploy::{History, Progress};
 pub use error::{Attempt, ConnectError, Error};
@@ -85,6 +93,7 @@ pub use recipe::{CallHandle, Called, Recipe, Types};
 pub use session::{Loss, SessionKey, SessionState};
 pub use tree::{Children, Create, CreateOperation, Created, Multi, Znode};
 
+pub use quorate_client_macro::recipe;
 pub use quorate_core as core;
 pub use quorate_net::TrustAnchors;
 pub use quorate_wire::message::query::{LogLine, RecipeLine, Status};

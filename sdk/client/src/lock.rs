@@ -2,16 +2,21 @@
 
 use std::time::Duration;
 
-use quorate_core::error::{ErrorCode, Refusal};
-use quorate_wire::value::Value;
 use tokio::sync::oneshot;
 
 use crate::client::Client;
 use crate::clock::milliseconds;
 use crate::error::Error;
-use crate::recipe::{Called, Recipe};
 use crate::session::{Loss, SessionState};
-use crate::tree::unexpected;
+use crate::typed::CallError;
+use wit::{Lock, Options};
+
+pub(crate) mod wit {
+    //! The recipe's interface, from its WIT.
+
+    crate::recipe!("../../recipes/lock/wit");
+    pub(crate) use lock::*;
+}
 
 /// How a lock is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +79,7 @@ pub enum LockLost {
 /// A lock that is held. Dropped, it is given back in the background.
 #[derive(Debug)]
 pub struct LockGuard {
-    recipe: Recipe,
+    recipe: Lock,
     client: Client,
     path: String,
     token: u64,
@@ -91,11 +96,9 @@ impl Client {
     /// See [`LockError`].
     pub async fn lock(&self, path: &str, options: LockOptions) -> Result<LockGuard, LockError> {
         let LockOptions { recipe, timeout, note, suspended_max } = options;
-        let recipe = self.recipe(&recipe);
-        let timeout = timeout.map(|timeout| Box::new(Value::U64(milliseconds(timeout))));
-        let note = note.map(|note| Box::new(Value::String(note)));
-        let asked = Value::Record(vec![Value::Option(note), Value::Option(timeout)]);
-        let call = recipe.start("acquire", vec![Value::from(path), asked]).await?;
+        let recipe = Lock::new(self, &recipe);
+        let options = Options { note, timeout_ms: timeout.map(milliseconds) };
+        let call = recipe.acquire(path, options).start().await?;
         let (client, path) = (self.clone(), path.to_owned());
         let guard =
             move |token| LockGuard { recipe, client, path, token, suspended_max, is_held: true };
@@ -111,7 +114,7 @@ impl Client {
                     call.await
                 }
             };
-            let result = called.map_err(LockError::from).and_then(granted_token).map(guard);
+            let result = called.map_err(LockError::from).map(|grant| guard(grant.token));
             // The guard comes back if nobody takes it, and its drop gives the lock back.
             drop(granted.send(result));
         });
@@ -161,16 +164,7 @@ impl LockGuard {
     /// `NotHeld` if somebody took it away; `Call`.
     pub async fn release(mut self) -> Result<(), LockError> {
         self.is_held = false;
-        let called = self.recipe.call("release", self.release_arguments()).await?;
-        match called.value {
-            Some(Value::Result(Ok(_))) => Ok(()),
-            Some(Value::Result(Err(error))) => Err(lock_error(error.as_deref())),
-            _ => Err(unexpected("release").into()),
-        }
-    }
-
-    fn release_arguments(&self) -> Vec<Value> {
-        vec![Value::String(self.path.clone()), Value::U64(self.token)]
+        Ok(self.recipe.release(self.path.as_str(), self.token).await?)
     }
 }
 
@@ -182,10 +176,10 @@ impl Drop for LockGuard {
         }
         // Outside a runtime nobody can send anything: the session's end gives the lock back.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let (recipe, arguments) = (self.recipe.clone(), self.release_arguments());
-            let path = self.path.clone();
+            let (release, path) =
+                (self.recipe.release(self.path.as_str(), self.token), self.path.clone());
             runtime.spawn(async move {
-                if let Err(error) = recipe.call("release", arguments).await {
+                if let Err(error) = release.await {
                     tracing::debug!(%path, %error, "a lock was not given back");
                 }
             });
@@ -193,46 +187,19 @@ impl Drop for LockGuard {
     }
 }
 
-fn granted_token(called: Called) -> Result<u64, LockError> {
-    match called.value {
-        Some(Value::Result(Ok(Some(grant)))) => match *grant {
-            Value::Record(fields) => match fields.first() {
-                Some(Value::U64(token)) => Ok(*token),
-                _ => Err(unexpected("acquire").into()),
+impl From<CallError<wit::LockError>> for LockError {
+    fn from(error: CallError<wit::LockError>) -> Self {
+        match error {
+            CallError::Call(error) => Self::Call(error),
+            CallError::Recipe(refused) => match refused {
+                wit::LockError::AlreadyHeld(token) => Self::AlreadyHeld(token),
+                wit::LockError::TimedOut => Self::TimedOut,
+                wit::LockError::Cancelled => Self::Cancelled,
+                wit::LockError::Removed => Self::Removed,
+                wit::LockError::NotHeld => Self::NotHeld,
+                wit::LockError::Tree(error) => Self::Other(error.message),
+                other => Self::Other(other.to_string()),
             },
-            _ => Err(unexpected("acquire").into()),
-        },
-        Some(Value::Result(Err(error))) => Err(lock_error(error.as_deref())),
-        _ => Err(unexpected("acquire").into()),
+        }
     }
-}
-
-/// The cases of `lock-error`, by their place in the recipe's interface. The service has compared the types already.
-fn lock_error(error: Option<&Value>) -> LockError {
-    match error {
-        Some(Value::Variant { case: 0, payload: Some(token) }) => match **token {
-            Value::U64(token) => LockError::AlreadyHeld(token),
-            _ => unexpected("a lock").into(),
-        },
-        Some(Value::Variant { case: 1, .. }) => LockError::TimedOut,
-        Some(Value::Variant { case: 2, .. }) => LockError::Cancelled,
-        Some(Value::Variant { case: 3, .. }) => LockError::Removed,
-        Some(Value::Variant { case: 4, .. }) => LockError::NotHeld,
-        Some(Value::Variant { case: 5, .. }) => LockError::Other("the lock is in use".to_owned()),
-        Some(Value::Variant { case: 6, .. }) => LockError::Other("the note is too long".to_owned()),
-        Some(Value::Variant { case: 7, payload: Some(error) }) => tree_error(error),
-        _ => unexpected("a lock").into(),
-    }
-}
-
-fn tree_error(error: &Value) -> LockError {
-    let message = match error {
-        Value::Record(fields) => fields.iter().find_map(|field| match field {
-            Value::String(message) => Some(message.clone()),
-            _ => None,
-        }),
-        _ => None,
-    };
-    let message = message.unwrap_or_else(|| "the tree refused".to_owned());
-    Error::from(Refusal::new(ErrorCode::RecipeRefused, message)).into()
 }

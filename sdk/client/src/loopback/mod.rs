@@ -2,6 +2,7 @@
 
 mod member;
 mod recipes;
+mod typed;
 
 use std::future::{Future, IntoFuture};
 use std::time::Duration;

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use quorate_core::error::{ErrorCode, Refusal};
 use tokio::sync::oneshot;
 
 use crate::client::Client;
 use crate::clock::milliseconds;
 use crate::error::Error;
+use crate::limits::LOCK_WATCH_RETRY;
 use crate::session::{Loss, SessionState};
 use crate::typed::CallError;
 use wit::{Lock, Options};
@@ -67,6 +69,7 @@ pub enum LockError {
 
 /// Why a lock must not be relied on any more.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum LockLost {
     /// The session is over.
     #[error(transparent)]
@@ -74,6 +77,12 @@ pub enum LockLost {
     /// The session has been suspended for longer than the options allow. The lock is still held, so far.
     #[error("the session has been suspended for longer than {0:?}")]
     Suspended(Duration),
+    /// The session lives, and the grant is over all the same. Others may have the lock already.
+    #[error("its znode was deleted, or it was given back elsewhere")]
+    TakenAway,
+    /// The service does not have the recipe any more, so nobody says who holds the lock.
+    #[error("the recipe is gone: {0}")]
+    RecipeGone(Refusal),
 }
 
 /// A lock that is held. Dropped, it is given back in the background.
@@ -136,9 +145,25 @@ impl LockGuard {
         &self.path
     }
 
-    /// Resolves when the lock must not be relied on any more: the session is lost, or has been suspended for too long. Until it
-    /// does, nobody else has the lock. Cancel-safe; the time of a suspension is counted anew by each call.
+    /// Resolves when the lock must not be relied on any more.
+    ///
+    /// That the session is lost, or has been suspended for too long, is told before anybody else has the lock. That somebody took
+    /// the lock away (an operator deleted its znode or removed the recipe, its token was used elsewhere on this session) is told
+    /// when it has happened: a call waits in the service for it as long as this future is awaited. At most
+    /// [`LOCK_WATCHES_MAX`](crate::limits::LOCK_WATCHES_MAX) of a client wait so; the locks beyond, and those of a recipe without `await-loss`, are only known to be
+    /// lost with the session.
+    ///
+    /// Cancel-safe. Each call of this function waits anew, and counts the time of a suspension anew: keep the future where it is
+    /// awaited in a loop.
     pub async fn lost(&self) -> LockLost {
+        tokio::select! {
+            biased;
+            lost = self.session_lost() => lost,
+            lost = self.grant_lost() => lost,
+        }
+    }
+
+    async fn session_lost(&self) -> LockLost {
         let mut state = self.client.state();
         loop {
             let seen = state.borrow_and_update().clone();
@@ -155,6 +180,38 @@ impl LockGuard {
             if changed.is_err() {
                 return LockLost::Session(Loss::Dropped);
             }
+        }
+    }
+
+    /// Resolves when the grant has ended; never, if nobody can say.
+    async fn grant_lost(&self) -> LockLost {
+        let path = &self.path;
+        let Ok(_watch) = self.client.lock_watches().try_acquire() else {
+            tracing::warn!(%path, "too many locks: the loss of this one is seen with its session only");
+            return std::future::pending().await;
+        };
+        loop {
+            let refused = match self.recipe.await_loss(path.as_str(), self.token).await {
+                Ok(()) => return LockLost::TakenAway,
+                Err(CallError::Call(Error::Refused(failure))) => failure.refusal,
+                // The session's end is told by the session.
+                Err(CallError::Call(Error::SessionLost { .. })) => {
+                    return std::future::pending().await;
+                }
+                Err(CallError::Call(error)) => Refusal::new(error.code(), error.to_string()),
+                Err(CallError::Recipe(error)) => {
+                    Refusal::new(ErrorCode::RecipeRefused, error.to_string())
+                }
+            };
+            match refused.code {
+                ErrorCode::NoRecipe => return LockLost::RecipeGone(refused),
+                ErrorCode::NoFunction | ErrorCode::SignatureChanged => {
+                    tracing::warn!(%path, %refused, "the loss of this lock is seen with its session only");
+                    return std::future::pending().await;
+                }
+                _ => tracing::debug!(%path, %refused, "asking again whether the lock is held"),
+            }
+            tokio::time::sleep(LOCK_WATCH_RETRY).await;
         }
     }
 

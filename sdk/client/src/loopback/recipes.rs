@@ -71,6 +71,11 @@ fn functions() -> Vec<Function> {
         ),
         function("add", vec![field("path", Type::String), field("by", Type::S64)], Type::S64),
         function(
+            "await-loss",
+            vec![field("path", Type::String), field("token", Type::U64)],
+            Type::result(None, Some(lock_error())),
+        ),
+        function(
             "release",
             vec![field("path", Type::String), field("token", Type::U64)],
             Type::result(None, Some(lock_error())),
@@ -163,6 +168,12 @@ fn run_function(run: &Run<'_>, txn: &mut Txn) -> Result<RunEnd, Refusal> {
             Ok(value) => value,
             Err(parked) => return Ok(parked),
         },
+        ("await-loss", [Value::String(path), Value::U64(token)]) => {
+            match await_loss(run, txn, path, *token)? {
+                Ok(value) => value,
+                Err(parked) => return Ok(parked),
+            }
+        }
         ("release", [Value::String(path), Value::U64(token)]) => release(txn, path, *token)?,
         _ => return Err(refusal(ErrorCode::BadValue)),
     };
@@ -192,8 +203,7 @@ fn acquire(run: &Run<'_>, txn: &mut Txn, path: &str) -> Result<Result<Value, Run
     let here = Path::parse(path)?;
     if query::stat(txn, &here).is_ok() {
         if run.reason == Reason::Cancelled {
-            let cancelled = Value::Variant { case: 2, payload: None };
-            return Ok(Ok(Value::Result(Err(Some(Box::new(cancelled))))));
+            return Ok(Ok(cancelled()));
         }
         let interests = vec![Interest::NodeChanged(here)];
         return Ok(Err(RunEnd::Parked { interests, state: Bytes::new(), deadline: None }));
@@ -207,6 +217,28 @@ fn acquire(run: &Run<'_>, txn: &mut Txn, path: &str) -> Result<Result<Value, Run
     txn.create(path, Bytes::from(token.to_string()), options)?;
     let grant = Value::Record(vec![Value::U64(token), Value::from(path)]);
     Ok(Ok(Value::Result(Ok(Some(Box::new(grant))))))
+}
+
+fn cancelled() -> Value {
+    Value::Result(Err(Some(Box::new(Value::Variant { case: 2, payload: None }))))
+}
+
+fn await_loss(
+    run: &Run<'_>,
+    txn: &mut Txn,
+    path: &str,
+    token: u64,
+) -> Result<Result<Value, RunEnd>, Refusal> {
+    let here = Path::parse(path)?;
+    let held = query::get(txn, &here);
+    if held.is_ok_and(|(data, _)| data == token.to_string()) {
+        if run.reason == Reason::Cancelled {
+            return Ok(Ok(cancelled()));
+        }
+        let interests = vec![Interest::NodeChanged(here)];
+        return Ok(Err(RunEnd::Parked { interests, state: Bytes::new(), deadline: None }));
+    }
+    Ok(Ok(Value::Result(Ok(None))))
 }
 
 fn release(txn: &mut Txn, path: &str, token: u64) -> Result<Value, Refusal> {

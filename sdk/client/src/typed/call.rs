@@ -26,16 +26,6 @@ pub enum CallError<E> {
     Call(#[from] Error),
 }
 
-impl<E> CallError<E> {
-    /// What the function returned, if it returned at all.
-    pub fn recipe(self) -> Result<E, Error> {
-        match self {
-            Self::Recipe(error) => Ok(error),
-            Self::Call(error) => Err(error),
-        }
-    }
-}
-
 impl From<CallError<Infallible>> for Error {
     fn from(error: CallError<Infallible>) -> Self {
         match error {

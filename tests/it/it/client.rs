@@ -46,6 +46,19 @@ async fn rig_with_lock() -> Result<Rig> {
     Ok(rig)
 }
 
+/// A member that clients know by the address of the proxy only.
+async fn rig_behind_proxy() -> Result<(Rig, Proxy)> {
+    let proxy = Proxy::start().await?;
+    let directory = tempfile::tempdir()?;
+    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    let mut options = MemberOptions::new(directory.path().join("data"), listen);
+    options.advertise = vec![proxy.address.to_string()];
+    let rig = Rig { directory, member: Some(Member::start(options).await?) };
+    proxy.lead_to(rig.address());
+    deploy(&mut rig.client().await?, "lock").await?;
+    Ok((rig, proxy))
+}
+
 fn set(path: &str) -> Body {
     Body::Single(Operation::Set {
         path: path.to_owned(),
@@ -83,8 +96,7 @@ async fn writes_under_way_while_the_member_restarts_are_executed_once_and_in_ord
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_way_that_is_cut_for_a_while_costs_neither_the_session_nor_a_write() -> Result<()> {
-    let rig = Rig::start().await?;
-    let proxy = Proxy::start(rig.address()).await?;
+    let (rig, proxy) = rig_behind_proxy().await?;
     let mut options = options(&rig, proxy.address)?;
     options.session_timeout = Some(Duration::from_secs(10));
     let client = Client::connect(options).await?;
@@ -103,8 +115,7 @@ async fn a_way_that_is_cut_for_a_while_costs_neither_the_session_nor_a_write() -
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_is_known_to_be_lost_before_the_service_ends_it() -> Result<()> {
-    let rig = Rig::start().await?;
-    let proxy = Proxy::start(rig.address()).await?;
+    let (rig, proxy) = rig_behind_proxy().await?;
     let (cut_off, other) = (behind(&rig, &proxy).await?, connect(&rig).await?);
     cut_off.create("/mine").ephemeral().await?;
     proxy.cut(true);
@@ -127,8 +138,7 @@ async fn a_session_is_known_to_be_lost_before_the_service_ends_it() -> Result<()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_holder_that_is_cut_off_knows_before_the_next_one_has_the_lock() -> Result<()> {
-    let rig = rig_with_lock().await?;
-    let proxy = Proxy::start(rig.address()).await?;
+    let (rig, proxy) = rig_behind_proxy().await?;
     let (cut_off, other) = (behind(&rig, &proxy).await?, connect(&rig).await?);
     let held = soon(cut_off.lock("/a", LockOptions::default())).await??;
     let next = other.lock("/a", LockOptions::default());

@@ -23,8 +23,15 @@ pub(crate) enum Secrecy {
 pub(crate) fn read_certificates(
     file: &Path,
 ) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
-    let bytes = read(file)?;
-    let chain = CertificateDer::pem_slice_iter(&bytes)
+    certificates(&read(file)?, file)
+}
+
+/// The certificates of PEM text, at least one. Errors name it as this file.
+pub(crate) fn certificates(
+    pem: &[u8],
+    file: &Path,
+) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+    let chain = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| not_pem(file, &error))?;
     if chain.is_empty() {

@@ -20,7 +20,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, RootCertStore};
 
 use crate::authority::{make_authority, make_server};
-use crate::files::{Secrecy, read_certificates, read_key, write_whole};
+use crate::files::{Secrecy, certificates, read_certificates, read_key, write_whole};
 use crate::limits::CERTIFICATE_RENEW_AHEAD;
 use crate::tls;
 
@@ -178,8 +178,21 @@ impl TrustAnchors {
     /// # Errors
     /// `Unreadable`, `NotPem`, and `Unusable` if one of them is no certificate.
     pub fn load(file: &Path) -> Result<Self, IdentityError> {
+        Self::of(read_certificates(file)?, file)
+    }
+
+    /// The certificates of authorities as PEM text, for those who do not keep them in a file.
+    ///
+    /// # Errors
+    /// `NotPem`, and `Unusable` if one of them is no certificate. Both name the file "the PEM given".
+    pub fn from_pem(pem: &[u8]) -> Result<Self, IdentityError> {
+        let given = Path::new("the PEM given");
+        Self::of(certificates(pem, given)?, given)
+    }
+
+    fn of(certificates: Vec<CertificateDer<'static>>, file: &Path) -> Result<Self, IdentityError> {
         let mut roots = RootCertStore::empty();
-        for certificate in read_certificates(file)? {
+        for certificate in certificates {
             roots.add(certificate).map_err(|error| IdentityError::Unusable {
                 file: file.to_owned(),
                 cause: error.to_string(),

@@ -9,7 +9,7 @@
 
 use quorate_recipe::call::{self, Reason};
 use quorate_recipe::line::{self, Turn};
-use quorate_recipe::{grant, path, tree};
+use quorate_recipe::{Interest, grant, park, path, tree};
 
 quorate_recipe::recipe!(Lock);
 
@@ -49,6 +49,20 @@ impl Guest for Lock {
         match grant::give_back(&path::own(&path, "_lock")?, token)? {
             true => Ok(()),
             false => Err(LockError::NotHeld),
+        }
+    }
+
+    fn await_loss(path: String, token: u64) -> Result<(), LockError> {
+        let lock = path::own(&path, "_lock")?;
+        match (grant::current(&lock)?, call::reason()) {
+            (Some(held), reason) if held.token == token => {
+                if reason == Reason::Cancelled {
+                    return Err(LockError::Cancelled);
+                }
+                // The holder's place, and the znode that says whose place it is.
+                park(&[Interest::node_changed(held.node), Interest::node_changed(lock)])
+            }
+            _ => Ok(()),
         }
     }
 

@@ -21,8 +21,8 @@ use crate::clock::Clock;
 use crate::dial::{Dialer, Link, is_permanent};
 use crate::error::{Attempt, ConnectError, Error};
 use crate::limits::{
-    BODY_BYTES_MAX, COMMANDS_MAX, RECONNECT_MS_FIRST, RECONNECT_MS_MAX, REQUEST_BYTES_MAX,
-    REQUESTS_MAX,
+    BODY_BYTES_MAX, COMMANDS_MAX, LOCK_WATCHES_MAX, RECONNECT_MS_FIRST, RECONNECT_MS_MAX,
+    REQUEST_BYTES_MAX, REQUESTS_MAX,
 };
 use crate::options::Options;
 use crate::owner::{Owner, Submission};
@@ -48,6 +48,7 @@ struct Shared {
     state: watch::Receiver<SessionState>,
     requests: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
+    lock_watches: Semaphore,
     next_token: AtomicU64,
     owner: Mutex<Option<JoinHandle<()>>>,
     recipes: Mutex<BTreeMap<String, Arc<Types>>>,
@@ -112,6 +113,7 @@ impl Client {
             state,
             requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
             bytes: Arc::new(Semaphore::new(REQUEST_BYTES_MAX)),
+            lock_watches: Semaphore::new(LOCK_WATCHES_MAX),
             next_token: AtomicU64::new(1),
             owner: Mutex::new(Some(tokio::spawn(owner.run(link)))),
             recipes: Mutex::new(BTreeMap::new()),
@@ -181,18 +183,31 @@ impl Client {
     /// # Errors
     /// `Refused` with `limit` or `bad-message`; `SessionLost`.
     pub async fn send(&self, body: Body) -> Result<WriteHandle, Error> {
-        let encoded = body::encode(&body);
-        if encoded.len() > BODY_BYTES_MAX {
-            let refusal =
-                Refusal::limit("bytes of a request", encoded.len() as u64, BODY_BYTES_MAX as u64);
-            return Err(refusal.into());
-        }
-        // A member that can not read a body ends the lane, since nothing else would be in order; so it must not get there.
-        if let Err(error) = body::decode(encoded.clone()) {
-            return Err(Refusal::new(ErrorCode::BadMessage, error.to_string()).into());
-        }
+        let encoded = checked(&body)?;
         let room = self.room(encoded.len()).await;
         let pending = self.submit(Ask::Write(encoded), room).await?;
+        Ok(WriteHandle { pending })
+    }
+
+    /// As [`Client::send`], for those who would rather not wait: where there is no room, nothing is sent.
+    ///
+    /// # Errors
+    /// `Refused` with `overloaded`, naming the limit, with `limit` for a body that is too large, with `bad-message`; `SessionLost`.
+    pub async fn try_send(&self, body: Body) -> Result<WriteHandle, Error> {
+        let encoded = checked(&body)?;
+        let full = |what: &str, limit: usize| {
+            let message =
+                format!("{what} have reached the limit of {limit}: some must be answered first");
+            Error::from(Refusal::new(ErrorCode::Overloaded, message))
+        };
+        let bytes = Arc::clone(&self.shared.bytes).try_acquire_many_owned(permits(encoded.len()));
+        let bytes = bytes.map_err(|_| {
+            full("the bytes of this client's unanswered requests", REQUEST_BYTES_MAX)
+        })?;
+        let request = Arc::clone(&self.shared.requests).try_acquire_owned();
+        let request =
+            request.map_err(|_| full("this client's unanswered requests", REQUESTS_MAX))?;
+        let pending = self.submit(Ask::Write(encoded), vec![bytes, request]).await?;
         Ok(WriteHandle { pending })
     }
 
@@ -237,9 +252,13 @@ impl Client {
         self.shared.recipes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// One permit for each lock whose loss is waited for.
+    pub(crate) fn lock_watches(&self) -> &Semaphore {
+        &self.shared.lock_watches
+    }
+
     async fn room(&self, bytes: usize) -> Vec<OwnedSemaphorePermit> {
-        let count = u32::try_from(bytes.min(REQUEST_BYTES_MAX)).unwrap_or(u32::MAX);
-        let bytes = Arc::clone(&self.shared.bytes).acquire_many_owned(count).await;
+        let bytes = Arc::clone(&self.shared.bytes).acquire_many_owned(permits(bytes)).await;
         let request = Arc::clone(&self.shared.requests).acquire_owned().await;
         bytes.into_iter().chain(request).collect()
     }
@@ -332,6 +351,26 @@ pub(crate) fn done((zxid, reply): (Zxid, Reply)) -> Result<(Zxid, Answer), Error
         Reply::Done(answer) => Ok((zxid, answer)),
         Reply::Refused(failure) => Err(Error::Refused(failure)),
     }
+}
+
+/// A body as it is sent, if a member will read it.
+fn checked(body: &Body) -> Result<Bytes, Error> {
+    let encoded = body::encode(body);
+    if encoded.len() > BODY_BYTES_MAX {
+        let refusal =
+            Refusal::limit("bytes of a request", encoded.len() as u64, BODY_BYTES_MAX as u64);
+        return Err(refusal.into());
+    }
+    // A member that can not read a body ends the lane, since nothing else would be in order; so it must not get there.
+    match body::decode(encoded.clone()) {
+        Ok(_) => Ok(encoded),
+        Err(error) => Err(Refusal::new(ErrorCode::BadMessage, error.to_string()).into()),
+    }
+}
+
+/// Room for a body of so many bytes.
+fn permits(bytes: usize) -> u32 {
+    u32::try_from(bytes.min(REQUEST_BYTES_MAX)).unwrap_or(u32::MAX)
 }
 
 fn decode(zxid: Zxid, reply: Bytes) -> Result<(Zxid, Reply), Error> {

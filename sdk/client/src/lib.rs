@@ -1,32 +1,8 @@
 //! The async client library of Quorate: a session that survives connections and leaders, the tree, and recipes.
 //!
-//! ```no_run
-//! use quorate_client::{Authority, Client, Options};
+#![doc = concat!("```no_run\n", include_str!("../examples/lock.rs"), "```")]
 //!
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let authority = Authority::File("data/ca.pem".into());
-//! let client = Client::connect(Options::new(["localhost:7400"], authority)).await?;
-//!
-//! client.create("/config/limit").data("10").parents().await?;
-//! let node = client.get("/config/limit").await?;
-//! client.set("/config/limit", "11", Some(node.stat.version)).await?;
-//!
-//! // Recipes, by values or as text.
-//! let hits = client.recipe("counter").call_wave("add(\"/hits\", 1)").await?;
-//! println!("{hits}");
-//!
-//! // A lock, with its fencing token.
-//! let guard = client.lock("/jobs/nightly", Default::default()).await?;
-//! tokio::select! {
-//!     lost = guard.lost() => return Err(lost.into()),
-//!     () = work(guard.token()) => guard.release().await?,
-//! }
-//!
-//! client.close().await?;
-//! # Ok(())
-//! # }
-//! # async fn work(token: u64) {}
-//! ```
+//! [`recipe!`] makes such types and calls from any recipe's WIT; [`Client::recipe`] calls by values or as text, without them.
 //!
 //! # What a session promises
 //!
@@ -44,7 +20,7 @@
 //!
 //! Modules in reading order: [`limits`], `clock`, `session` (the state machine, and the argument for the promises above), `error`,
 //! `options`, `dial`, `owner` (the one task of a client), `client` (the handle), then what can be asked: `tree`, [`wave`], `recipe`,
-//! `deploy`, `lock`.
+//! [`typed`], [`types`], `deploy`, `lock`.
 #![forbid(unsafe_code)]
 
 pub mod limits;
@@ -69,6 +45,10 @@ mod tree;
 
 mod recipe;
 
+pub mod typed;
+
+pub mod types;
+
 mod deploy;
 
 mod lock;
@@ -76,6 +56,10 @@ mod lock;
 #[cfg(test)]
 mod loopback;
 
+// What the macro generates names this crate from outside.
+extern crate self as quorate_client;
+
+pub use bytes::Bytes;
 pub use client::{Client, WriteHandle};
 pub use deploy::{History, Progress};
 pub use error::{Attempt, ConnectError, Error};
@@ -85,6 +69,53 @@ pub use recipe::{CallHandle, Called, Recipe, Types};
 pub use session::{Loss, SessionKey, SessionState};
 pub use tree::{Children, Create, CreateOperation, Created, Multi, Znode};
 
+/// Typed calls of a recipe, from its WIT.
+///
+/// `recipe!("path")` reads a WIT file or folder, relative to the crate; `recipe!(inline: "...")` takes the text itself. Behind it may
+/// stand `, world: "name"` or `, interface: "name"`, which is needed only where the package has several. The package
+/// `quorate:recipe` is known; other packages are looked for in the folder `deps`, as WIT's tools do.
+///
+/// Each exported interface becomes a module of its name, with
+///
+/// - its types: records and flags as structs, variants and enums as enums, in Rust's spelling of their names. `list<u8>` is
+///   `Vec<u8>`, a `blob` [`Bytes`]; types of `quorate:recipe/types` are those of [`types`]. A record whose fields all have a default
+///   has one.
+/// - a handle of its name, made by `new(&client, "name of the deployment")`, with a method for each function. It gives a
+///   [`Call`](typed::Call), which is awaited, started, or put into a [`Client::multi`]. What the function returns as `err` comes as
+///   [`CallError::Recipe`](typed::CallError::Recipe).
+///
+/// Each call carries a hash of the function's type as this WIT has it. A service whose function is another one refuses it with
+/// `signature-changed`, and nothing happens.
+///
+/// ```no_run
+/// quorate_client::recipe!(inline: r#"
+///     package example:tally@0.1.0;
+///     interface tally {
+///         variant failure { too-many(u64), closed }
+///         vote: func(name: string, by: option<u64>) -> result<u64, failure>;
+///     }
+/// "#);
+///
+/// use quorate_client::{Client, typed::CallError};
+/// use tally::{Failure, Tally};
+///
+/// async fn vote(client: &Client) -> Result<u64, CallError<Failure>> {
+///     let tally = Tally::new(client, "tally");
+///     match tally.vote("ann", Some(2)).await {
+///         Err(CallError::Recipe(Failure::TooMany(most))) => tally.vote("ann", Some(most)).await,
+///         other => other,
+///     }
+/// }
+/// ```
+///
+/// What can not be called is an error of the compiler that names the function: handles of resources, futures, streams.
+///
+/// ```compile_fail
+/// quorate_client::recipe!(inline: "package a:b; interface c { later: func() -> future<u8>; }");
+/// ```
+///
+/// The generated code names this crate `quorate_client`: a dependency under another name does not do.
+pub use quorate_client_macro::recipe;
 pub use quorate_core as core;
 pub use quorate_net::TrustAnchors;
 pub use quorate_wire::message::query::{LogLine, RecipeLine, Status};

@@ -33,6 +33,12 @@ pub const HEARTBEAT_RETRY_DIVISOR: u64 = 12;
 /// client has to send is not understood, and would be sent again for ever.
 pub const FAREWELLS_MAX: u32 = 3;
 
+/// Locks of one client whose loss is waited for by a parked call each: there is room for other requests beside them, and for calls
+/// that give locks back.
+pub const LOCK_WATCHES_MAX: usize = REQUESTS_MAX / 4;
+/// How long after a refusal that may pass the service is asked again whether a lock is held.
+pub const LOCK_WATCH_RETRY: Duration = Duration::from_secs(2);
+
 /// How long a lane may take from `Hello` to `Welcome`: a new session is a transaction.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a whole `connect` tries all addresses, unless the caller says otherwise.
@@ -47,6 +53,7 @@ pub const BODY_BYTES_MAX: usize = limits::TRANSACTION_BYTES_MAX;
 // is sent, reply n has come, and its acknowledgement goes with it.
 const _: () = assert!(REQUESTS_MAX as u64 <= limits::KEPT_REPLIES_MAX);
 const _: () = assert!(BODY_BYTES_MAX < REQUEST_BYTES_MAX);
+const _: () = assert!((LOCK_WATCHES_MAX as u64) < limits::PARKED_CALLS_PER_SESSION_MAX);
 
 /// How long a member's machine may take to acknowledge the last byte of a body. Heartbeats tell sooner if it is gone.
 pub const BULK_TIMEOUT: Duration = Duration::from_secs(60);

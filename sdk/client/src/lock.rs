@@ -3,15 +3,22 @@
 use std::time::Duration;
 
 use quorate_core::error::{ErrorCode, Refusal};
-use quorate_wire::value::Value;
 use tokio::sync::oneshot;
 
 use crate::client::Client;
 use crate::clock::milliseconds;
 use crate::error::Error;
-use crate::recipe::{Called, Recipe};
+use crate::limits::LOCK_WATCH_RETRY;
 use crate::session::{Loss, SessionState};
-use crate::tree::unexpected;
+use crate::typed::CallError;
+use wit::{Lock, Options};
+
+pub(crate) mod wit {
+    //! The recipe's interface, from its WIT.
+
+    crate::recipe!("../../recipes/lock/wit");
+    pub(crate) use lock::*;
+}
 
 /// How a lock is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +69,7 @@ pub enum LockError {
 
 /// Why a lock must not be relied on any more.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum LockLost {
     /// The session is over.
     #[error(transparent)]
@@ -69,12 +77,18 @@ pub enum LockLost {
     /// The session has been suspended for longer than the options allow. The lock is still held, so far.
     #[error("the session has been suspended for longer than {0:?}")]
     Suspended(Duration),
+    /// The session lives, and the grant is over all the same. Others may have the lock already.
+    #[error("its znode was deleted, or it was given back elsewhere")]
+    TakenAway,
+    /// The service does not have the recipe any more, so nobody says who holds the lock.
+    #[error("the recipe is gone: {0}")]
+    RecipeGone(Refusal),
 }
 
 /// A lock that is held. Dropped, it is given back in the background.
 #[derive(Debug)]
 pub struct LockGuard {
-    recipe: Recipe,
+    recipe: Lock,
     client: Client,
     path: String,
     token: u64,
@@ -91,11 +105,9 @@ impl Client {
     /// See [`LockError`].
     pub async fn lock(&self, path: &str, options: LockOptions) -> Result<LockGuard, LockError> {
         let LockOptions { recipe, timeout, note, suspended_max } = options;
-        let recipe = self.recipe(&recipe);
-        let timeout = timeout.map(|timeout| Box::new(Value::U64(milliseconds(timeout))));
-        let note = note.map(|note| Box::new(Value::String(note)));
-        let asked = Value::Record(vec![Value::Option(note), Value::Option(timeout)]);
-        let call = recipe.start("acquire", vec![Value::from(path), asked]).await?;
+        let recipe = Lock::new(self, &recipe);
+        let options = Options { note, timeout_ms: timeout.map(milliseconds) };
+        let call = recipe.acquire(path, options).start().await?;
         let (client, path) = (self.clone(), path.to_owned());
         let guard =
             move |token| LockGuard { recipe, client, path, token, suspended_max, is_held: true };
@@ -111,7 +123,7 @@ impl Client {
                     call.await
                 }
             };
-            let result = called.map_err(LockError::from).and_then(granted_token).map(guard);
+            let result = called.map_err(LockError::from).map(|grant| guard(grant.token));
             // The guard comes back if nobody takes it, and its drop gives the lock back.
             drop(granted.send(result));
         });
@@ -133,9 +145,25 @@ impl LockGuard {
         &self.path
     }
 
-    /// Resolves when the lock must not be relied on any more: the session is lost, or has been suspended for too long. Until it
-    /// does, nobody else has the lock. Cancel-safe; the time of a suspension is counted anew by each call.
+    /// Resolves when the lock must not be relied on any more.
+    ///
+    /// That the session is lost, or has been suspended for too long, is told before anybody else has the lock. That somebody took
+    /// the lock away (an operator deleted its znode or removed the recipe, its token was used elsewhere on this session) is told
+    /// when it has happened: a call waits in the service for it as long as this future is awaited. At most
+    /// [`LOCK_WATCHES_MAX`](crate::limits::LOCK_WATCHES_MAX) of a client wait so; the locks beyond, and those of a recipe without `await-loss`, are only known to be
+    /// lost with the session.
+    ///
+    /// Cancel-safe. Each call of this function waits anew, and counts the time of a suspension anew: keep the future where it is
+    /// awaited in a loop.
     pub async fn lost(&self) -> LockLost {
+        tokio::select! {
+            biased;
+            lost = self.session_lost() => lost,
+            lost = self.grant_lost() => lost,
+        }
+    }
+
+    async fn session_lost(&self) -> LockLost {
         let mut state = self.client.state();
         loop {
             let seen = state.borrow_and_update().clone();
@@ -155,22 +183,45 @@ impl LockGuard {
         }
     }
 
+    /// Resolves when the grant has ended; never, if nobody can say.
+    async fn grant_lost(&self) -> LockLost {
+        let path = &self.path;
+        let Ok(_watch) = self.client.lock_watches().try_acquire() else {
+            tracing::warn!(%path, "too many locks: the loss of this one is seen with its session only");
+            return std::future::pending().await;
+        };
+        loop {
+            let refused = match self.recipe.await_loss(path.as_str(), self.token).await {
+                Ok(()) => return LockLost::TakenAway,
+                Err(CallError::Call(Error::Refused(failure))) => failure.refusal,
+                // The session's end is told by the session.
+                Err(CallError::Call(Error::SessionLost { .. })) => {
+                    return std::future::pending().await;
+                }
+                Err(CallError::Call(error)) => Refusal::new(error.code(), error.to_string()),
+                Err(CallError::Recipe(error)) => {
+                    Refusal::new(ErrorCode::RecipeRefused, error.to_string())
+                }
+            };
+            match refused.code {
+                ErrorCode::NoRecipe => return LockLost::RecipeGone(refused),
+                ErrorCode::NoFunction | ErrorCode::SignatureChanged => {
+                    tracing::warn!(%path, %refused, "the loss of this lock is seen with its session only");
+                    return std::future::pending().await;
+                }
+                _ => tracing::debug!(%path, %refused, "asking again whether the lock is held"),
+            }
+            tokio::time::sleep(LOCK_WATCH_RETRY).await;
+        }
+    }
+
     /// Gives the lock back. Dropped after it was sent, it is given back all the same.
     ///
     /// # Errors
     /// `NotHeld` if somebody took it away; `Call`.
     pub async fn release(mut self) -> Result<(), LockError> {
         self.is_held = false;
-        let called = self.recipe.call("release", self.release_arguments()).await?;
-        match called.value {
-            Some(Value::Result(Ok(_))) => Ok(()),
-            Some(Value::Result(Err(error))) => Err(lock_error(error.as_deref())),
-            _ => Err(unexpected("release").into()),
-        }
-    }
-
-    fn release_arguments(&self) -> Vec<Value> {
-        vec![Value::String(self.path.clone()), Value::U64(self.token)]
+        Ok(self.recipe.release(self.path.as_str(), self.token).await?)
     }
 }
 
@@ -182,10 +233,10 @@ impl Drop for LockGuard {
         }
         // Outside a runtime nobody can send anything: the session's end gives the lock back.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let (recipe, arguments) = (self.recipe.clone(), self.release_arguments());
-            let path = self.path.clone();
+            let (release, path) =
+                (self.recipe.release(self.path.as_str(), self.token), self.path.clone());
             runtime.spawn(async move {
-                if let Err(error) = recipe.call("release", arguments).await {
+                if let Err(error) = release.await {
                     tracing::debug!(%path, %error, "a lock was not given back");
                 }
             });
@@ -193,46 +244,19 @@ impl Drop for LockGuard {
     }
 }
 
-fn granted_token(called: Called) -> Result<u64, LockError> {
-    match called.value {
-        Some(Value::Result(Ok(Some(grant)))) => match *grant {
-            Value::Record(fields) => match fields.first() {
-                Some(Value::U64(token)) => Ok(*token),
-                _ => Err(unexpected("acquire").into()),
+impl From<CallError<wit::LockError>> for LockError {
+    fn from(error: CallError<wit::LockError>) -> Self {
+        match error {
+            CallError::Call(error) => Self::Call(error),
+            CallError::Recipe(refused) => match refused {
+                wit::LockError::AlreadyHeld(token) => Self::AlreadyHeld(token),
+                wit::LockError::TimedOut => Self::TimedOut,
+                wit::LockError::Cancelled => Self::Cancelled,
+                wit::LockError::Removed => Self::Removed,
+                wit::LockError::NotHeld => Self::NotHeld,
+                wit::LockError::Tree(error) => Self::Other(error.message),
+                other => Self::Other(other.to_string()),
             },
-            _ => Err(unexpected("acquire").into()),
-        },
-        Some(Value::Result(Err(error))) => Err(lock_error(error.as_deref())),
-        _ => Err(unexpected("acquire").into()),
+        }
     }
-}
-
-/// The cases of `lock-error`, by their place in the recipe's interface. The service has compared the types already.
-fn lock_error(error: Option<&Value>) -> LockError {
-    match error {
-        Some(Value::Variant { case: 0, payload: Some(token) }) => match **token {
-            Value::U64(token) => LockError::AlreadyHeld(token),
-            _ => unexpected("a lock").into(),
-        },
-        Some(Value::Variant { case: 1, .. }) => LockError::TimedOut,
-        Some(Value::Variant { case: 2, .. }) => LockError::Cancelled,
-        Some(Value::Variant { case: 3, .. }) => LockError::Removed,
-        Some(Value::Variant { case: 4, .. }) => LockError::NotHeld,
-        Some(Value::Variant { case: 5, .. }) => LockError::Other("the lock is in use".to_owned()),
-        Some(Value::Variant { case: 6, .. }) => LockError::Other("the note is too long".to_owned()),
-        Some(Value::Variant { case: 7, payload: Some(error) }) => tree_error(error),
-        _ => unexpected("a lock").into(),
-    }
-}
-
-fn tree_error(error: &Value) -> LockError {
-    let message = match error {
-        Value::Record(fields) => fields.iter().find_map(|field| match field {
-            Value::String(message) => Some(message.clone()),
-            _ => None,
-        }),
-        _ => None,
-    };
-    let message = message.unwrap_or_else(|| "the tree refused".to_owned());
-    Error::from(Refusal::new(ErrorCode::RecipeRefused, message)).into()
 }

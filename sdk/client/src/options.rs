@@ -14,6 +14,8 @@ use crate::limits;
 pub enum Authority {
     /// Its certificate, in a PEM file. Read once, at `connect`.
     File(PathBuf),
+    /// Its certificate, as PEM text.
+    Pem(Vec<u8>),
     /// Its certificate, read already.
     Anchors(TrustAnchors),
 }
@@ -24,6 +26,8 @@ impl Authority {
             Self::File(path) => {
                 TrustAnchors::load(path).map_err(|error| ConnectError::Options(error.to_string()))
             }
+            Self::Pem(pem) => TrustAnchors::from_pem(pem)
+                .map_err(|error| ConnectError::Options(error.to_string())),
             Self::Anchors(anchors) => Ok(anchors.clone()),
         }
     }

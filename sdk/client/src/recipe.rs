@@ -181,6 +181,22 @@ impl Recipe {
         Ok(CallHandle { answer: Box::pin(answer), current, is_done: false })
     }
 
+    /// Sends a call by the caller's own types. When the recipe's are others, it stays refused.
+    pub(crate) async fn start_as(
+        &self,
+        name: &str,
+        function: &'static Function,
+        arguments: &[Value],
+    ) -> Result<CallHandle, Error> {
+        let sent = self.send(name, function, arguments).await?;
+        let current = Arc::new(Current::new(sent.canceller()));
+        let answer = async move {
+            let (zxid, reply) = sent.await?;
+            called(function, zxid, reply)
+        };
+        Ok(CallHandle { answer: Box::pin(answer), current, is_done: false })
+    }
+
     /// The call as an operation of a [`Client::multi`]. Its answer is read with [`Recipe::result`].
     ///
     /// # Errors
@@ -212,7 +228,7 @@ impl Recipe {
         self.client.send(Body::Single(operation)).await
     }
 
-    fn encode(
+    pub(crate) fn encode(
         &self,
         name: &str,
         function: &Function,
@@ -242,7 +258,7 @@ fn called(function: &Function, zxid: Zxid, reply: Reply) -> Result<Called, Error
     Ok(Called { zxid, value: result(function, bytes)? })
 }
 
-fn result(function: &Function, bytes: Bytes) -> Result<Option<Value>, Error> {
+pub(crate) fn result(function: &Function, bytes: Bytes) -> Result<Option<Value>, Error> {
     Ok(decode_result(function, bytes, Limits::VALUE)?)
 }
 

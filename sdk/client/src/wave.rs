@@ -175,6 +175,33 @@ mod tests {
     }
 
     #[test]
+    fn the_lines_of_the_locks_readme_are_calls() {
+        let options = Type::Record(vec![
+            ("note".to_owned(), Type::option(Type::String)),
+            ("timeout-ms".to_owned(), Type::option(Type::U64)),
+        ]);
+        let acquire = function(&[("path", Type::String), ("options", options.clone())]);
+        let readme = include_str!("../../../recipes/lock/README.md");
+        let line = readme.lines().find_map(|line| {
+            line.strip_prefix("quorate call lock '")?
+                .strip_suffix('\'')
+                .filter(|text| text.starts_with("acquire"))
+        });
+        let arguments = |text: &str| CallText::parse(text).expect("a call").arguments(&acquire);
+        let some = |value| Value::Option(Some(Box::new(value)));
+        let given = Value::Record(vec![some("ci-7".into()), some(Value::U64(60_000))]);
+        assert_eq!(arguments(line.expect("it shows one")), Ok(vec!["/deploys/web".into(), given]));
+        let late = Value::Record(vec![Value::Option(None), some(Value::U64(5))]);
+        assert_eq!(arguments("acquire(\"/a\", {timeout-ms: 5})"), Ok(vec!["/a".into(), late]));
+        let none = Value::Record(vec![Value::Option(None), Value::Option(None)]);
+        assert_eq!(arguments("acquire(\"/a\", {:})"), Ok(vec!["/a".into(), none]));
+        assert!(
+            parse("{timeout-ms: 5, timeout-ms: 6}", &options).is_err(),
+            "one of them would be lost"
+        );
+    }
+
+    #[test]
     fn a_call_is_read_by_the_type_of_its_function() {
         let add = function(&[("path", Type::String), ("delta", Type::S64)]);
         let call = CallText::parse("add(\"/hits\", -1)").expect("a call");

@@ -1,12 +1,15 @@
-//! The one integration binary: a member in this process, on a disk of its own, spoken to over loopback QUIC in the raw
-//! messages of the protocol, so that what a client library would hide is seen.
+//! The one integration binary: a member in this process, on a disk of its own, spoken to over loopback QUIC: in the raw
+//! messages of the protocol, so that what a client library would hide is seen, and by the client library.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod proxy;
 mod raw;
 
+mod client;
 mod hostile;
 mod killed;
 mod lanes;
 mod protocol;
 mod recipes;
 mod resend;
+mod typed;

@@ -57,7 +57,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     // What users link.
-    ("sdk/client", &["host/core", "host/wire", "host/net"]),
+    ("sdk/client", &["host/core", "host/wire", "host/net", "sdk/client-macro"]),
+    // Runs at compile time. The hash of a function's type is taken from the wire's own description of it.
+    ("sdk/client-macro", &["host/wire"]),
     (
         "sdk/testkit",
         &["host/core", "host/wire", "host/engine", "host/sequencer", "sdk/componentize"],

@@ -160,7 +160,13 @@ fn a_foreign_authority_and_a_file_that_is_none_are_named() {
             "{error:?}"
         );
     }
-    fs::write(&noise, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+    let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let error = TrustAnchors::from_pem(broken.as_bytes()).unwrap_err();
+    assert!(matches!(&error, IdentityError::Unusable { .. }), "{error:?}");
+    let error = TrustAnchors::from_pem(b"no PEM at all").unwrap_err();
+    let said = "the PEM given is not a usable PEM file: no item of the expected kind in it";
+    assert_eq!(error.to_string(), said);
+    fs::write(&noise, broken).unwrap();
     let error = TrustAnchors::load(&noise).unwrap_err();
     assert!(matches!(&error, IdentityError::Unusable { file, .. } if *file == noise), "{error:?}");
 }

@@ -23,7 +23,7 @@ use crate::signals::{Ask, Signals};
 #[command(
     after_help = "The command sees its fencing token as QUORATE_FENCE: a number larger than that of every holder before. \
 Show it to what the lock protects, so that it can refuse a holder that has been overtaken.
-Signals are passed on. When the lock is lost, the command gets SIGTERM and five seconds later SIGKILL, and the exit code is 75.
+Signals are passed on. When the lock is lost (with its session, or because somebody deleted its znode or removed the recipe), the command gets SIGTERM and five seconds later SIGKILL, and the exit code is 75.
 Else the exit code is the command's; 128 and the signal's number if a signal ended it; 1 if the lock was not got.
 
 Examples:
@@ -166,11 +166,13 @@ struct Running<'a> {
 
 impl Running<'_> {
     async fn run(mut self, guard: &LockGuard, signals: &mut Signals) -> anyhow::Result<ExitCode> {
+        let lost = guard.lost();
+        tokio::pin!(lost);
         loop {
             tokio::select! {
                 status = self.child.wait() => return Ok(exit_code(status.context("the command can not be waited for")?)),
                 ask = signals.next() => self.forward(ask),
-                lost = guard.lost() => {
+                lost = &mut lost => {
                     self.output.say(format_args!("error: the lock {NAME}{}{NAME:#} is lost: {lost}; ending the command", self.path));
                     self.end().await?;
                     return Ok(ExitCode::from(LOCK_LOST));

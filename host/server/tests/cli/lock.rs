@@ -95,3 +95,52 @@ fn a_lost_lock_ends_the_command() {
     assert_eq!(line(&mut said), "told");
     assert_eq!(ended(&mut child), 75);
 }
+
+/// A command that says that it was told to end, and ends.
+const POLITE: &str = "trap 'echo told; exit 0' TERM; echo up; while :; do sleep 0.05; done";
+
+fn said_by(child: &mut Child) -> String {
+    let mut said = String::new();
+    let stderr = child.stderr.as_mut().expect("piped");
+    std::io::Read::read_to_string(stderr, &mut said).expect("UTF-8");
+    said
+}
+
+#[test]
+fn a_command_ends_when_an_operator_deletes_the_znode_that_holds_its_lock() {
+    let home = Home::new();
+    let _server = home.dev();
+    let (mut child, mut said) = hold(&home, &[], POLITE);
+    assert_eq!(line(&mut said), "up");
+    home.ok(&["rm", "--recursive", "/recipes/lock/deploys/web/_lock"]);
+    assert_eq!(line(&mut said), "told");
+    assert_eq!(ended(&mut child), 75);
+    let told = said_by(&mut child);
+    assert!(told.contains("/deploys/web is lost") && told.contains("deleted"), "{told}");
+    home.ok(&["lock", "/deploys/web", "--timeout", "0", "--", "true"]);
+}
+
+#[test]
+fn a_command_ends_when_the_recipe_of_its_lock_is_removed() {
+    let home = Home::new();
+    let _server = home.dev();
+    let (mut child, mut said) = hold(&home, &[], POLITE);
+    assert_eq!(line(&mut said), "up");
+    home.ok(&["recipe", "remove", "lock"]);
+    assert_eq!(line(&mut said), "told");
+    assert_eq!(ended(&mut child), 75);
+    let told = said_by(&mut child);
+    assert!(told.contains("no recipe is deployed as"), "{told}");
+}
+
+#[test]
+fn a_command_that_does_not_end_by_itself_is_killed_when_its_lock_is_lost() {
+    let home = Home::new();
+    let _server = home.dev();
+    let stubborn = "trap 'echo told' TERM; echo up; while :; do sleep 0.05; done";
+    let (mut child, mut said) = hold(&home, &[], stubborn);
+    assert_eq!(line(&mut said), "up");
+    home.ok(&["rm", "--recursive", "/recipes/lock/deploys/web/_lock"]);
+    assert_eq!(line(&mut said), "told");
+    assert_eq!(ended(&mut child), 75);
+}

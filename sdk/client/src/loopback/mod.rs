@@ -2,6 +2,7 @@
 
 mod member;
 mod recipes;
+mod typed;
 
 use std::future::{Future, IntoFuture};
 use std::time::Duration;
@@ -226,6 +227,37 @@ async fn a_lock_is_handed_over_and_given_back_by_a_drop() {
     soon(one.close()).await.expect("closed");
     assert!(matches!(*state.borrow(), SessionState::Lost(_)));
     assert_eq!(soon(third.lost()).await, LockLost::Session(Loss::Closed));
+}
+
+#[tokio::test]
+async fn a_lock_that_is_taken_away_is_known_to_be_lost() {
+    let member = Member::start();
+    let (one, two) = (connect(&member).await, connect(&member).await);
+    let held = soon(one.lock("/l", LockOptions::default())).await.expect("granted");
+    let mut lost = Box::pin(held.lost());
+    tokio::select! {
+        lost = &mut lost => panic!("it is held: {lost}"),
+        () = until(|| member.parked_count() == 1) => {}
+    }
+    member.cut_lanes();
+    two.delete("/l", None).await.expect("deleted");
+    assert_eq!(soon(lost).await, LockLost::TakenAway);
+    // Known to be lost or not, asking anew gives the same answer.
+    assert_eq!(soon(held.lost()).await, LockLost::TakenAway);
+    assert_eq!(soon(held.release()).await, Err(LockError::NotHeld));
+}
+
+#[tokio::test]
+async fn who_stops_waiting_for_the_loss_of_a_lock_leaves_no_call_behind() {
+    let member = Member::start();
+    let client = connect(&member).await;
+    let held = soon(client.lock("/l", LockOptions::default())).await.expect("granted");
+    tokio::select! {
+        lost = held.lost() => panic!("it is held: {lost}"),
+        () = until(|| member.parked_count() == 1) => {}
+    }
+    until(|| member.parked_count() == 0).await;
+    soon(held.release()).await.expect("given back");
 }
 
 #[tokio::test]

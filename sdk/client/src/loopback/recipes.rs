@@ -1,4 +1,4 @@
-//! Recipes as closures, with the types that real ones have: a counter, and a lock that makes its callers wait.
+//! Recipes as closures, with the types that real ones have: a counter, a lock that makes its callers wait, and an echo.
 
 use std::sync::Arc;
 
@@ -26,7 +26,19 @@ fn field(name: &str, kind: Type) -> (String, Type) {
 }
 
 fn lock_error() -> Type {
-    let tree_error = Type::Record(vec![field("code", Type::U8), field("message", Type::String)]);
+    let codes = [
+        "bad-path",
+        "no-node",
+        "node-exists",
+        "not-empty",
+        "bad-version",
+        "no-children-for-ephemerals",
+        "no-access",
+        "limit",
+        "bad-arguments",
+    ];
+    let code = Type::Enum(codes.map(str::to_owned).to_vec());
+    let tree_error = Type::Record(vec![field("code", code), field("message", Type::String)]);
     let cases = [
         ("already-held", Some(Type::U64)),
         ("timed-out", None),
@@ -58,6 +70,11 @@ fn functions() -> Vec<Function> {
             Type::result(Some(grant), Some(lock_error())),
         ),
         function("add", vec![field("path", Type::String), field("by", Type::S64)], Type::S64),
+        function(
+            "await-loss",
+            vec![field("path", Type::String), field("token", Type::U64)],
+            Type::result(None, Some(lock_error())),
+        ),
         function(
             "release",
             vec![field("path", Type::String), field("token", Type::U64)],
@@ -130,6 +147,12 @@ impl Recipes for Closures {
 }
 
 fn run_function(run: &Run<'_>, txn: &mut Txn) -> Result<RunEnd, Refusal> {
+    // One argument and a result of its type have the same bytes, so an echo needs no types.
+    if let Some(echo) = run.call.function.strip_prefix("echo.") {
+        let value = run.call.arguments.clone();
+        let is_error = echo == "fallible" && value.first() == Some(&1);
+        return Ok(RunEnd::Returned { value, is_error });
+    }
     let refusal = |code| Refusal::new(code, run.call.function.clone());
     let name = run.call.function.rsplit('.').next().unwrap_or_default();
     let function = functions().into_iter().find(|known| known.name == name);
@@ -145,6 +168,12 @@ fn run_function(run: &Run<'_>, txn: &mut Txn) -> Result<RunEnd, Refusal> {
             Ok(value) => value,
             Err(parked) => return Ok(parked),
         },
+        ("await-loss", [Value::String(path), Value::U64(token)]) => {
+            match await_loss(run, txn, path, *token)? {
+                Ok(value) => value,
+                Err(parked) => return Ok(parked),
+            }
+        }
         ("release", [Value::String(path), Value::U64(token)]) => release(txn, path, *token)?,
         _ => return Err(refusal(ErrorCode::BadValue)),
     };
@@ -174,8 +203,7 @@ fn acquire(run: &Run<'_>, txn: &mut Txn, path: &str) -> Result<Result<Value, Run
     let here = Path::parse(path)?;
     if query::stat(txn, &here).is_ok() {
         if run.reason == Reason::Cancelled {
-            let cancelled = Value::Variant { case: 2, payload: None };
-            return Ok(Ok(Value::Result(Err(Some(Box::new(cancelled))))));
+            return Ok(Ok(cancelled()));
         }
         let interests = vec![Interest::NodeChanged(here)];
         return Ok(Err(RunEnd::Parked { interests, state: Bytes::new(), deadline: None }));
@@ -189,6 +217,28 @@ fn acquire(run: &Run<'_>, txn: &mut Txn, path: &str) -> Result<Result<Value, Run
     txn.create(path, Bytes::from(token.to_string()), options)?;
     let grant = Value::Record(vec![Value::U64(token), Value::from(path)]);
     Ok(Ok(Value::Result(Ok(Some(Box::new(grant))))))
+}
+
+fn cancelled() -> Value {
+    Value::Result(Err(Some(Box::new(Value::Variant { case: 2, payload: None }))))
+}
+
+fn await_loss(
+    run: &Run<'_>,
+    txn: &mut Txn,
+    path: &str,
+    token: u64,
+) -> Result<Result<Value, RunEnd>, Refusal> {
+    let here = Path::parse(path)?;
+    let held = query::get(txn, &here);
+    if held.is_ok_and(|(data, _)| data == token.to_string()) {
+        if run.reason == Reason::Cancelled {
+            return Ok(Ok(cancelled()));
+        }
+        let interests = vec![Interest::NodeChanged(here)];
+        return Ok(Err(RunEnd::Parked { interests, state: Bytes::new(), deadline: None }));
+    }
+    Ok(Ok(Value::Result(Ok(None))))
 }
 
 fn release(txn: &mut Txn, path: &str, token: u64) -> Result<Value, Refusal> {

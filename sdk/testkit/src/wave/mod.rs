@@ -150,4 +150,69 @@ mod tests {
         assert_eq!(column("ok(1)", &Type::result(None, None)), 4);
         assert_eq!(column("ok", &Type::result(Some(Type::U8), None)), 1);
     }
+
+    /// What a scenario says is what somebody types at the command line, whose texts the client reads.
+    #[test]
+    fn a_text_is_read_as_the_client_reads_it() {
+        let options = Type::Record(vec![
+            ("note".to_owned(), Type::option(Type::String)),
+            ("timeout-ms".to_owned(), Type::option(Type::U64)),
+        ]);
+        let bounds = Type::Record(vec![
+            ("low".to_owned(), Type::S64),
+            ("options".to_owned(), Type::option(options.clone())),
+            ("both".to_owned(), Type::result(Some(Type::U8), Some(Type::Bool))),
+        ]);
+        let variant = Type::Variant(vec![
+            ("held".to_owned(), Some(Type::option(Type::U64))),
+            ("free".to_owned(), None),
+        ]);
+        let colours = Type::Enum(names(&["red", "none"]));
+        let texts = [
+            ("{note: \"ci-7\", timeout-ms: 60000}", &options),
+            ("{note: some(\"ci-7\"), timeout-ms: some(60000)}", &options),
+            ("{timeout-ms: 0}", &options),
+            ("{note: none}", &options),
+            ("{:}", &options),
+            ("{}", &options),
+            ("{note: 5}", &options),
+            ("{timeout-ms: -1}", &options),
+            ("{timeout: 5}", &options),
+            ("{timeout-ms: 5, timeout-ms: 6}", &options),
+            ("{low: -1, options: {note: \"x\"}, both: 7}", &bounds),
+            ("{low: -1, both: err(true)}", &bounds),
+            ("{low: -1, options: {:}}", &bounds),
+            ("{options: none, both: ok(7)}", &bounds),
+            ("held(5)", &variant),
+            ("held(some(5))", &variant),
+            ("held(none)", &variant),
+            ("held", &variant),
+            ("free(5)", &variant),
+            ("[\"a\", some(\"b\"), none]", &Type::list(Type::option(Type::String))),
+            ("5", &Type::option(Type::option(Type::U8))),
+            ("some(5)", &Type::option(Type::option(Type::U8))),
+            ("some(some(5))", &Type::option(Type::option(Type::U8))),
+            ("%none", &Type::option(colours.clone())),
+            ("none", &Type::option(colours)),
+            ("(1, \"x\")", &Type::Tuple(vec![Type::option(Type::U8), Type::String])),
+            ("(1, \"x\", 2)", &Type::Tuple(vec![Type::option(Type::U8), Type::String])),
+            ("\"text\"", &Type::option(Type::Blob)),
+            ("[0, 256]", &Type::list(Type::U8)),
+            ("256", &Type::U8),
+            ("'ab'", &Type::Char),
+            ("{red}", &Type::Flags(names(&["red", "blue"]))),
+            ("{green}", &Type::Flags(names(&["red", "blue"]))),
+        ];
+        for (text, kind) in texts {
+            let here = Pattern::parse(text, kind).map(|read| read.value(kind, &Bindings::new()));
+            let there = quorate_client::wave::parse(text, kind);
+            match (here, there) {
+                (Ok(here), Ok(there)) => assert_eq!(here, Ok(there), "{text}"),
+                (Err(here), Err(there)) => {
+                    assert_eq!(here.column, there.column, "{text}: {here}, {there}")
+                }
+                (here, there) => panic!("{text}: {here:?} here, {there:?} there"),
+            }
+        }
+    }
 }

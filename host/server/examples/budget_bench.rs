@@ -74,8 +74,7 @@ impl Server {
     }
 
     fn options(&self) -> Options {
-        let mut options =
-            Options::new([self.address.clone()], Authority::File(self.ca.clone()));
+        let mut options = Options::new([self.address.clone()], Authority::File(self.ca.clone()));
         // None of them may expire while the others are being opened.
         options.session_timeout = Some(Duration::from_secs(600));
         options
@@ -103,10 +102,7 @@ impl Server {
     fn stop(mut self) -> anyhow::Result<(String, Duration)> {
         let began = Instant::now();
         let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
-        rustix::process::kill_process(
-            pid.context("a process")?,
-            rustix::process::Signal::TERM,
-        )?;
+        rustix::process::kill_process(pid.context("a process")?, rustix::process::Signal::TERM)?;
         self.child.wait()?;
         Ok((self.address.clone(), began.elapsed()))
     }
@@ -305,7 +301,10 @@ async fn read_many(client: &Client, count: usize) -> anyhow::Result<()> {
     while let Some(done) = reading.join_next().await {
         done??;
     }
-    println!("{:.0} reads a second, all over the tree", READS as f64 / began.elapsed().as_secs_f64());
+    println!(
+        "{:.0} reads a second, all over the tree",
+        READS as f64 / began.elapsed().as_secs_f64()
+    );
     Ok(())
 }
 

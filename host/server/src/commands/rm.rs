@@ -112,7 +112,9 @@ impl Rm {
             (Ok(_), _) => Ok((Ended::Done, deleted)),
             (Err(error), _) if deleted > 0 => Err(hinted(
                 error,
-                format!("{deleted} znodes are deleted, the others are still there; the same command goes on."),
+                format!(
+                    "{deleted} znodes are deleted, the others are still there; the same command goes on."
+                ),
             )),
             (Err(error), _) => Err(error),
         }

@@ -39,7 +39,8 @@ impl Check {
     /// If it is not what was acknowledged: a bug in the service.
     pub async fn end(self, client: &Client, operations: u64) -> anyhow::Result<()> {
         let grown = self.count.look(client).await? - self.before;
-        let wanted = if matches!(self.count, Count::Queue(..)) { 0 } else { i128::from(operations) };
+        let wanted =
+            if matches!(self.count, Count::Queue(..)) { 0 } else { i128::from(operations) };
         ensure!(
             grown == wanted,
             "{operations} operations were acknowledged and the tree shows {grown}, not {wanted}: the service has lost or \

@@ -27,7 +27,7 @@ use crate::signals::Signals;
 /// `quorate bench`
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Workloads are run one after the other; a name stands for all that begin with it.
+    after_help = "Workloads are run one after the other; a name that is none of them stands for all that begin with it.
 Figures are those of this client: latencies from the sending of a request to its reply. CPU is that of the server's process.
 After sets, creations, counters and queues the tree is compared with what was acknowledged: each operation once, also when the
 server was killed and started again meanwhile.
@@ -97,19 +97,26 @@ impl Bench {
 
     fn chosen(&self) -> anyhow::Result<Vec<Workload>> {
         let all = workloads::all();
+        // A name that is one stands for itself; any other for all that begin with it.
+        let is_meant = |name: &String, one: &Workload| {
+            if all.iter().any(|other| other.name() == *name) {
+                one.name() == *name
+            } else {
+                one.name().starts_with(name.as_str())
+            }
+        };
         for name in &self.workloads {
-            if !all.iter().any(|one| one.name().starts_with(name.as_str())) {
+            if !all.iter().any(|one| is_meant(name, one)) {
                 return Err(Usage(format!(
                     "no workload is named {name}: `quorate bench --list` shows them"
                 ))
                 .into());
             }
         }
-        let is_chosen = |one: &Workload| {
-            self.workloads.is_empty()
-                || self.workloads.iter().any(|name| one.name().starts_with(name.as_str()))
+        let is_chosen = |one: &&Workload| {
+            self.workloads.is_empty() || self.workloads.iter().any(|name| is_meant(name, one))
         };
-        Ok(all.into_iter().filter(is_chosen).collect())
+        Ok(all.iter().filter(is_chosen).copied().collect())
     }
 
     async fn measure(

@@ -233,14 +233,17 @@ async fn counter(
     recipe.deploy(client).await?;
     let counter = client.recipe(recipe.name());
     let check = Check::begin(client, Count::Counter(counter.clone(), "/hits")).await?;
-    let figures = repeat(IN_FLIGHT, length, |_| {
-        let counter = counter.clone();
-        move |_| {
+    let figures =
+        repeat(IN_FLIGHT, length, |_| {
             let counter = counter.clone();
-            async move { done(counter.call("add", vec![Value::from("/hits"), Value::S64(1)]).await?) }
-        }
-    })
-    .await?;
+            move |_| {
+                let counter = counter.clone();
+                async move {
+                    done(counter.call("add", vec![Value::from("/hits"), Value::S64(1)]).await?)
+                }
+            }
+        })
+        .await?;
     check.end(client, figures.operations()).await?;
     Ok(figures)
 }

@@ -47,7 +47,7 @@ fn a_command_line_that_makes_no_sense_exits_with_2_before_anything_is_asked() {
         // No server was ever started by this user, and none is named.
         &["status"],
         &["get", "/x"],
-        &["status", "--connect", "127.0.0.1:1"],
+        &["status", "--connect", "nowhere"],
     ] {
         let Done { code, stdout, stderr } = home.run(arguments);
         assert_eq!((code, &*stdout), (2, ""), "{arguments:?}: {stderr}");

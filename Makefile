@@ -48,6 +48,7 @@ lint: recipes
 
 unit: recipes
 	$(CARGO) test $(LOCKED) --workspace --all-targets
+	$(CARGO) test $(LOCKED) --manifest-path tests/history/second-opinion/Cargo.toml
 
 clean:
 	$(CARGO) clean

@@ -4,10 +4,12 @@
 //! A change that does not fit the tree can only come from a defect or a rotten disk. It panics: a member that has gone
 //! astray must not go on (STYLE, Errors).
 
+mod recipes;
+
 use bytes::Bytes;
 
 use crate::change::Change;
-use crate::deployment::{Component, Recipe};
+use crate::deployment::Component;
 use crate::draft::{Draft, Meta, ReadRecords};
 use crate::ids::{Millis, SessionId, Term, WriteNumber, Zxid};
 use crate::key;
@@ -125,28 +127,29 @@ pub fn change<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, change: &
         }
         Change::SessionEnded { session, end } => session_ended(draft, time, *session, *end),
         Change::SessionForgotten { session } => session_forgotten(draft, *session),
+        Change::UploadBegan { session, component } => {
+            recipes::upload_began(draft, *session, component)
+        }
+        Change::UploadEnded { session, component } => {
+            recipes::upload_ended(draft, *session, component)
+        }
         Change::ChunkStored { component, index, bytes } => {
             draft.put(key::chunk(component, *index), bytes.clone());
         }
         Change::ComponentStored { component, bytes, chunks } => {
-            let record = Component { bytes: *bytes, chunks: *chunks };
+            let record = Component { bytes: *bytes, chunks: *chunks, versions_count: 0 };
             draft.put(key::component(component), record.encode());
         }
         Change::VersionMade { recipe, version } => {
-            let before = draft.recipe(recipe);
-            let record = Recipe {
-                active: before.as_ref().and_then(|recipe| recipe.active),
-                last_version: version.number,
-                changed: zxid,
-            };
-            draft.put(key::version(recipe, version.number), version.encode());
-            draft.put(key::recipe(recipe), record.encode());
+            recipes::version_made(draft, zxid, recipe, version)
         }
-        Change::VersionDropped { recipe, version } => draft.delete(key::version(recipe, *version)),
+        Change::VersionDropped { recipe, version } => {
+            recipes::version_dropped(draft, recipe, *version)
+        }
         Change::RecipeActivated { recipe, version } => {
-            point_recipe(draft, zxid, recipe, Some(*version))
+            recipes::pointed(draft, zxid, recipe, Some(*version))
         }
-        Change::RecipeRemoved { recipe } => point_recipe(draft, zxid, recipe, None),
+        Change::RecipeRemoved { recipe } => recipes::pointed(draft, zxid, recipe, None),
     }
 }
 
@@ -262,6 +265,7 @@ fn session_ended<R: Read>(draft: &mut Draft<R>, time: Millis, id: SessionId, end
     let mut session = expect_session(draft, id);
     assert_eq!(session.owned_count, 0, "session {id} ends and leaves znodes behind");
     assert!(session.is_live(), "session {id} ends twice");
+    assert!(draft.uploads(id).is_empty(), "session {id} ends and leaves an upload behind");
     for (write, _) in draft.parked_of(id) {
         draft.delete(key::parked(id, write));
     }
@@ -280,15 +284,6 @@ fn session_forgotten<R: Read>(draft: &mut Draft<R>, id: SessionId) {
     }
     draft.delete(key::ended(at.0, id));
     draft.delete(key::session(id));
-}
-
-fn point_recipe<R: Read>(draft: &mut Draft<R>, zxid: Zxid, name: &str, active: Option<u64>) {
-    let mut recipe = draft
-        .recipe(name)
-        .unwrap_or_else(|| panic!("a change names the recipe {name}, which is not there"));
-    recipe.active = active;
-    recipe.changed = zxid;
-    draft.put(key::recipe(name), recipe.encode());
 }
 
 /// What every transaction does beside its changes: numbers, acknowledgements, kept replies, parked calls (DESIGN D5).

@@ -60,6 +60,21 @@ pub enum Change {
         /// Which.
         session: SessionId,
     },
+    /// A session uploads this component from now on.
+    UploadBegan {
+        /// Who.
+        session: SessionId,
+        /// What.
+        component: ComponentDigest,
+    },
+    /// A session does not upload this component any more: it has deployed it, or has ended. The component goes, unless a
+    /// version names it or another session uploads it.
+    UploadEnded {
+        /// Who.
+        session: SessionId,
+        /// What.
+        component: ComponentDigest,
+    },
     /// A piece of a component was stored.
     ChunkStored {
         /// The component.
@@ -69,7 +84,7 @@ pub enum Change {
         /// The bytes.
         bytes: Bytes,
     },
-    /// All pieces of a component are there.
+    /// All pieces of a component are there. No version names it yet.
     ComponentStored {
         /// The component.
         component: ComponentDigest,
@@ -85,7 +100,8 @@ pub enum Change {
         /// The version.
         version: Box<Version>,
     },
-    /// The oldest inactive version of a recipe was forgotten, to make room for another.
+    /// The oldest inactive version of a recipe was forgotten, to make room for another; its component goes with it, unless
+    /// another version names it or a session uploads it.
     VersionDropped {
         /// The recipe.
         recipe: String,
@@ -118,6 +134,7 @@ impl Change {
                 Self::NodeDeleted { path } | Self::NodeReleased { path } => path.as_str().len(),
                 Self::SessionOpened { principal, .. } => 40 + principal.len(),
                 Self::SessionEnded { .. } | Self::SessionForgotten { .. } => 8,
+                Self::UploadBegan { .. } | Self::UploadEnded { .. } => 40,
                 Self::ChunkStored { bytes, .. } => 40 + bytes.len(),
                 Self::ComponentStored { .. } => 44,
                 Self::VersionMade { recipe, version } => recipe.len() + version.encode().len(),

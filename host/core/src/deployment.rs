@@ -64,6 +64,28 @@ impl Default for RunLimits {
     }
 }
 
+impl RunLimits {
+    /// Refuses bounds that would let one recipe take the service away from all others.
+    ///
+    /// # Errors
+    /// `limit`, naming the key of the manifest and its most.
+    pub fn check(&self) -> Result<(), Refusal> {
+        for (key, value, max) in [
+            ("memory-bytes", self.memory_bytes, limits::RUN_MEMORY_BYTES_MAX),
+            ("time-ms", self.time_ms, limits::RUN_TIME_MS_MAX),
+            ("host-calls", self.host_calls, limits::RUN_HOST_CALLS_MAX),
+            ("changes", self.changes, limits::TRANSACTION_CHANGES_MAX as u64),
+            ("changes-bytes", self.changes_bytes, limits::TRANSACTION_BYTES_MAX as u64),
+            ("log-bytes", self.log_bytes, limits::RUN_LOG_BYTES_MAX),
+        ] {
+            if value > max {
+                return Err(Refusal::limit(&format!("{key} in the manifest"), value, max));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What a deployment grants its recipe, and whom it lets call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
@@ -329,13 +351,15 @@ impl Recipe {
     }
 }
 
-/// A component whose chunks are all there.
+/// A component whose chunks are all there. It stays while a version names it or a session that uploaded it lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Component {
     /// Its size in bytes.
     pub bytes: u64,
     /// Its chunks.
     pub chunks: u32,
+    /// Versions that name it, of all recipes.
+    pub versions_count: u64,
 }
 
 impl Component {
@@ -345,6 +369,7 @@ impl Component {
         let mut writer = Writer::new();
         writer.u64(self.bytes);
         writer.u64(u64::from(self.chunks));
+        writer.u64(self.versions_count);
         writer.finish()
     }
 
@@ -355,7 +380,11 @@ impl Component {
     pub fn decode(bytes: Bytes) -> Result<Self, Malformed> {
         const WHAT: &str = "component record";
         let mut reader = Reader::new(bytes);
-        let component = Self { bytes: reader.u64(WHAT)?, chunks: reader.u32(WHAT)? };
+        let component = Self {
+            bytes: reader.u64(WHAT)?,
+            chunks: reader.u32(WHAT)?,
+            versions_count: reader.u64(WHAT)?,
+        };
         reader.finish(WHAT)?;
         Ok(component)
     }

@@ -153,6 +153,14 @@ pub trait ReadRecords: Read {
         self.get(&key::component(digest)).map(|bytes| sound(Component::decode(bytes)))
     }
 
+    /// The components that a session uploads and has not deployed.
+    fn uploads(&self, id: SessionId) -> Vec<ComponentDigest> {
+        let (from, to) = key::uploads(id);
+        self.range(&from, &to, Direction::Forward)
+            .filter_map(|(key, _)| key::uploaded(&key))
+            .collect()
+    }
+
     /// The bytes of a component that is wholly there.
     fn component_bytes(&self, digest: &ComponentDigest) -> Option<Vec<u8>> {
         let component = self.component(digest)?;

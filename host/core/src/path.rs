@@ -152,9 +152,10 @@ impl Path {
     }
 }
 
-/// ZooKeeper's forbidden ranges. Surrogates can not occur in a `char`.
+/// ZooKeeper's forbidden ranges (its `PathUtils.validatePath`). It looks at UTF-16 and forbids surrogates: so no character
+/// above U+FFFF is left.
 fn is_forbidden(c: char) -> bool {
-    matches!(u32::from(c), 0x00..=0x1f | 0x7f..=0x9f | 0xe000..=0xf8ff | 0xfff0..=0xffff)
+    matches!(u32::from(c), 0x00..=0x1f | 0x7f..=0x9f | 0xe000..=0xf8ff | 0xfff0..)
 }
 
 fn bad(text: &str, why: &str) -> Refusal {
@@ -202,6 +203,7 @@ mod tests {
             ("/a\u{7f}", "U+007F"),
             ("/a\u{e000}", "U+E000"),
             ("/a\u{ffff}", "U+FFFF"),
+            ("/a\u{10000}", "U+10000"),
         ] {
             let refusal = Path::parse(text).expect_err(text);
             assert_eq!(refusal.code, ErrorCode::BadPath, "{text:?}");

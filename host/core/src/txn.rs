@@ -293,12 +293,15 @@ impl Txn {
         Ok(key::session_id(self.slot.zxid))
     }
 
-    /// Ends a session: its znodes go, its parked calls are dropped. Nothing happens if it has ended.
+    /// Ends a session: its znodes and what it uploaded for nothing go, its parked calls are dropped. Nothing happens if it has ended.
     pub fn end_session(&mut self, id: SessionId, end: End) {
         if !self.draft.session(id).is_some_and(|session| session.is_live()) {
             return;
         }
         self.delete_owned(key::owned_by_session(id));
+        for component in self.draft.uploads(id) {
+            self.record_unbounded(Change::UploadEnded { session: id, component });
+        }
         self.record_unbounded(Change::SessionEnded { session: id, end });
     }
 

@@ -7,6 +7,8 @@ mod bench;
 mod dev;
 #[path = "cli/harness.rs"]
 mod harness;
+#[path = "cli/histories.rs"]
+mod histories;
 #[path = "cli/lock.rs"]
 mod lock;
 #[path = "cli/recipe.rs"]

@@ -25,6 +25,8 @@
 //!           0x12: session                                     session forgotten
 //!           0x20: component: 32 bytes, index: u32, bytes      chunk stored
 //!           0x21: component: 32 bytes, size, chunks: u32      component stored
+//!           0x22: session, component: 32 bytes               upload began
+//!           0x23: session, component: 32 bytes               upload ended
 //!           0x30: recipe: text, version record                version made
 //!           0x31: recipe, version                             recipe activated
 //!           0x32: recipe                                      recipe removed
@@ -69,6 +71,8 @@ const SESSION_ENDED: u8 = 0x11;
 const SESSION_FORGOTTEN: u8 = 0x12;
 const CHUNK_STORED: u8 = 0x20;
 const COMPONENT_STORED: u8 = 0x21;
+const UPLOAD_BEGAN: u8 = 0x22;
+const UPLOAD_ENDED: u8 = 0x23;
 const VERSION_MADE: u8 = 0x30;
 const RECIPE_ACTIVATED: u8 = 0x31;
 const RECIPE_REMOVED: u8 = 0x32;
@@ -292,6 +296,12 @@ fn write_change(writer: &mut Writer, change: &Change) {
             writer.u64(*bytes);
             writer.u64(u64::from(*chunks));
         }
+        Change::UploadBegan { session, component } => {
+            tagged_upload(writer, UPLOAD_BEGAN, *session, component);
+        }
+        Change::UploadEnded { session, component } => {
+            tagged_upload(writer, UPLOAD_ENDED, *session, component);
+        }
         Change::VersionMade { recipe, version } => {
             tagged_text(writer, VERSION_MADE, recipe);
             version.write(writer);
@@ -311,6 +321,12 @@ fn write_change(writer: &mut Writer, change: &Change) {
 fn tagged_text(writer: &mut Writer, tag: u8, text: &str) {
     writer.u8(tag);
     writer.text(text);
+}
+
+fn tagged_upload(writer: &mut Writer, tag: u8, session: SessionId, component: &[u8; 32]) {
+    writer.u8(tag);
+    writer.u64(session.0);
+    writer.raw(component);
 }
 
 fn read_change(reader: &mut Reader) -> Result<Change, Malformed> {
@@ -347,6 +363,14 @@ fn read_change(reader: &mut Reader) -> Result<Change, Malformed> {
             component: reader.array(WHAT)?,
             bytes: reader.u64(WHAT)?,
             chunks: reader.u32(WHAT)?,
+        },
+        UPLOAD_BEGAN => Change::UploadBegan {
+            session: SessionId(reader.u64(WHAT)?),
+            component: reader.array(WHAT)?,
+        },
+        UPLOAD_ENDED => Change::UploadEnded {
+            session: SessionId(reader.u64(WHAT)?),
+            component: reader.array(WHAT)?,
         },
         VERSION_MADE => Change::VersionMade {
             recipe: reader.text(WHAT)?,

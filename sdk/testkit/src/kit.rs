@@ -25,7 +25,7 @@ use crate::wave::{Bindings, Mismatch, Pattern, cut, show};
 const NAME: &str = "recipe";
 /// Milliseconds that a run may take at least, whatever the manifest says. Runs take real time, and a test must not fail
 /// because its machine is busy.
-const RUN_MS_MIN: u64 = 10_000;
+const RUN_MS_MIN: u64 = quorate_core::limits::RUN_TIME_MS_MAX;
 
 /// A call that was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

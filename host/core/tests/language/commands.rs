@@ -316,11 +316,21 @@ fn read(world: &mut World, command: &str, words: &mut Words) -> Said {
             )])
         }
         "session" => Ok(session(world, world.session(&words.next("a session")?)?)),
+        "components" => Ok(components(&tree)),
         "recipe" => Ok(recipe(&tree, &words.next("a name")?)),
         "name" => check_name(&words.path()?).map(|()| vec!["well formed".to_owned()]),
         other => return Err(format!("no command is called {other}")),
     };
     Ok(said.unwrap_or_else(|refusal| vec![refusal.to_string()]))
+}
+
+/// How many components are whole, and how many chunks are stored.
+fn components(tree: &MemoryTree) -> Vec<String> {
+    let count = |table: key::Table| {
+        tree.records().keys().filter(|key| key.first() == Some(&(table as u8))).count()
+    };
+    let (whole, chunks) = (count(key::Table::Component), count(key::Table::Chunk));
+    vec![format!("{whole} components, {chunks} chunks")]
 }
 
 fn list(tree: &MemoryTree, words: &mut Words) -> Said {

@@ -110,6 +110,8 @@ fn change(change: &Change, sessions: Sessions<'_>) -> String {
             format!("session {} {}", sessions(*session), end.word())
         }
         Change::SessionForgotten { session } => format!("session {} forgotten", sessions(*session)),
+        Change::UploadBegan { session, .. } => format!("upload by {} began", sessions(*session)),
+        Change::UploadEnded { session, .. } => format!("upload by {} ended", sessions(*session)),
         Change::ChunkStored { index, bytes, .. } => {
             format!("chunk {index} of {} bytes", bytes.len())
         }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use quorate_core::deployment::{Component, ComponentDigest, Version};
 use quorate_core::draft::{ReadRecords, record_hash};
 use quorate_core::ids::{SessionId, WriteNumber};
 use quorate_core::key;
@@ -27,6 +28,7 @@ pub fn check(tree: &MemoryTree) {
     check_owners(tree, &nodes);
     check_sessions(tree);
     check_recipes(tree);
+    check_components(tree);
 }
 
 /// All znodes, by path; the root among them.
@@ -169,5 +171,45 @@ fn check_recipes(tree: &MemoryTree) {
         let (from, to) = key::versions(name);
         let versions = tree.range(&from, &to, Direction::Forward).count() as u64;
         assert!(versions <= limits::RECIPE_VERSIONS_MAX, "{name} has {versions} versions");
+    }
+}
+
+/// A component is there while a version names it or a session that lives uploads it; a chunk, while its component is there
+/// or is uploaded.
+fn check_components(tree: &MemoryTree) {
+    let mut named: BTreeMap<ComponentDigest, u64> = BTreeMap::new();
+    let mut uploaded: BTreeMap<ComponentDigest, u64> = BTreeMap::new();
+    let mut marks = 0;
+    let in_table = |table: key::Table| {
+        tree.records().into_iter().filter(move |(key, _)| key.first() == Some(&(table as u8)))
+    };
+    for (_, value) in in_table(key::Table::Version) {
+        let version = Version::decode(value).expect("a stored version decodes");
+        *named.entry(version.component).or_default() += 1;
+    }
+    for (key, _) in in_table(key::Table::Upload) {
+        let id = key::session_of(&key).expect("a session's key");
+        let component = key::uploaded(&key).expect("a key with a digest");
+        assert!(tree.session(id).is_some_and(|session| session.is_live()), "{id} has ended");
+        assert!(tree.get(&key::uploader(&component, id)).is_some(), "the mark has two sides");
+        *uploaded.entry(component).or_default() += 1;
+        marks += 1;
+    }
+    assert_eq!(in_table(key::Table::Uploader).count(), marks, "the mark has two sides");
+    for (key, value) in in_table(key::Table::Component) {
+        let digest: ComponentDigest = key[1..].try_into().expect("a digest");
+        let component = Component::decode(value).expect("a stored component decodes");
+        assert_eq!(component.versions_count, named.remove(&digest).unwrap_or(0));
+        assert!(component.versions_count > 0 || uploaded.contains_key(&digest), "nobody needs it");
+        let whole = tree.component_bytes(&digest).expect("a component that was stored is whole");
+        assert_eq!(component.bytes, whole.len() as u64);
+    }
+    assert!(named.is_empty(), "a version names a component that is not there");
+    for (key, _) in in_table(key::Table::Chunk) {
+        let digest: ComponentDigest = key[1..33].try_into().expect("a digest");
+        assert!(
+            tree.component(&digest).is_some() || uploaded.contains_key(&digest),
+            "a chunk that nobody needs"
+        );
     }
 }

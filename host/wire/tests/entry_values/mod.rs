@@ -63,6 +63,8 @@ fn changes() -> Vec<Change> {
         Change::RecipeActivated { recipe: recipe.clone(), version: 3 },
         Change::RecipeRemoved { recipe: recipe.clone() },
         Change::VersionDropped { recipe, version: 2 },
+        Change::UploadBegan { session, component: [0xcd; 32] },
+        Change::UploadEnded { session, component: [0xcd; 32] },
     ]
 }
 
@@ -117,7 +119,7 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 fn paths() -> impl Strategy<Value = Path> {
-    let names = proptest::sample::select(vec!["a", "b-0000000001", "\u{e9}t\u{e9}", "\u{10000}"]);
+    let names = proptest::sample::select(vec!["a", "b-0000000001", "\u{e9}t\u{e9}", "\u{ffef}"]);
     vec(names, 0..5).prop_map(|names| path(&format!("/{}", names.join("/"))))
 }
 
@@ -198,6 +200,10 @@ fn changes_any() -> impl Strategy<Value = Change> {
         text().prop_map(|recipe| Change::RecipeRemoved { recipe }),
         (text(), any::<u64>())
             .prop_map(|(recipe, version)| Change::VersionDropped { recipe, version }),
+        (sessions(), any::<[u8; 32]>())
+            .prop_map(|(session, component)| Change::UploadBegan { session, component }),
+        (sessions(), any::<[u8; 32]>())
+            .prop_map(|(session, component)| Change::UploadEnded { session, component }),
     ]
 }
 

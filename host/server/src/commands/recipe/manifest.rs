@@ -18,13 +18,13 @@ The manifest is quorate.toml beside the recipe's Cargo.toml; every key may be le
   name = \"my-semaphore\"           # the deployment's name; else that of the crate
   root = \"/recipes/my-semaphore\"  # the subtree that the recipe sees as /
   instances = \"fresh\"             # \"reused\" for recipes that keep nothing in memory: faster
-  [limits]                        # of one run
-  memory-bytes = 16777216
-  time-ms = 100
-  host-calls = 10000
-  changes = 1000
-  changes-bytes = 2097152
-  log-bytes = 16384
+  [limits]                        # of one run; these are the defaults
+  memory-bytes = 16777216         # at most 268435456
+  time-ms = 100                   # at most 5000
+  host-calls = 10000              # at most 1000000
+  changes = 1000                  # at most 16384
+  changes-bytes = 2097152         # at most 4194304
+  log-bytes = 16384               # at most 262144
   [config]                        # what the recipe reads as its configuration
   permits = \"3\"
   [callers]                       # who may call what; left out: everybody everything

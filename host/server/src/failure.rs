@@ -26,7 +26,7 @@ Exit codes:
   2   the command line makes no sense
   3   no server could be reached
   75  `quorate lock`: the lock was lost while the command ran (else it exits with the command's code)
-  130 ended by Ctrl-C";
+  130 ended by Ctrl-C (`quorate call`: cancelled by it); 128 and the number for other signals";
 
 /// A command line that makes no sense, told after clap has found nothing wrong with it.
 #[derive(Debug)]
@@ -78,10 +78,24 @@ pub fn report(output: Output, error: &anyhow::Error) -> ExitCode {
             "message": message,
             "hint": hint,
         }}),
-        None => json!({ "error": { "code": Value::Null, "message": message, "hint": hint } }),
+        None => json!({ "error": {
+            "code": Value::Null,
+            "name": name(exit),
+            "message": message,
+            "hint": hint,
+        }}),
     };
     output.error(&told, &message, hint.as_deref());
     ExitCode::from(exit)
+}
+
+/// What stands in the place of a code's name where the service was not asked.
+fn name(exit: u8) -> &'static str {
+    match exit {
+        USAGE => "usage",
+        UNREACHABLE => "unreachable",
+        _ => "failed",
+    }
 }
 
 fn classify(error: &anyhow::Error) -> (u8, Option<ErrorCode>, Option<String>) {

@@ -25,16 +25,18 @@ mod telemetry;
 
 mod commands;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use crate::commands::Command;
 use crate::connect::Global;
+use crate::output::{Format, Output};
 
 /// Coordination that you program: locks, queues, elections and recipes of your own, in one replicated tree.
 #[derive(Debug, Parser)]
-#[command(name = "quorate", version, max_term_width = 100, after_help = failure::EXIT_CODES)]
+#[command(name = "quorate", version, max_term_width = 100, after_help = after_help())]
 struct CommandLine {
     #[command(flatten)]
     global: Global,
@@ -42,8 +44,29 @@ struct CommandLine {
     command: Command,
 }
 
+fn after_help() -> String {
+    let examples = "\
+Examples:
+  quorate dev
+  quorate lock /deploys/web -- ./deploy.sh
+  quorate call counter 'add(\"/hits\", 1)'
+  quorate ls / --output json
+";
+    format!("{examples}\n{}", failure::EXIT_CODES)
+}
+
 fn main() -> ExitCode {
-    let CommandLine { global, command } = CommandLine::parse();
+    let CommandLine { global, command } = match CommandLine::try_parse() {
+        Ok(parsed) => parsed,
+        // Machines get their form also of a command line that could not be read.
+        Err(error) if error.use_stderr() && is_json_wanted() => {
+            let usage = failure::Usage(
+                error.render().to_string().trim_start_matches("error: ").trim().to_owned(),
+            );
+            return failure::report(Output::new(Format::Json, false), &usage.into());
+        }
+        Err(error) => error.exit(),
+    };
     let output = global.output();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -55,6 +78,12 @@ fn main() -> ExitCode {
     ended.unwrap_or_else(|error| failure::report(output, &error))
 }
 
+fn is_json_wanted() -> bool {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    words.iter().any(|word| word == "--output=json")
+        || words.windows(2).any(|pair| pair[0] == "--output" && pair[1] == "json")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,5 +92,17 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn every_help_text_has_an_example() {
+        fn check(command: &clap::Command) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let examples = help.split_once("Examples:\n").map(|(_, examples)| examples);
+            let name = command.get_name();
+            assert!(examples.is_some_and(|text| text.contains("  quorate ")), "{name}: {help}");
+            command.get_subcommands().filter(|sub| sub.get_name() != "help").for_each(check);
+        }
+        check(&CommandLine::command());
     }
 }

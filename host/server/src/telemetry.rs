@@ -16,8 +16,9 @@ pub enum LogFormat {
     Json,
 }
 
-/// Packets that break QUIC are a stranger's fault, and openraft tells its life at info.
-const QUIET: &str = "quinn_proto=error,quinn=error,openraft=warn";
+/// Packets that break QUIC are a stranger's fault. openraft tells its life at info, and warns of votes that have been
+/// overtaken, as at each first start.
+const QUIET: &str = "quinn_proto=error,quinn=error,openraft=error";
 
 /// Starts logging. `level` is a level, or directives as in `info,quorate_gateway=debug`.
 ///

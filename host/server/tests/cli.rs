@@ -1,6 +1,8 @@
 //! Drives the binary as a user does: servers with directories of their own, commands in processes of their own. It knows
 //! what the commands print, and nothing of how they work.
 
+#[path = "cli/bench.rs"]
+mod bench;
 #[path = "cli/dev.rs"]
 mod dev;
 #[path = "cli/disk.rs"]
@@ -13,5 +15,9 @@ mod histories;
 mod lock;
 #[path = "cli/recipe.rs"]
 mod recipe;
+#[path = "cli/refusals.rs"]
+mod refusals;
+#[path = "cli/terminal.rs"]
+mod terminal;
 #[path = "cli/tree.rs"]
 mod tree;

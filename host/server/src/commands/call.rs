@@ -4,13 +4,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use quorate_client::wave::{self, CallText};
-use quorate_client::{Called, Client};
+use quorate_client::{Called, Client, Error};
 use quorate_wire::value::{Function, Value};
 use serde_json::{Value as Json, json};
 
 use crate::connect::Global;
 use crate::duration;
-use crate::failure::REFUSED;
+use crate::failure::{self, REFUSED};
 use crate::json;
 use crate::signals::{Ask, Signals};
 
@@ -18,8 +18,9 @@ use crate::signals::{Ask, Signals};
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Arguments and result are WAVE, the text form of WIT values; `quorate recipe inspect NAME` shows the types.
-A call that waits is cancelled by Ctrl-C; a second Ctrl-C ends the command at once.
 When the result is err(...), the exit code is 1, and the call has changed nothing.
+A call that waits is cancelled by Ctrl-C: what it answers then is shown, and the exit code is 130, unless it had got what it
+waited for just before. A second Ctrl-C ends the command at once.
 
 Examples:
   quorate call counter 'add(\"/hits\", 1)'
@@ -37,11 +38,11 @@ pub struct Call {
     timeout: Option<Duration>,
 }
 
-/// How a call ended.
-enum Ended {
-    Called(Called, Function),
-    /// Ctrl-C came twice.
-    Abandoned(Ask),
+/// How a call ended, and the signal that asked it to.
+struct Ended {
+    /// None if a second signal came before the answer.
+    called: Option<Result<(Called, Function), Error>>,
+    asked: Option<Ask>,
 }
 
 impl Call {
@@ -50,12 +51,18 @@ impl Call {
     /// # Errors
     /// What the service refuses.
     pub async fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
-        let text = CallText::parse(&self.call).map_err(quorate_client::Error::from)?;
-        let (called, function) =
-            match global.with_client(async |client| self.call(&client, &text).await).await? {
-                Ended::Called(called, function) => (called, function),
-                Ended::Abandoned(ask) => return Ok(ask.exit_code()),
-            };
+        let text = CallText::parse(&self.call).map_err(Error::from)?;
+        let Ended { called, asked } =
+            global.with_client(async |client| self.call(&client, &text).await).await?;
+        let (called, function) = match (called, asked) {
+            (Some(Ok(answered)), _) => answered,
+            (Some(Err(error)), Some(ask)) => {
+                failure::report(global.output(), &error.into());
+                return Ok(ask.exit_code());
+            }
+            (Some(Err(error)), None) => return Err(error.into()),
+            (None, asked) => return Ok(asked.unwrap_or(Ask::Interrupt).exit_code()),
+        };
         let shown = called.value.as_ref().zip(function.result.as_ref());
         let json = || {
             let value = shown.map_or(Json::Null, |(value, kind)| json::value(value, kind));
@@ -65,8 +72,9 @@ impl Call {
             Some((value, kind)) => writeln!(out, "{}", wave::show(value, kind)),
             None => Ok(()),
         })?;
-        Ok(match called.value {
-            Some(Value::Result(Err(_))) => ExitCode::from(REFUSED),
+        Ok(match (called.value, asked) {
+            (Some(Value::Result(Err(_))), Some(ask)) => ask.exit_code(),
+            (Some(Value::Result(Err(_))), None) => ExitCode::from(REFUSED),
             _ => ExitCode::SUCCESS,
         })
     }
@@ -75,8 +83,8 @@ impl Call {
         let mut signals = Signals::take()?;
         let recipe = client.recipe(&self.name);
         let types = recipe.interface().await?;
-        let function = types.function(text.function()).map_err(quorate_client::Error::from)?;
-        let arguments = text.arguments(function).map_err(quorate_client::Error::from)?;
+        let function = types.function(text.function()).map_err(Error::from)?;
+        let arguments = text.arguments(function).map_err(Error::from)?;
         let mut call = recipe.start(text.function(), arguments).await?;
         let timeout = async {
             match self.timeout {
@@ -84,23 +92,29 @@ impl Call {
                 None => std::future::pending().await,
             }
         };
+        let mut asked = None;
         let called = tokio::select! {
-            called = &mut call => called?,
+            called = &mut call => called,
             () = timeout => {
                 call.cancel();
-                (&mut call).await?
+                (&mut call).await
             }
-            _ = signals.next() => {
+            ask = signals.next() => {
+                asked = Some(ask);
                 call.cancel();
                 tokio::select! {
-                    called = &mut call => called?,
-                    ask = signals.next() => return Ok(Ended::Abandoned(ask)),
+                    called = &mut call => called,
+                    _ = signals.next() => return Ok(Ended { called: None, asked }),
                 }
             }
         };
+        let called = match called {
+            Ok(called) => called,
+            Err(error) => return Ok(Ended { called: Some(Err(error)), asked }),
+        };
         // A call whose types had changed was made by the new ones.
         let types = recipe.interface().await?;
-        let function = types.function(text.function()).map_err(quorate_client::Error::from)?;
-        Ok(Ended::Called(called, function.clone()))
+        let function = types.function(text.function()).map_err(Error::from)?;
+        Ok(Ended { called: Some(Ok((called, function.clone()))), asked })
     }
 }

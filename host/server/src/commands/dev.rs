@@ -59,8 +59,6 @@ impl Dev {
             Some(data) => data.clone(),
             None => dev_file::home()?.join("dev"),
         };
-        std::fs::create_dir_all(&data)
-            .with_context(|| format!("{} can not be made", data.display()))?;
         let member = start(Options::new(data.clone(), self.listen)).await?;
         let file = dev_file::path();
         let found = DevFile::new(member.address(), member.authority_file());

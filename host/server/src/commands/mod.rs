@@ -11,6 +11,7 @@ pub mod recipe;
 pub mod rm;
 pub mod serve;
 pub mod status;
+mod subtree;
 pub mod tree;
 
 use std::process::ExitCode;

@@ -1,19 +1,24 @@
-//! `quorate rm`: one znode, or all below it, too. The service deletes one at a time; what is more than that is put together here.
+//! `quorate rm`: one znode, or all below it, too. How much is deleted is `subtree`'s work; this tells how far it is.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
-use quorate_client::{Client, Error};
+use indicatif::{ProgressBar, ProgressStyle};
+use quorate_client::Client;
 use serde_json::json;
 
+use super::subtree::Deletion;
 use crate::connect::Global;
-use crate::failure::Usage;
+use crate::failure::{Usage, hinted};
 use crate::output::NAME;
+use crate::signals::{Ask, Signals};
 
 /// `quorate rm`
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "--recursive deletes from the bottom up, in transactions of some hundred znodes each: others see it happen, \
-and one that is created meanwhile stops it.
+    after_help = "--recursive is not one transaction: it deletes from the bottom up, in transactions of some hundred znodes each. Others see it
+happen, and a znode that is created meanwhile stops it. After Ctrl-C, or an error, what was not deleted is still there, and the
+same command goes on with it. (A recipe can delete a subtree in one transaction.)
 
 Examples:
   quorate rm /hello
@@ -26,15 +31,19 @@ pub struct Rm {
     /// Only if it has this version
     #[arg(long, value_name = "N")]
     version: Option<u64>,
-    /// All below it first
+    /// All below it first, step by step
     #[arg(long, short, conflicts_with = "version")]
     recursive: bool,
 }
 
-/// Znodes that `rm --recursive` deletes at most: it keeps their paths in memory.
-const RECURSIVE_MAX: usize = 100_000;
-/// Deletions of one transaction: others get their turn in between.
-const DELETIONS_PER_MULTI: usize = 256;
+/// Between two steps of the progress.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How a recursive deletion ended.
+enum Ended {
+    Done,
+    Stopped(Ask),
+}
 
 impl Rm {
     /// Runs it.
@@ -42,63 +51,77 @@ impl Rm {
     /// # Errors
     /// What the service refuses.
     pub async fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
-        let deleted = global
+        if self.recursive && self.path == "/" {
+            let told = "the root can not be deleted: name what is below it";
+            return Err(Usage(told.to_owned()).into());
+        }
+        let (ended, deleted) = global
             .with_client(async |client| {
                 if self.recursive {
                     return self.delete_all(&client).await;
                 }
                 client.delete(&self.path, self.version).await?;
-                Ok(1)
+                Ok((Ended::Done, 1))
             })
             .await?;
-        let json = || json!({ "path": self.path, "deleted": deleted });
-        global.output().show(json, |out| match deleted {
-            1 => writeln!(out, "{NAME}{}{NAME:#} is deleted", self.path),
-            count => writeln!(out, "{NAME}{}{NAME:#} is deleted, {count} znodes in all", self.path),
+        let is_done = matches!(ended, Ended::Done);
+        let json = || json!({ "path": self.path, "deleted": deleted, "complete": is_done });
+        global.output().show(json, |out| match (&ended, deleted) {
+            (Ended::Stopped(_), count) => writeln!(
+                out,
+                "{NAME}{}{NAME:#} is still there; {count} znodes below it are deleted, and the same command goes on",
+                self.path
+            ),
+            (Ended::Done, 1) => writeln!(out, "{NAME}{}{NAME:#} is deleted", self.path),
+            (Ended::Done, count) => {
+                writeln!(out, "{NAME}{}{NAME:#} is deleted, {count} znodes in all", self.path)
+            }
         })?;
-        Ok(ExitCode::SUCCESS)
+        Ok(match ended {
+            Ended::Done => ExitCode::SUCCESS,
+            Ended::Stopped(ask) => ask.exit_code(),
+        })
     }
 
-    async fn delete_all(&self, client: &Client) -> anyhow::Result<usize> {
-        if self.path == "/" {
-            return Err(
-                Usage("the root can not be deleted: name what is below it".to_owned()).into()
-            );
-        }
-        client.stat(&self.path).await?;
-        let mut paths = vec![self.path.clone()];
-        let mut next = 0;
-        while let Some(path) = paths.get(next).cloned() {
-            next += 1;
-            let mut children = client.children(&path);
-            while let Some(name) = children.next().await? {
-                paths.push(format!("{path}/{name}"));
-                anyhow::ensure!(
-                    paths.len() <= RECURSIVE_MAX,
-                    "{} has more than the {RECURSIVE_MAX} znodes that are deleted at once: delete its parts",
-                    self.path
-                );
-            }
-        }
-        // Parents were found before their children.
-        paths.reverse();
-        for some in paths.chunks(DELETIONS_PER_MULTI) {
-            let multi = some.iter().fold(client.multi(), |multi, path| multi.delete(path, None));
-            match multi.await {
-                Ok(_) => {}
-                Err(Error::Refused(failure)) => {
-                    let at = failure.operation.and_then(|at| some.get(at as usize)).cloned();
-                    let told = anyhow::Error::from(Error::Refused(failure));
-                    return Err(match at {
-                        Some(path) => told.context(format!(
-                            "{path} changed meanwhile; what was not deleted is still there"
-                        )),
-                        None => told,
-                    });
+    async fn delete_all(&self, client: &Client) -> anyhow::Result<(Ended, u64)> {
+        let mut signals = Signals::take()?;
+        let bar = ProgressBar::new_spinner().with_style(style());
+        let deletion = Deletion::default();
+        let mut work = std::pin::pin!(deletion.run(client, &self.path));
+        let mut asked = None;
+        let ended = loop {
+            tokio::select! {
+                ended = &mut work => break ended,
+                ask = signals.next() => {
+                    asked = Some(ask);
+                    if deletion.stop() {
+                        // A second Ctrl-C does not wait for the transaction under way.
+                        break Ok(false);
+                    }
                 }
-                Err(error) => return Err(error.into()),
+                () = tokio::time::sleep(TICK) => {
+                    bar.set_position(deletion.deleted());
+                    bar.tick();
+                }
             }
+        };
+        bar.finish_and_clear();
+        let deleted = deletion.deleted();
+        match (ended, asked) {
+            (Ok(false), Some(ask)) => Ok((Ended::Stopped(ask), deleted)),
+            (Ok(_), _) => Ok((Ended::Done, deleted)),
+            (Err(error), _) if deleted > 0 => Err(hinted(
+                error,
+                format!(
+                    "{deleted} znodes are deleted, the others are still there; the same command goes on."
+                ),
+            )),
+            (Err(error), _) => Err(error),
         }
-        Ok(paths.len())
     }
+}
+
+fn style() -> ProgressStyle {
+    ProgressStyle::with_template("{spinner} {pos} znodes deleted")
+        .unwrap_or_else(|_| ProgressStyle::default_spinner())
 }

@@ -27,9 +27,23 @@ impl Home {
 
     /// The binary, as this user runs it.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+        self.command_named(env!("CARGO_BIN_EXE_quorate"), arguments)
+    }
+
+    /// Another program, in the same surroundings.
+    pub fn command_named(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.args(arguments).current_dir(self.path()).env("XDG_DATA_HOME", self.path());
-        for name in ["QUORATE_CONNECT", "QUORATE_CA", "QUORATE_SERVER_NAME", "QUORATE_FENCE"] {
+        for name in [
+            "QUORATE_CONNECT",
+            "QUORATE_CA",
+            "QUORATE_SERVER_NAME",
+            "QUORATE_FENCE",
+            "QUORATE_SDK",
+            "NO_COLOR",
+            "CLICOLOR",
+            "CLICOLOR_FORCE",
+        ] {
             command.env_remove(name);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -58,6 +72,11 @@ impl Home {
         let data = self.path().join("data");
         let data = data.to_str().expect("UTF-8");
         self.server(&["dev", "--data", data, "--listen", "127.0.0.1:0", "--output", "json"])
+    }
+
+    /// Starts `quorate dev` where another one was, on the same data.
+    pub fn dev_at(&self, address: &str) -> Server {
+        self.server(&["dev", "--data", "data", "--listen", address, "--output", "json"])
     }
 
     /// Starts a server and waits for the line that says where it is.

@@ -1,13 +1,14 @@
 //! `quorate bench`: which workloads run, and how their figures are shown. How each works is in `workloads`; how latencies are
 //! taken, in `measure`.
 
+mod check;
 mod measure;
 mod recipes;
 mod workloads;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use quorate_client::{Client, Error};
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 
 use self::measure::Figures;
 use self::workloads::Workload;
+use crate::commands::subtree::Deletion;
 use crate::connect::{Global, goodbye};
 use crate::duration;
 use crate::failure::Usage;
@@ -25,8 +27,10 @@ use crate::signals::Signals;
 /// `quorate bench`
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Workloads are run one after the other; a name stands for all that begin with it.
+    after_help = "Workloads are run one after the other; a name that is none of them stands for all that begin with it.
 Figures are those of this client: latencies from the sending of a request to its reply. CPU is that of the server's process.
+After sets, creations, counters and queues the tree is compared with what was acknowledged: each operation once, also when the
+server was killed and started again meanwhile.
 The workloads write below /bench and deploy recipes named bench-*; both are removed at the end.
 
 Examples:
@@ -56,7 +60,8 @@ const TICK: Duration = Duration::from_millis(100);
 struct Row {
     workload: Workload,
     figures: Figures,
-    server_cpu: Duration,
+    /// None if it is another process than at the beginning.
+    server_cpu: Option<Duration>,
 }
 
 impl Bench {
@@ -92,19 +97,26 @@ impl Bench {
 
     fn chosen(&self) -> anyhow::Result<Vec<Workload>> {
         let all = workloads::all();
+        // A name that is one stands for itself; any other for all that begin with it.
+        let is_meant = |name: &String, one: &Workload| {
+            if all.iter().any(|other| other.name() == *name) {
+                one.name() == *name
+            } else {
+                one.name().starts_with(name.as_str())
+            }
+        };
         for name in &self.workloads {
-            if !all.iter().any(|one| one.name().starts_with(name.as_str())) {
+            if !all.iter().any(|one| is_meant(name, one)) {
                 return Err(Usage(format!(
                     "no workload is named {name}: `quorate bench --list` shows them"
                 ))
                 .into());
             }
         }
-        let is_chosen = |one: &Workload| {
-            self.workloads.is_empty()
-                || self.workloads.iter().any(|name| one.name().starts_with(name.as_str()))
+        let is_chosen = |one: &&Workload| {
+            self.workloads.is_empty() || self.workloads.iter().any(|name| is_meant(name, one))
         };
-        Ok(all.into_iter().filter(is_chosen).collect())
+        Ok(all.iter().filter(is_chosen).copied().collect())
     }
 
     async fn measure(
@@ -119,17 +131,19 @@ impl Bench {
         for (at, workload) in chosen.iter().enumerate() {
             bar.set_position(at as u64 * self.seconds * 10);
             bar.set_message(workload.name());
-            let before = client.status().await?.cpu_us;
+            let before = client.status().await?;
+            let began = Instant::now();
             let figures = tokio::select! {
                 figures = workload.run(global, client, length) => figures?,
                 never = advance(&bar, self.seconds * 10) => match never {},
             };
-            let after = client.status().await?.cpu_us;
-            rows.push(Row {
-                workload: *workload,
-                figures,
-                server_cpu: Duration::from_micros(after.saturating_sub(before)),
-            });
+            let after = client.status().await?;
+            // Its uptime would have lost what it was before, and the time that it was down.
+            let up = Duration::from_millis(after.uptime_ms.saturating_sub(before.uptime_ms));
+            let is_same = up + TICK >= began.elapsed();
+            let used = Duration::from_micros(after.cpu_us.saturating_sub(before.cpu_us));
+            let server_cpu = is_same.then_some(used);
+            rows.push(Row { workload: *workload, figures, server_cpu });
         }
         bar.finish_and_clear();
         Ok(rows)
@@ -152,10 +166,15 @@ fn style() -> ProgressStyle {
 /// Removes what the workloads leave behind.
 async fn clean(client: &Client) -> anyhow::Result<()> {
     recipes::remove(client).await?;
-    match workloads::delete_below(client, ROOT).await {
-        Err(error) if error.code() != ErrorCode::NoNode => Err(Error::into(error)),
+    let deleted = Deletion::default().run(client, ROOT).await;
+    match deleted {
+        Err(error) if code(&error) != Some(ErrorCode::NoNode) => Err(error),
         _ => Ok(()),
     }
+}
+
+fn code(error: &anyhow::Error) -> Option<ErrorCode> {
+    error.downcast_ref::<Error>().map(Error::code)
 }
 
 impl Row {
@@ -170,7 +189,7 @@ impl Row {
             "p50_us": figures.latency_us(0.5),
             "p99_us": figures.latency_us(0.99),
             "p999_us": figures.latency_us(0.999),
-            "server_cpu_seconds": self.server_cpu.as_secs_f64(),
+            "server_cpu_seconds": self.server_cpu.map(|cpu| cpu.as_secs_f64()),
         });
         if let (Some(bytes), Some(object)) = (figures.bytes_each, json.as_object_mut()) {
             object.insert("server_bytes_each".to_owned(), bytes.into());
@@ -188,17 +207,22 @@ fn table(out: &mut dyn Write, rows: &[Row]) -> io::Result<()> {
     for row in rows {
         let figures = &row.figures;
         let at = |quantile| latency(figures.latency_us(quantile));
-        let each = row.server_cpu.as_secs_f64() * 1e6 / (figures.operations().max(1) as f64);
         write!(
             out,
-            "{NAME}{:<18}{NAME:#} {:>10.0} {:>10} {:>10} {:>10} {:>10} {each:>10.1}",
+            "{NAME}{:<18}{NAME:#} {:>10.0} {:>10} {:>10} {:>10} ",
             row.workload.name(),
             figures.per_second(),
             at(0.5),
             at(0.99),
             at(0.999),
-            duration::show(row.server_cpu),
         )?;
+        match row.server_cpu {
+            Some(cpu) => {
+                let each = cpu.as_secs_f64() * 1e6 / (figures.operations().max(1) as f64);
+                write!(out, "{:>10} {each:>10.1}", duration::show(cpu))?;
+            }
+            None => write!(out, "{FAINT}{:>21}{FAINT:#}", "server restarted")?,
+        }
         if let Some(bytes) = figures.bytes_each {
             write!(out, "  {FAINT}{bytes} bytes of the server's memory each{FAINT:#}")?;
         }

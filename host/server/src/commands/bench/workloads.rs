@@ -1,6 +1,5 @@
 //! The workloads by name, and what each does. It does not know how figures are shown.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
@@ -11,8 +10,10 @@ use quorate_wire::value::Value;
 use tokio::task::JoinSet;
 
 use super::ROOT;
+use super::check::{Check, Count};
 use super::measure::{Figures, repeat};
 use super::recipes::BenchRecipe;
+use crate::commands::subtree::Deletion;
 use crate::connect::{Global, goodbye};
 
 /// Bytes of the data of native workloads: as in the budgets of DESIGN.
@@ -21,8 +22,6 @@ const DATA_BYTES: usize = 100;
 const PARKED: usize = 2_000;
 /// Requests under way at a time, where the name does not say.
 const IN_FLIGHT: usize = 16;
-/// Deletions of one transaction when a workload is cleaned up.
-const DELETIONS_PER_MULTI: usize = 512;
 
 /// A native operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,6 +194,12 @@ async fn native(
     for task in 0..in_flight {
         ensure_node(first, &format!("{place}/{task}"), &data).await?;
     }
+    let places = || (0..in_flight).map(|task| format!("{place}/{task}")).collect();
+    let check = match operation {
+        Native::Get => None,
+        Native::Set => Some(Check::begin(first, Count::Versions(places())).await?),
+        Native::Create => Some(Check::begin(first, Count::Children(places())).await?),
+    };
     let figures = repeat(in_flight, length, |task| {
         let client = clients[task % clients.len()].clone();
         let (path, data) = (format!("{place}/{task}"), data.clone());
@@ -213,7 +218,10 @@ async fn native(
         }
     })
     .await?;
-    delete_below(first, &place).await?;
+    if let Some(check) = check {
+        check.end(first, figures.operations()).await?;
+    }
+    Deletion::default().run(first, &place).await?;
     Ok(figures)
 }
 
@@ -224,20 +232,27 @@ async fn counter(
 ) -> anyhow::Result<Figures> {
     recipe.deploy(client).await?;
     let counter = client.recipe(recipe.name());
-    repeat(IN_FLIGHT, length, |_| {
-        let counter = counter.clone();
-        move |_| {
+    let check = Check::begin(client, Count::Counter(counter.clone(), "/hits")).await?;
+    let figures =
+        repeat(IN_FLIGHT, length, |_| {
             let counter = counter.clone();
-            async move { done(counter.call("add", vec![Value::from("/hits"), Value::S64(1)]).await?) }
-        }
-    })
-    .await
+            move |_| {
+                let counter = counter.clone();
+                async move {
+                    done(counter.call("add", vec![Value::from("/hits"), Value::S64(1)]).await?)
+                }
+            }
+        })
+        .await?;
+    check.end(client, figures.operations()).await?;
+    Ok(figures)
 }
 
 async fn counter_native(client: &Client, length: Duration) -> anyhow::Result<Figures> {
     let path = format!("{ROOT}/number");
     ensure_node(client, &path, &Bytes::from_static(b"0")).await?;
-    repeat(IN_FLIGHT, length, |_| {
+    let check = Check::begin(client, Count::Versions(vec![path.clone()])).await?;
+    let figures = repeat(IN_FLIGHT, length, |_| {
         let (client, path) = (client.clone(), path.clone());
         move |round| {
             let (client, path) = (client.clone(), path.clone());
@@ -247,7 +262,9 @@ async fn counter_native(client: &Client, length: Duration) -> anyhow::Result<Fig
             }
         }
     })
-    .await
+    .await?;
+    check.end(client, figures.operations()).await?;
+    Ok(figures)
 }
 
 async fn lock(clients: &[Client], length: Duration) -> anyhow::Result<Figures> {
@@ -271,7 +288,8 @@ async fn lock(clients: &[Client], length: Duration) -> anyhow::Result<Figures> {
 async fn queue(client: &Client, length: Duration) -> anyhow::Result<Figures> {
     BenchRecipe::Queue.deploy(client).await?;
     let queue = client.recipe(BenchRecipe::Queue.name());
-    repeat(IN_FLIGHT, length, |_| {
+    let check = Check::begin(client, Count::Queue(queue.clone(), "/jobs")).await?;
+    let figures = repeat(IN_FLIGHT, length, |_| {
         let queue = queue.clone();
         move |_| {
             let queue = queue.clone();
@@ -281,7 +299,9 @@ async fn queue(client: &Client, length: Duration) -> anyhow::Result<Figures> {
             }
         }
     })
-    .await
+    .await?;
+    check.end(client, figures.operations()).await?;
+    Ok(figures)
 }
 
 async fn offer(queue: &Recipe, path: &str) -> anyhow::Result<()> {
@@ -329,26 +349,5 @@ fn done(called: Called) -> anyhow::Result<()> {
         "the recipe refused: {:?}",
         called.value
     );
-    Ok(())
-}
-
-/// Deletes a znode and all below it, from the bottom up.
-///
-/// # Errors
-/// What the service refuses.
-pub async fn delete_below(client: &Client, path: &str) -> Result<(), Error> {
-    let mut open: Vec<Arc<str>> = vec![path.into()];
-    let mut closed: Vec<Arc<str>> = Vec::new();
-    while let Some(path) = open.pop() {
-        for name in client.children(&path).all().await? {
-            open.push(format!("{path}/{name}").into());
-        }
-        closed.push(path);
-    }
-    // A parent is closed before its children.
-    closed.reverse();
-    for some in closed.chunks(DELETIONS_PER_MULTI) {
-        some.iter().fold(client.multi(), |multi, path| multi.delete(path, None)).await?;
-    }
     Ok(())
 }

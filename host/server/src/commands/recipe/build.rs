@@ -1,6 +1,7 @@
 //! `quorate recipe build`: a crate into a component, with rustup's toolchain or Debian's. The script that knows both is the one
 //! that builds the recipes of this repository; what a component is, is quorate-componentize's.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -8,6 +9,7 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::sdk;
 use crate::failure::{Usage, hinted};
 use crate::output::{NAME, Output};
 
@@ -18,6 +20,8 @@ use crate::output::{NAME, Output};
   rustup target add wasm32-unknown-unknown
   apt-get install rustc-web cargo-web rust-web-src lld
 QUORATE_GUEST_TOOLCHAIN=rustup or =debian insists on one.
+What recipes have in common is built once, in ~/.cache/quorate/guests or QUORATE_GUEST_TARGET_DIR: the first build takes a minute,
+later ones and those of other recipes seconds.
 
 Examples:
   quorate recipe build
@@ -35,6 +39,8 @@ const SCRIPT: &str = include_str!("../../../../../recipes/build.sh");
 #[derive(Deserialize)]
 struct CargoToml {
     package: Package,
+    #[serde(default)]
+    dependencies: BTreeMap<String, toml::Value>,
 }
 
 #[derive(Deserialize)]
@@ -61,6 +67,10 @@ impl Build {
 /// # Errors
 /// If the directory is no crate.
 pub fn crate_name(dir: &Path) -> anyhow::Result<String> {
+    Ok(manifest(dir)?.package.name)
+}
+
+fn manifest(dir: &Path) -> anyhow::Result<CargoToml> {
     let file = dir.join("Cargo.toml");
     let text = std::fs::read_to_string(&file).map_err(|error| {
         hinted(
@@ -68,9 +78,26 @@ pub fn crate_name(dir: &Path) -> anyhow::Result<String> {
             "Name the directory of a recipe; `quorate recipe new NAME` makes one.",
         )
     })?;
-    let CargoToml { package } =
-        toml::from_str(&text).with_context(|| format!("{} is no crate", file.display()))?;
-    Ok(package.name)
+    toml::from_str(&text).with_context(|| format!("{} is no crate", file.display()))
+}
+
+/// The guest SDK that the crate names by its path; none if it comes from elsewhere.
+fn sdk_of(dir: &Path, manifest: &CargoToml) -> anyhow::Result<Option<PathBuf>> {
+    let named = manifest.dependencies.get("quorate-recipe");
+    let Some(path) = named.and_then(|named| named.get("path")?.as_str()) else { return Ok(None) };
+    let found = dir.join(path);
+    if !found.join("Cargo.toml").is_file() {
+        return Err(sdk::missing(&found));
+    }
+    Ok(Some(found))
+}
+
+/// Where guests are built: one place for all recipes of a user, so that what they have in common is built once.
+fn shared_target() -> Option<PathBuf> {
+    let absolute =
+        |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
+    Some(cache.join("quorate/guests"))
 }
 
 /// Where the component of a crate is put.
@@ -83,10 +110,12 @@ pub fn component_file(dir: &Path, name: &str) -> PathBuf {
 /// # Errors
 /// If the crate does not build, or is no recipe.
 pub fn build(dir: &Path) -> anyhow::Result<(PathBuf, usize)> {
-    let name = crate_name(dir)?;
+    let manifest = manifest(dir)?;
+    let sdk = sdk_of(dir, &manifest)?;
+    let name = manifest.package.name;
     let target = std::path::absolute(dir.join("target"))?;
     let modules = target.join("modules");
-    compile(dir, &target, &modules)?;
+    compile(dir, sdk.as_deref(), &target, &modules)?;
     let module = modules.join(format!("{name}.core.wasm"));
     let module =
         std::fs::read(&module).with_context(|| format!("{} can not be read", module.display()))?;
@@ -98,16 +127,19 @@ pub fn build(dir: &Path) -> anyhow::Result<(PathBuf, usize)> {
 }
 
 /// The compiler tells its progress and its errors on standard error; standard output is kept for the result.
-fn compile(dir: &Path, target: &Path, modules: &Path) -> anyhow::Result<()> {
-    // The script goes by its own place. With that of the built-in recipes the compiler gets the same flags as for those, and
-    // what a shared QUORATE_GUEST_TARGET_DIR has of them is not built again.
-    let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
-    let place = if recipes.is_dir() { recipes } else { PathBuf::from(".") };
+fn compile(dir: &Path, sdk: Option<&Path>, target: &Path, modules: &Path) -> anyhow::Result<()> {
+    // The script goes by its own place, and gives the compiler flags that name it. Beside the SDK it is the same place for all
+    // recipes, and for the built-in ones: what they have in common is not built again.
+    let place = match sdk.map(std::fs::canonicalize) {
+        Some(sdk) => sdk?.parent().unwrap_or(Path::new("/")).to_owned(),
+        None => PathBuf::from("."),
+    };
     let mut bash = Command::new("bash");
     bash.args(["-c", SCRIPT]).arg(place.join("build.sh")).arg(modules).arg(".").current_dir(dir);
     bash.stdin(Stdio::null()).stdout(std::io::stderr());
     if std::env::var_os("QUORATE_GUEST_TARGET_DIR").is_none() {
-        bash.env("QUORATE_GUEST_TARGET_DIR", target.join("guest"));
+        let shared = shared_target().unwrap_or_else(|| target.join("guest"));
+        bash.env("QUORATE_GUEST_TARGET_DIR", shared);
     }
     let status = bash.status().context("bash can not be run")?;
     if !status.success() {

@@ -1,8 +1,10 @@
 //! `quorate recipe`: its subcommands, and those of them that only ask the service. Building is `build`, uploads are `upload`.
 
 mod build;
+mod logs;
 mod manifest;
 mod new;
+mod sdk;
 mod test;
 
 pub mod upload;
@@ -10,15 +12,13 @@ mod wit;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::time::Duration;
 
-use quorate_client::{Client, History, LogLine};
+use quorate_client::History;
 use quorate_core::deployment::{Instances, Version};
 use serde_json::{Value, json};
 
 use crate::connect::Global;
-use crate::output::{FAINT, GOOD, NAME, Output};
-use crate::signals::Signals;
+use crate::output::{FAINT, GOOD, NAME};
 use crate::{duration, json};
 
 /// `quorate recipe`
@@ -56,7 +56,7 @@ enum Command {
     /// Take a recipe out of service; its versions and its data stay
     Remove(OfRecipe),
     /// Show what a recipe has logged on the member that is asked
-    Logs(Logs),
+    Logs(logs::Logs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -91,24 +91,6 @@ struct Rollback {
     /// One of its versions
     version: u64,
 }
-
-#[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  quorate recipe logs my-semaphore\n  quorate recipe logs my-semaphore --follow"
-)]
-struct Logs {
-    /// The recipe
-    name: String,
-    /// At most so many lines, the last ones
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    limit: u32,
-    /// Go on with new lines until Ctrl-C
-    #[arg(long, short)]
-    follow: bool,
-}
-
-/// Between two looks at a log that is followed.
-const FOLLOW: Duration = Duration::from_millis(500);
 
 impl Recipe {
     /// Runs it.
@@ -242,85 +224,4 @@ async fn rollback(global: &Global, name: &str, version: u64) -> anyhow::Result<(
         || json!({ "name": name, "version": active }),
         |out| writeln!(out, "{NAME}{name}{NAME:#} is at version {active}"),
     )
-}
-
-impl Logs {
-    async fn run(self, global: &Global) -> anyhow::Result<()> {
-        let output = global.output();
-        global
-            .with_client(async |client| {
-                let lines = client.logs(&self.name, self.limit).await?;
-                show_lines(output, &lines)?;
-                if self.follow {
-                    let mut signals = Signals::take()?;
-                    tokio::select! {
-                        followed = self.follow(&client, lines, output) => followed?,
-                        _ = signals.next() => {}
-                    }
-                }
-                Ok(())
-            })
-            .await
-    }
-
-    /// Looks again and again. The log is a ring in the member's memory; lines that come faster than we look are missed.
-    async fn follow(
-        &self,
-        client: &Client,
-        mut seen: Vec<LogLine>,
-        output: Output,
-    ) -> anyhow::Result<()> {
-        loop {
-            tokio::time::sleep(FOLLOW).await;
-            let lines = client.logs(&self.name, self.limit).await?;
-            show_lines(output, news(&seen, &lines))?;
-            seen = lines;
-        }
-    }
-}
-
-/// What of `now` comes behind all of `seen`: the longest end of `seen` that `now` begins with is known.
-fn news<'a>(seen: &[LogLine], now: &'a [LogLine]) -> &'a [LogLine] {
-    let known = (0..=seen.len().min(now.len())).rev().find(|&count| seen.ends_with(&now[..count]));
-    &now[known.unwrap_or(0)..]
-}
-
-fn show_lines(output: Output, lines: &[LogLine]) -> anyhow::Result<()> {
-    lines.iter().try_for_each(|line| {
-        let level = match line.level {
-            0 => "debug",
-            1 => "info",
-            2 => "warn",
-            _ => "error",
-        };
-        let json = || json!({ "time_ms": line.time_ms, "zxid": line.zxid.0, "level": level, "message": line.message });
-        output.show(json, |out| {
-            let moment = duration::moment(line.time_ms);
-            writeln!(out, "{FAINT}{moment}{FAINT:#} {level:<5} {}", line.message.escape_debug())
-        })
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use quorate_core::ids::Zxid;
-
-    fn lines(numbers: &[u64]) -> Vec<LogLine> {
-        let line = |&number| LogLine {
-            time_ms: number,
-            zxid: Zxid(number),
-            level: 1,
-            message: String::new(),
-        };
-        numbers.iter().map(line).collect()
-    }
-
-    #[test]
-    fn a_followed_log_shows_each_line_once() {
-        assert_eq!(news(&lines(&[1, 2, 3]), &lines(&[2, 3, 4])), lines(&[4]));
-        assert_eq!(news(&lines(&[1, 2]), &lines(&[1, 2])), lines(&[]));
-        assert_eq!(news(&lines(&[]), &lines(&[1])), lines(&[1]));
-        assert_eq!(news(&lines(&[1, 2]), &lines(&[7, 8])), lines(&[7, 8]));
-    }
 }

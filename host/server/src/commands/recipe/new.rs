@@ -6,21 +6,24 @@ use anyhow::{Context, bail};
 use quorate_core::deployment;
 use serde_json::json;
 
-use crate::failure::{Usage, hinted};
+use super::sdk;
+use crate::failure::Usage;
 use crate::output::{FAINT, NAME, Output};
 
 /// `quorate recipe new`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   quorate recipe new my-semaphore
-  quorate recipe new my-semaphore --dir ~/src/semaphore")]
+  quorate recipe new my-semaphore --dir ~/src/semaphore
+  quorate recipe new my-semaphore --sdk ~/src/quorate/sdk/recipe")]
 pub struct New {
     /// Lower-case letters, digits and `-`, beginning with a letter
     name: String,
     /// Where; a new directory [default: the name]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// The guest SDK, sdk/recipe of Quorate's sources [default: that which this binary was built with]
+    /// The guest SDK, sdk/recipe of Quorate's sources [default: in the sources that this binary was built from; if they are
+    /// gone, that of the binary itself, written to ~/.local/share/quorate/sdk]
     #[arg(long, value_name = "DIR", env = "QUORATE_SDK")]
     sdk: Option<PathBuf>,
 }
@@ -76,15 +79,7 @@ impl New {
 
     /// What the crate's manifest says for the SDK.
     fn sdk(&self) -> anyhow::Result<String> {
-        let built_with = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sdk/recipe");
-        let dir = self.sdk.clone().unwrap_or(built_with);
-        let found = std::fs::canonicalize(&dir).ok().filter(|dir| dir.join("Cargo.toml").is_file());
-        let Some(found) = found else {
-            return Err(hinted(
-                Usage(format!("the guest SDK is not in {}", dir.display())),
-                "Name sdk/recipe of Quorate's sources with --sdk or QUORATE_SDK.",
-            ));
-        };
+        let found = sdk::find(self.sdk.as_deref())?;
         let path = found.to_str().context("the SDK's path is not UTF-8")?;
         // A TOML string; serde_json escapes as TOML's basic strings do.
         Ok(format!("{{ path = {} }}", serde_json::Value::from(path)))

@@ -1,0 +1,364 @@
+//! What many sessions and many znodes cost a whole server: memory, disk, and the time of a restart. It starts the binary
+//! `quorate` that was built beside it, on a directory that is gone afterwards, and asks it over QUIC; it knows nothing of
+//! how it works inside.
+//!
+//! ```text
+//! cargo build -p quorate-server
+//! cargo run -p quorate-server --example budget_bench -- sessions [COUNT ...]   # 10000 50000
+//! cargo run -p quorate-server --example budget_bench -- znodes [COUNT]         # 1000000
+//! ```
+#![allow(clippy::print_stdout, reason = "a benchmark prints what it measured")]
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use bytes::Bytes;
+use quorate_client::core::request::{Body, LifetimeKind, Operation, Reply, Sequence};
+use quorate_client::{Authority, Client, Options};
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+/// Bytes of a znode's data: as in the budget.
+const DATA_BYTES: usize = 100;
+/// Znodes under one parent.
+const CHILDREN: usize = 1_000;
+/// Clients that open sessions side by side: a handshake is work for both sides.
+const OPENING: usize = 16;
+/// Sessions that keep their connection: below what one member takes.
+const CONNECTED: usize = 2_000;
+/// Time without a change after which the disk is said to be at rest.
+const REST: Duration = Duration::from_secs(5);
+/// Between two looks at the disk or the server.
+const LOOK: Duration = Duration::from_millis(250);
+/// Reads under way at a time.
+const READING: usize = 64;
+/// Reads that warm the cache.
+const READS: usize = 200_000;
+const MIB: f64 = 1024.0 * 1024.0;
+
+/// A running `quorate dev`.
+struct Server {
+    child: Child,
+    address: String,
+    ca: PathBuf,
+    started: Instant,
+    served: Duration,
+}
+
+impl Server {
+    /// Starts it and waits for the line that says where it is.
+    fn start(directory: &Path, listen: &str) -> anyhow::Result<Self> {
+        let here = std::env::current_exe()?;
+        let beside = here.ancestors().nth(2).context("a directory above this program")?;
+        let started = Instant::now();
+        let mut child = Command::new(beside.join("quorate"))
+            .args(["dev", "--output", "json", "--listen", listen, "--data"])
+            .arg(directory.join("data"))
+            .env("XDG_DATA_HOME", directory)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("the binary `quorate` is not beside this program: build it first")?;
+        let mut line = String::new();
+        let stdout = child.stdout.take().context("its standard output")?;
+        BufReader::new(stdout).read_line(&mut line)?;
+        let served = started.elapsed();
+        let told: serde_json::Value =
+            serde_json::from_str(&line).context("the server did not say where it is")?;
+        let text = |key: &str| told[key].as_str().map(str::to_owned).context("an address and a ca");
+        Ok(Self { child, address: text("address")?, ca: text("ca")?.into(), started, served })
+    }
+
+    fn options(&self) -> Options {
+        let mut options = Options::new([self.address.clone()], Authority::File(self.ca.clone()));
+        // None of them may expire while the others are being opened.
+        options.session_timeout = Some(Duration::from_secs(600));
+        options
+    }
+
+    async fn client(&self) -> anyhow::Result<Client> {
+        Ok(Client::connect(self.options()).await?)
+    }
+
+    fn threads_count(&self) -> String {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("Threads:"));
+        line.map_or_else(|| "?".to_owned(), |count| count.trim().to_owned())
+    }
+
+    /// SIGKILL; the address, for the next one.
+    fn kill(mut self) -> anyhow::Result<String> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(self.address.clone())
+    }
+
+    /// SIGTERM, and how long it takes to end.
+    fn stop(mut self) -> anyhow::Result<(String, Duration)> {
+        let began = Instant::now();
+        let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
+        rustix::process::kill_process(pid.context("a process")?, rustix::process::Signal::TERM)?;
+        self.child.wait()?;
+        Ok((self.address.clone(), began.elapsed()))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It has ended already where it was stopped.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let what = arguments.next().unwrap_or_default();
+    let counts: Vec<usize> = arguments.map(|text| text.parse()).collect::<Result<_, _>>()?;
+    match &*what {
+        "sessions" if counts.is_empty() => sessions(&[10_000, 50_000]).await,
+        "sessions" => sessions(&counts).await,
+        "znodes" => znodes(counts.first().copied().unwrap_or(1_000_000)).await,
+        _ => bail!("say `sessions [COUNT ...]` or `znodes [COUNT]`"),
+    }
+}
+
+async fn sessions(counts: &[usize]) -> anyhow::Result<()> {
+    let directory = TempDir::new()?;
+    let server = Server::start(directory.path(), "127.0.0.1:0")?;
+    let client = server.client().await?;
+    // What the first handshakes allocate once is not a session's.
+    open(&server, 200).await?;
+    let first = client.status().await?;
+    println!(
+        "{} sessions: {:.1} MiB, {} threads",
+        first.sessions,
+        first.memory_bytes as f64 / MIB,
+        server.threads_count()
+    );
+    let mut before = (first.sessions, first.memory_bytes);
+    for &count in counts {
+        let began = Instant::now();
+        open(&server, count.saturating_sub(usize::try_from(before.0)?)).await?;
+        let opened = began.elapsed();
+        let cpu_us = rest(&client).await?;
+        let now = client.status().await?;
+        let each = |from: (u64, u64)| {
+            now.memory_bytes.saturating_sub(from.1) as f64
+                / now.sessions.saturating_sub(from.0).max(1) as f64
+        };
+        println!(
+            "{} sessions: {:.1} MiB, {} threads, opened in {:.1} s; {:.0} bytes each since the start, {:.0} since the line above; at rest {cpu_us:.0} us of CPU a second",
+            now.sessions,
+            now.memory_bytes as f64 / MIB,
+            server.threads_count(),
+            opened.as_secs_f64(),
+            each((first.sessions, first.memory_bytes)),
+            each(before),
+        );
+        before = (now.sessions, now.memory_bytes);
+    }
+    let mut kept = Vec::new();
+    for _ in 0..CONNECTED {
+        kept.push(server.client().await?);
+    }
+    let now = client.status().await?;
+    println!(
+        "{CONNECTED} more that stay connected: {:.1} MiB, {} threads; {:.0} bytes each, with their QUIC connection and lane",
+        now.memory_bytes as f64 / MIB,
+        server.threads_count(),
+        now.memory_bytes.saturating_sub(before.1) as f64 / CONNECTED as f64
+    );
+    Ok(())
+}
+
+/// Opens sessions whose clients go away: what is left is what a session costs the leader.
+async fn open(server: &Server, count: usize) -> anyhow::Result<()> {
+    let mut opening = JoinSet::new();
+    for task in 0..OPENING {
+        let options = server.options();
+        let share = count / OPENING + usize::from(task < count % OPENING);
+        opening.spawn(async move {
+            for _ in 0..share {
+                drop(Client::connect(options.clone()).await?);
+            }
+            anyhow::Ok(())
+        });
+    }
+    while let Some(done) = opening.join_next().await {
+        done??;
+    }
+    Ok(())
+}
+
+/// Waits until the server has let go of what was under way; then the CPU that it takes to do nothing, in microseconds a
+/// second.
+async fn rest(client: &Client) -> anyhow::Result<f64> {
+    tokio::time::sleep(REST).await;
+    let before = client.status().await?;
+    tokio::time::sleep(REST).await;
+    let after = client.status().await?;
+    Ok((after.cpu_us - before.cpu_us) as f64 / REST.as_secs_f64())
+}
+
+fn path(number: usize) -> String {
+    format!("/load/{:04}/{:04}", number / CHILDREN, number % CHILDREN)
+}
+
+/// Bytes that do not compress.
+fn data(number: usize) -> Bytes {
+    let mut state = number as u64 ^ 0x9e37_79b9_7f4a_7c15;
+    let mut data = Vec::with_capacity(DATA_BYTES + 8);
+    while data.len() < DATA_BYTES {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        data.extend_from_slice(&state.to_le_bytes());
+    }
+    data.truncate(DATA_BYTES);
+    data.into()
+}
+
+async fn znodes(count: usize) -> anyhow::Result<()> {
+    let directory = TempDir::new()?;
+    let empty = Server::start(directory.path(), "127.0.0.1:0")?;
+    let address = empty.kill()?;
+    restarted("an empty tree, after kill -9", directory.path(), &address, None).await?.kill()?;
+
+    let server = Server::start(directory.path(), &address)?;
+    let client = server.client().await?;
+    let began = Instant::now();
+    load(&client, count).await?;
+    let loaded = began.elapsed();
+    println!(
+        "{count} znodes of {DATA_BYTES} bytes loaded in {:.1} s, {:.0} a second",
+        loaded.as_secs_f64(),
+        count as f64 / loaded.as_secs_f64()
+    );
+    usage("after the load", &client, directory.path()).await?;
+    settle(directory.path()).await;
+    usage("at rest", &client, directory.path()).await?;
+    read_many(&client, count).await?;
+    usage("after 200000 reads", &client, directory.path()).await?;
+    drop(client);
+
+    server.kill()?;
+    let server = restarted("kill -9", directory.path(), &address, Some(count)).await?;
+    let (_, stopped) = server.stop()?;
+    println!("stops in {:.2} s", stopped.as_secs_f64());
+    let server = restarted("a clean stop", directory.path(), &address, Some(count)).await?;
+    settle(directory.path()).await;
+    usage("after the restarts", &server.client().await?, directory.path()).await?;
+    Ok(())
+}
+
+/// Creates the znodes, each a request of its own, as many under way as the client has room for.
+async fn load(client: &Client, count: usize) -> anyhow::Result<()> {
+    let mut waiting = JoinSet::new();
+    for number in 0..count {
+        let write = client
+            .send(Body::Single(Operation::Create {
+                path: path(number),
+                data: data(number),
+                lifetime: LifetimeKind::Persistent,
+                sequence: Sequence::None,
+                parents: number % CHILDREN == 0,
+            }))
+            .await?;
+        waiting.spawn(write);
+        while let Some(done) = waiting.try_join_next() {
+            let (_, reply) = done??;
+            ensure!(matches!(reply, Reply::Done(_)), "refused: {reply:?}");
+        }
+    }
+    while let Some(done) = waiting.join_next().await {
+        let (_, reply) = done??;
+        ensure!(matches!(reply, Reply::Done(_)), "refused: {reply:?}");
+    }
+    Ok(())
+}
+
+/// Reads all over the tree.
+async fn read_many(client: &Client, count: usize) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let mut reading = JoinSet::new();
+    for task in 0..READING {
+        let client = client.clone();
+        reading.spawn(async move {
+            for round in 0..READS / READING {
+                let number = (round * READING + task).wrapping_mul(7_919_993) % count;
+                ensure!(client.get(&path(number)).await?.data == data(number), "another's data");
+            }
+            anyhow::Ok(())
+        });
+    }
+    while let Some(done) = reading.join_next().await {
+        done??;
+    }
+    println!(
+        "{:.0} reads a second, all over the tree",
+        READS as f64 / began.elapsed().as_secs_f64()
+    );
+    Ok(())
+}
+
+async fn usage(when: &str, client: &Client, directory: &Path) -> anyhow::Result<()> {
+    let memory = client.status().await?.memory_bytes as f64 / MIB;
+    let disk = |part: &str| disk_bytes(&directory.join("data").join(part)) as f64 / MIB;
+    println!(
+        "{when}: {memory:.0} MiB of memory, {:.0} MiB of disk for the tree, {:.0} for the log",
+        disk("tree"),
+        disk("log")
+    );
+    Ok(())
+}
+
+/// Waits until flushes and compactions have ended.
+async fn settle(directory: &Path) {
+    let tree = directory.join("data/tree");
+    let (mut bytes, mut since) = (disk_bytes(&tree), Instant::now());
+    while since.elapsed() < REST {
+        tokio::time::sleep(LOOK).await;
+        let now = disk_bytes(&tree);
+        if now != bytes {
+            (bytes, since) = (now, Instant::now());
+        }
+    }
+}
+
+/// What the files of a directory take of the disk.
+fn disk_bytes(directory: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(directory) else { return 0 };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.metadata().ok())
+        .map(|found| found.blocks() * 512)
+        .sum()
+}
+
+/// Starts a server and reads one znode.
+async fn restarted(
+    after: &str,
+    directory: &Path,
+    address: &str,
+    count: Option<usize>,
+) -> anyhow::Result<Server> {
+    let server = Server::start(directory, address)?;
+    let client = server.client().await?;
+    match count {
+        Some(count) => drop(client.get(&path(count / 2)).await?),
+        None => drop(client.stat("/").await?),
+    }
+    println!(
+        "restart, {after}: serves after {:.2} s, the first read of another process is answered after {:.2} s",
+        server.served.as_secs_f64(),
+        server.started.elapsed().as_secs_f64()
+    );
+    Ok(server)
+}

@@ -3,8 +3,8 @@
 //!
 //! This is the only crate that names quinn, rustls and rcgen; none of their types is in its public
 //! API. The modules in reading order: [`limits`], [`close`], [`frame`], [`identity`] (with
-//! `authority`, which makes certificates), `tls` and `transport` (settings), [`lane`], [`bulk`],
-//! [`connection`], [`server`], [`client`].
+//! `authority`, which makes certificates), `reset`, `tls` and `transport` (settings), [`lane`],
+//! [`bulk`], [`connection`], [`server`], [`client`].
 //!
 //! Ownership: each task that this crate spawns is held by a value whose consuming `finish`,
 //! `shutdown` or `close` awaits its end. [`server::Server`] owns the task that accepts,
@@ -23,6 +23,7 @@ pub mod identity;
 
 mod authority;
 mod files;
+mod reset;
 mod tls;
 mod transport;
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use quinn::crypto::rustls::HandshakeData;
-use quinn::{Connecting, Endpoint, EndpointConfig, Incoming, TokioRuntime};
+use quinn::{Connecting, Endpoint, Incoming, TokioRuntime};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -18,6 +18,7 @@ use crate::limits::{
     ACCEPT_QUEUE_MAX, CONNECTIONS_MAX, HANDSHAKE_RETRY_DIVISOR, HANDSHAKE_TIMEOUT, HANDSHAKES_MAX,
     IDLE_TIMEOUT, INCOMING_BUFFER_BYTES, INCOMING_BUFFER_BYTES_TOTAL, INCOMING_MAX,
 };
+use crate::reset::endpoint_config;
 use crate::tls::{Protocol, server_crypto};
 use crate::transport::{End, bind_socket, canonical, transport};
 
@@ -136,16 +137,13 @@ impl Server {
             .incoming_buffer_size(INCOMING_BUFFER_BYTES)
             .incoming_buffer_size_total(INCOMING_BUFFER_BYTES_TOTAL)
             .migration(true);
+        let endpoint_settings = endpoint_config(&config.identity).map_err(BindError::Identity)?;
         let failed = |cause| BindError::Address { address: config.listen, cause };
         let socket = bind_socket(config.listen).map_err(failed)?;
         let local_address = socket.local_addr().map_err(failed)?;
-        let endpoint = Endpoint::new(
-            EndpointConfig::default(),
-            Some(settings),
-            socket,
-            Arc::new(TokioRuntime),
-        )
-        .map_err(failed)?;
+        let endpoint =
+            Endpoint::new(endpoint_settings, Some(settings), socket, Arc::new(TokioRuntime))
+                .map_err(failed)?;
         let admission = Arc::new(Admission {
             connections_max: config.connections_max as usize,
             handshakes_max: config.handshakes_max as usize,

@@ -3,7 +3,7 @@
 //!
 //! This is the only crate that names quinn, rustls and rcgen; none of their types is in its public
 //! API. The modules in reading order: [`limits`], [`close`], [`frame`], [`identity`] (with
-//! `authority`, which makes certificates), `reset`, `tls` and `transport` (settings), [`lane`],
+//! `authority`, which makes certificates), `reset`, `tls` and `transport` (settings), [`lane`] (with `budget`),
 //! [`bulk`], [`connection`], [`server`], [`client`].
 //!
 //! Ownership: each task that this crate spawns is held by a value whose consuming `finish`,
@@ -27,6 +27,8 @@ mod reset;
 mod tls;
 mod transport;
 
+mod budget;
+
 pub mod lane;
 
 pub mod bulk;
@@ -37,6 +39,7 @@ pub mod server;
 
 pub mod client;
 
+pub use budget::QueueBudget;
 pub use bulk::{BulkError, BulkReceiver, BulkSender};
 pub use client::{Client, ClientConfig, ConnectError};
 pub use close::{CloseCode, CloseReason};
@@ -46,5 +49,5 @@ pub use identity::{
     Identity, IdentityError, IdentityFiles, IdentityOrigin, ServerIdentity, TrustAnchors,
 };
 pub use lane::{LaneError, LaneHandle, LaneLimits, LaneReceiver, LaneSender, TrySendError};
-pub use server::{BindError, Server, ServerConfig, ServerLoad, ShutdownTimedOut};
+pub use server::{BindError, Port, Server, ServerConfig, ServerLoad, ShutdownTimedOut};
 pub use tls::Protocol;

@@ -1,7 +1,7 @@
 //! The listening end: one UDP port, admission, handshakes, and the connections that came through.
 //! It does not know what is spoken on them.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -78,6 +78,27 @@ pub enum BindError {
     Setting(String),
 }
 
+/// A UDP port that has been taken, before anybody is served on it: what can fail for lack of it
+/// comes before what would have to be undone.
+#[derive(Debug)]
+pub struct Port {
+    socket: UdpSocket,
+    address: SocketAddr,
+}
+
+impl Port {
+    /// Takes a port; 0 is a free one.
+    ///
+    /// # Errors
+    /// [`BindError::Address`].
+    pub fn take(listen: SocketAddr) -> Result<Self, BindError> {
+        let failed = |cause| BindError::Address { address: listen, cause };
+        let socket = bind_socket(listen).map_err(failed)?;
+        let address = socket.local_addr().map_err(failed)?;
+        Ok(Self { socket, address })
+    }
+}
+
 /// Not all connections were gone by the deadline of a shutdown. They have been told, and are
 /// dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -123,6 +144,16 @@ impl Server {
     /// # Errors
     /// See [`BindError`].
     pub fn bind(config: &ServerConfig) -> Result<Self, BindError> {
+        Self::listen(Port::take(config.listen)?, config)
+    }
+
+    /// Listens on a port that was taken before; `config.listen` does not count. To be called inside
+    /// a tokio runtime.
+    ///
+    /// # Errors
+    /// See [`BindError`].
+    pub fn listen(port: Port, config: &ServerConfig) -> Result<Self, BindError> {
+        let Port { socket, address: local_address } = port;
         if config.protocols.is_empty() {
             return Err(BindError::Setting("a server must serve at least one protocol".to_owned()));
         }
@@ -138,12 +169,9 @@ impl Server {
             .incoming_buffer_size_total(INCOMING_BUFFER_BYTES_TOTAL)
             .migration(true);
         let endpoint_settings = endpoint_config(&config.identity).map_err(BindError::Identity)?;
-        let failed = |cause| BindError::Address { address: config.listen, cause };
-        let socket = bind_socket(config.listen).map_err(failed)?;
-        let local_address = socket.local_addr().map_err(failed)?;
         let endpoint =
             Endpoint::new(endpoint_settings, Some(settings), socket, Arc::new(TokioRuntime))
-                .map_err(failed)?;
+                .map_err(|cause| BindError::Address { address: local_address, cause })?;
         let admission = Arc::new(Admission {
             connections_max: config.connections_max as usize,
             handshakes_max: config.handshakes_max as usize,

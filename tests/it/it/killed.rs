@@ -162,7 +162,10 @@ async fn a_client_goes_on_at_once_when_its_server_was_killed_and_started_again()
         let ready = Instant::now();
         timeout(IDLE_TIMEOUT / 2, written).await.context("by silence alone")???;
         let (gap, behind) = (killed.elapsed(), ready.elapsed());
-        writeln!(std::io::stdout(), "round {round}: {gap:?} after the kill, {behind:?} after the start")?;
+        writeln!(
+            std::io::stdout(),
+            "round {round}: {gap:?} after the kill, {behind:?} after the start"
+        )?;
     }
     process.kill()
 }

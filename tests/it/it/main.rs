@@ -10,3 +10,4 @@ mod lanes;
 mod protocol;
 mod recipes;
 mod resend;
+mod starting;

@@ -171,19 +171,21 @@ impl World {
                     self.sequencer.step(now);
                 }
                 Output::Ready { .. } => {}
-                Output::Answer { token, session, write, answer } => match answer {
-                    DirectAnswer::Kept { zxid, reply } => {
-                        self.answer(session, write, Some(token), |request| {
-                            ServerMessage::Reply { request, zxid, events: 0, reply }
-                        });
+                Output::Answer { token, session, write, answer } => {
+                    match answer {
+                        DirectAnswer::Kept { zxid, reply } => {
+                            self.answer(session, write, Some(token), |request| {
+                                ServerMessage::Reply { request, zxid, events: 0, reply }
+                            });
+                        }
+                        DirectAnswer::Refused(refusal) => {
+                            self.answer(session, write, Some(token), |request| {
+                                ServerMessage::NotExecuted { request, refusal }
+                            });
+                        }
+                        DirectAnswer::Parked => {}
                     }
-                    DirectAnswer::Refused(refusal) => {
-                        self.answer(session, write, Some(token), |request| {
-                            ServerMessage::NotExecuted { request, refusal }
-                        });
-                    }
-                    DirectAnswer::Parked => {}
-                },
+                }
                 Output::SessionOpened { token, session } => {
                     self.opened.insert(token, session);
                 }

@@ -186,10 +186,15 @@ impl Leader {
                     Message::Stop => return,
                 }
             }
-            self.sequencer.step(now);
-            while let Some(output) = self.sequencer.poll_output() {
-                self.carry_out(output);
-            }
+            self.step(now);
+        }
+    }
+
+    fn step(&mut self, now: Now) {
+        self.sequencer.step(now);
+        self.pause_unless_ready();
+        while let Some(output) = self.sequencer.poll_output() {
+            self.carry_out(output);
         }
     }
 
@@ -209,6 +214,11 @@ impl Leader {
             _ => {}
         }
         self.sequencer.handle(input, now);
+        self.pause_unless_ready();
+    }
+
+    /// Inputs end an epoch, and a step does when it finds the entries of another leader applied.
+    fn pause_unless_ready(&self) {
         if !self.sequencer.is_ready() && self.registry.is_ready() {
             self.registry.pause();
         }
@@ -261,6 +271,7 @@ impl Leader {
                 DirectAnswer::Kept { zxid, reply } => {
                     self.registry.answer_kept(token, session, write, zxid, reply)
                 }
+                DirectAnswer::Parked => self.registry.answer_parked(token, session, write),
                 DirectAnswer::Refused(refusal) => {
                     self.registry.answer_refused(token, session, write, refusal)
                 }
@@ -312,7 +323,7 @@ mod tests {
 
     use super::*;
 
-    struct NoRecipes;
+    pub(super) struct NoRecipes;
 
     impl Recipes for NoRecipes {
         fn run(&mut self, _run: &Run<'_>, _txn: Txn) -> (Txn, RunEnd) {
@@ -359,3 +370,6 @@ mod tests {
         assert!(running.thread.join().is_err());
     }
 }
+
+#[cfg(test)]
+mod leadership;

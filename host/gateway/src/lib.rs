@@ -5,9 +5,11 @@
 //! their entry has been applied here.
 //!
 //! Reading order: [`registry`] (attachments and what they wait for), [`leader`] (the thread around the sequencer),
-//! [`disk`] (how full it is), [`reads`], [`compile`], [`quic`] (the face), [`member`] (all of it, started and stopped).
+//! [`disk`] (how full it is), [`reads`], [`compile`], `backlog` (what waits behind bulk bodies), [`quic`] (the face),
+//! [`member`] (all of it, started and stopped).
 #![forbid(unsafe_code)]
 
+mod backlog;
 pub mod compile;
 pub mod disk;
 pub mod leader;
@@ -17,3 +19,5 @@ pub mod process;
 pub mod quic;
 pub mod reads;
 pub mod registry;
+#[cfg(test)]
+mod rig;

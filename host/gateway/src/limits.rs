@@ -19,6 +19,12 @@ pub const MEMBER_OUTSTANDING_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// further behind: all replies that may be kept for a session, what each costs in the queue, and as much for what else it
 /// has asked.
 pub const LANE_QUEUE_BYTES_MAX: u32 = 16 * 1024 * 1024;
+/// Of these, bytes that each lane has to itself: a client that reads is seldom further behind.
+pub const LANE_QUEUE_BYTES_OWN: u32 = 64 * 1024;
+/// Bytes of answers that may queue on all lanes of this member beyond what each has to itself: with that, 512 MiB for as
+/// many connections as are let in, where the lanes' own limits alone would allow 64 GiB. While it is spent, a lane that is
+/// behind by more than its own part gets no more: its reads wait, and it is cut when a reply can not.
+pub const MEMBER_LANE_QUEUE_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Bodies of bulk writes that have arrived and were not asked for on the lane. They are read one by one, in the order in
 /// which their streams were opened, so more than a few means that their client does not keep that order.
 pub const BODIES_ARRIVED_MAX: usize = 4;
@@ -57,3 +63,9 @@ const _: () = assert!(
 );
 const _: () =
     assert!(LOG_QUEUE_BYTES_MAX >= 2 * limits::BATCHES_IN_FLIGHT_MAX * limits::BATCH_BYTES_MAX);
+const _: () = assert!(LANE_QUEUE_BYTES_OWN <= LANE_QUEUE_BYTES_MAX);
+const _: () = assert!(MEMBER_LANE_QUEUE_BYTES_MAX >= 4 * LANE_QUEUE_BYTES_MAX as usize);
+const _: () = assert!(
+    quorate_net::limits::CONNECTIONS_MAX as usize * LANE_QUEUE_BYTES_OWN as usize
+        <= MEMBER_LANE_QUEUE_BYTES_MAX
+);

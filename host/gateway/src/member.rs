@@ -17,7 +17,7 @@ use quorate_core::ids::{Epoch, Term};
 use quorate_core::read::{Read, SharedRead};
 use quorate_core::transaction::Entry;
 use quorate_engine::{Engine, Level};
-use quorate_net::{Identity, IdentityError, Server, ServerConfig};
+use quorate_net::{Identity, IdentityError, Port, QueueBudget, Server, ServerConfig};
 use quorate_raft::{InitializeRefusal, Kind, Leadership, Node, ProposeResult, Store};
 use quorate_sequencer::{Input, Reserve, Sequencer};
 use quorate_store::log::FatalHandler;
@@ -125,6 +125,8 @@ impl Member {
     /// [`StartError`]; nothing runs then.
     #[expect(clippy::too_many_lines, reason = "one straight list, in the order of starting")]
     pub async fn start(options: Options) -> Result<Self, StartError> {
+        // First: a port that is in use must not leave a data directory and certificates behind.
+        let port = Port::take(options.listen)?;
         let directory =
             DataDirectory::open(&options.data, || format!("member {MEMBER}").into_bytes())?;
         let directory = Arc::new(directory);
@@ -133,7 +135,8 @@ impl Member {
             &options.names,
             SystemTime::now(),
         )?;
-        let server = Server::bind(&ServerConfig::new(options.listen, identity.server.clone()))?;
+        let config = ServerConfig::new(options.listen, identity.server.clone());
+        let server = Server::listen(port, &config)?;
         let address = server.local_address();
         let log = Arc::new(Log::open(
             &directory.log_path(),
@@ -199,6 +202,7 @@ impl Member {
             reads: Reads::new(tree, surroundings),
             barrier: Arc::new(NodeBarrier { node: node.clone() }),
             compiler: compiler.clone(),
+            lane_queues: QueueBudget::new(limits::MEMBER_LANE_QUEUE_BYTES_MAX),
             agent: agent(),
             members,
         });

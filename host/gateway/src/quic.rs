@@ -1,7 +1,6 @@
 //! The native face: connections of clients, one lane a session. It reads frames, hands writes on in their order, settles
 //! how fresh a read must be, and lets go when the lane is over. What a frame's fields mean is quorate-wire's.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -16,10 +15,10 @@ use quorate_core::limits as core_limits;
 use quorate_core::request::{Body, Request};
 use quorate_core::session::{Acks, Session};
 use quorate_net::{
-    BulkReceiver, CloseCode, Connection, LaneLimits, LaneReceiver, LaneSender, Server,
+    BulkReceiver, CloseCode, Connection, LaneLimits, LaneReceiver, LaneSender, QueueBudget, Server,
 };
 use quorate_wire::message::{
-    Attach, ClientMessage, Consistency, Hello, LANE_FRAME_BYTES_MAX, PROTOCOL, Query, Results,
+    Attach, ClientMessage, Consistency, Hello, LANE_FRAME_BYTES_MAX, PROTOCOL, Results,
     ServerMessage, Welcome, body, bulk,
 };
 use sha2::{Digest as _, Sha256};
@@ -27,6 +26,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::backlog::{Backlog, Message, WaitingRead};
 use crate::compile::Compiler;
 use crate::leader::SequencerHandle;
 use crate::limits;
@@ -54,6 +54,8 @@ pub struct Face {
     pub barrier: Arc<dyn Barrier>,
     /// What is deployed is compiled first; unset until the member has started.
     pub compiler: Arc<OnceLock<Mutex<Compiler>>>,
+    /// What queues on all lanes beyond their own part.
+    pub lane_queues: QueueBudget,
     /// Name and version, for clients.
     pub agent: String,
     /// Addresses at which clients reach the service.
@@ -129,31 +131,14 @@ impl From<Malformed> for Ended {
     }
 }
 
-/// A message that waits behind a bulk body.
-enum Held {
-    Write { request: u64, write: WriteNumber, acks: Acks, body: Bytes },
-    Bulk { request: u64, write: WriteNumber, acks: Acks, bulk: u64, bytes: u64 },
-    Read(WaitingRead),
-}
-
-struct WaitingRead {
-    request: u64,
-    consistency: Consistency,
-    query: Query,
-}
-
 /// One connection's lane while it is attached.
 struct Lane {
     face: Arc<Face>,
     attachment: Arc<Attachment>,
-    /// Messages behind a body that is still arriving, in order, each with its bytes.
-    held: VecDeque<(usize, Held)>,
-    held_bytes: usize,
-    /// When the body that is waited for must be there.
-    body_due: Option<Instant>,
-    /// Bodies that have arrived: their number and bytes.
+    /// What waits behind a body that is still arriving.
+    backlog: Backlog,
+    /// Bodies as they arrive: their number and bytes.
     bodies: mpsc::Receiver<Result<(u64, Bytes), String>>,
-    arrived: Vec<(u64, Bytes)>,
     reads: JoinSet<()>,
     reads_room: Arc<Semaphore>,
 }
@@ -167,8 +152,10 @@ impl Lane {
         let lane_limits = LaneLimits {
             frame_bytes_max: LANE_FRAME_BYTES_MAX,
             queue_bytes_max: limits::LANE_QUEUE_BYTES_MAX,
+            queue_bytes_own: limits::LANE_QUEUE_BYTES_OWN,
         };
-        let hello = timeout(limits::HELLO_TIMEOUT, receive_hello(&connection, lane_limits)).await;
+        let hello = receive_hello(&connection, lane_limits, &face.lane_queues);
+        let hello = timeout(limits::HELLO_TIMEOUT, hello).await;
         let (hello, sender, receiver) = match hello {
             Ok(Ok(parts)) => parts,
             Ok(Err(Ended::Protocol(why))) => {
@@ -212,20 +199,17 @@ impl Lane {
         let mut lane = Self {
             face: face.clone(),
             attachment: attachment.clone(),
-            held: VecDeque::new(),
-            held_bytes: 0,
-            body_due: None,
+            backlog: Backlog::default(),
             bodies,
-            arrived: Vec::new(),
             reads: JoinSet::new(),
             reads_room: Arc::new(Semaphore::new(limits::OUTSTANDING_READS_MAX)),
         };
         let mut frames = Vec::with_capacity(limits::BURST_FRAMES_MAX);
         loop {
-            let body_due = lane.body_due;
+            let body_due = lane.backlog.due();
             tokio::select! {
                 received = receiver.recv_many(&mut frames, limits::BURST_FRAMES_MAX),
-                    if lane.has_room() =>
+                    if lane.backlog.has_room() =>
                 {
                     match received {
                         Ok(0) => return Ended::Client,
@@ -237,24 +221,19 @@ impl Lane {
                         Err(error) => return Ended::Protocol(error.to_string()),
                     }
                 }
-                Some(body) = lane.bodies.recv(), if lane.wants_body() => {
-                    match body {
-                        Ok(body) => lane.arrived.push(body),
-                        Err(why) => return Ended::Protocol(why),
-                    }
-                    if lane.arrived.len() > limits::BODIES_ARRIVED_MAX {
-                        let why = "bodies come in another order than they are asked for";
-                        return Ended::Protocol(why.to_owned());
+                Some(body) = lane.bodies.recv(), if lane.backlog.wants_body() => {
+                    let taken = body.and_then(|(number, body)| lane.backlog.handle_body(number, body));
+                    if let Err(why) = taken {
+                        return Ended::Protocol(why);
                     }
                     if let Err(ended) = lane.release_held().await {
                         return ended;
                     }
                 }
                 () = sleep_until(body_due.unwrap_or_else(Instant::now)), if body_due.is_some() => {
-                    return Ended::Protocol(format!(
-                        "the body of a bulk write did not arrive within {} s",
-                        limits::BODY_TIMEOUT.as_secs()
-                    ));
+                    if let Err(why) = lane.backlog.handle_time(Instant::now()) {
+                        return Ended::Protocol(why);
+                    }
                 }
                 Some(_) = lane.reads.join_next() => {}
                 () = attachment.over() => return Ended::Over,
@@ -262,46 +241,32 @@ impl Lane {
         }
     }
 
-    /// Whether more may be held behind a body. Else the lane is not read, which holds its client back.
-    fn has_room(&self) -> bool {
-        self.held.len() < limits::OUTSTANDING_WRITES_MAX
-            && self.held_bytes < limits::OUTSTANDING_BYTES_MAX
-    }
-
-    /// Whether the next body is taken in: the lane waits for one, or has none that was not asked for.
-    fn wants_body(&self) -> bool {
-        self.arrived.is_empty() || !self.held.is_empty()
-    }
-
-    fn hold(&mut self, bytes: usize, message: Held) {
-        self.held_bytes += bytes;
-        self.held.push_back((bytes, message));
-    }
-
     /// Handles a burst: writes go on one by one, reads together, so that they share a barrier.
     async fn handle_frames(&mut self, frames: impl Iterator<Item = Bytes>) -> Result<(), Ended> {
         let mut reads = Vec::new();
         for frame in frames {
             let frame_bytes = frame.len();
-            let message = ClientMessage::decode(owned(frame))?;
-            let is_held = !self.held.is_empty();
+            let message = take_in(frame)?;
+            let is_held = !self.backlog.is_empty();
             match message {
                 ClientMessage::Hello(_) => {
                     return Err(Ended::Protocol("a second hello".to_owned()));
                 }
                 ClientMessage::Write { request, write, acks, body } if is_held => {
-                    self.hold(frame_bytes, Held::Write { request, write, acks, body });
+                    let message = Message::Write { request, write, acks, body };
+                    self.backlog.hold(frame_bytes, message);
                 }
                 ClientMessage::Write { request, write, acks, body } => {
                     self.submit(request, write, acks, body)?
                 }
                 ClientMessage::BulkWrite { request, write, acks, bulk, bytes } => {
-                    self.hold(frame_bytes, Held::Bulk { request, write, acks, bulk, bytes });
+                    let message = Message::Bulk { request, write, acks, bulk, bytes };
+                    self.backlog.hold(frame_bytes, message);
                 }
                 ClientMessage::Read { request, consistency, query } => {
                     let read = WaitingRead { request, consistency, query };
                     if is_held {
-                        self.hold(frame_bytes, Held::Read(read));
+                        self.backlog.hold(frame_bytes, Message::Read(read));
                     } else {
                         reads.push(read);
                     }
@@ -314,45 +279,26 @@ impl Lane {
             }
         }
         self.answer_reads(reads).await;
-        if self.held.is_empty() { Ok(()) } else { self.release_held().await }
+        if self.backlog.is_empty() { Ok(()) } else { self.release_held().await }
     }
 
     /// Lets go what waited behind bodies that are there now.
     async fn release_held(&mut self) -> Result<(), Ended> {
         let mut reads = Vec::new();
-        while let Some((frame_bytes, first)) = self.held.pop_front() {
-            self.held_bytes -= frame_bytes;
-            match first {
-                Held::Write { request, write, acks, body } => {
+        while let Some(message) =
+            self.backlog.poll_release(Instant::now()).map_err(Ended::Protocol)?
+        {
+            match message {
+                Message::Write { request, write, acks, body } => {
                     self.answer_reads(std::mem::take(&mut reads)).await;
                     self.submit(request, write, acks, body)?;
                 }
-                Held::Read(read) => reads.push(read),
-                Held::Bulk { request, write, acks, bulk, bytes } => {
-                    let Some(at) = self.arrived.iter().position(|(number, _)| *number == bulk)
-                    else {
-                        let first = Held::Bulk { request, write, acks, bulk, bytes };
-                        self.held.push_front((frame_bytes, first));
-                        self.held_bytes += frame_bytes;
-                        break;
-                    };
-                    self.body_due = None;
-                    let (_, body) = self.arrived.swap_remove(at);
-                    if body.len() as u64 != bytes {
-                        return Err(Ended::Protocol(format!(
-                            "a body of {} bytes was announced as {bytes}",
-                            body.len()
-                        )));
-                    }
-                    self.answer_reads(std::mem::take(&mut reads)).await;
-                    self.submit(request, write, acks, body)?;
+                Message::Read(read) => reads.push(read),
+                Message::Bulk { .. } => {
+                    return Err(Ended::Protocol("a bulk write without its body".to_owned()));
                 }
             }
         }
-        self.body_due = match self.held.front() {
-            None => None,
-            Some(_) => self.body_due.or_else(|| Some(Instant::now() + limits::BODY_TIMEOUT)),
-        };
         self.answer_reads(reads).await;
         Ok(())
     }
@@ -467,21 +413,19 @@ fn read_reply(zxid: Zxid, request: u64, results: Result<Results, Refusal>) -> By
     ServerMessage::ReadReply { request, zxid, events: 0, results }.encode()
 }
 
-/// A frame that may wait for long does not keep alive the packet of which it is a small part.
-fn owned(frame: Bytes) -> Bytes {
-    if frame.len() < limits::SLICED_FRAME_BYTES_MAX {
-        Bytes::copy_from_slice(&frame)
-    } else {
-        frame
-    }
+/// A message that may wait for long does not keep alive the packet of which its frame is a small part.
+fn take_in(frame: Bytes) -> Result<ClientMessage, Malformed> {
+    let is_slice = frame.len() < limits::SLICED_FRAME_BYTES_MAX;
+    ClientMessage::decode(if is_slice { Bytes::copy_from_slice(&frame) } else { frame })
 }
 
 async fn receive_hello(
     connection: &Connection,
     lane_limits: LaneLimits,
+    lane_queues: &QueueBudget,
 ) -> Result<(Hello, LaneSender, LaneReceiver), Ended> {
-    let (sender, mut receiver) =
-        connection.accept_lane(lane_limits).await.map_err(|_| Ended::Client)?;
+    let accepted = connection.accept_lane_within(lane_limits, lane_queues).await;
+    let (sender, mut receiver) = accepted.map_err(|_| Ended::Client)?;
     let frame = match receiver.recv().await {
         Ok(Some(frame)) => frame,
         Ok(None) => return Err(Ended::Client),
@@ -519,7 +463,7 @@ async fn attach(
         }
     };
     // Attached before the record is read: a write that is applied in between answers this lane, or is in the record.
-    let attachment = face.registry.attach(id, sender.handle());
+    let attachment = face.registry.attach(id, sender.handle())?;
     let record = face.reads.tree().session(id);
     let welcome = Welcome {
         protocol: PROTOCOL,
@@ -617,5 +561,28 @@ async fn finish(connection: Connection, sender: LaneSender, ended: Ended) {
             }
             connection.close(CloseCode::Normal, "");
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_frame_does_not_keep_its_packet_alive() {
+        let message = ClientMessage::Write {
+            request: 1,
+            write: WriteNumber(1),
+            acks: Acks::default(),
+            body: Bytes::from_static(b"a body"),
+        };
+        let frame = message.encode();
+        let mut packet = vec![0; 64 * 1024];
+        packet[100..100 + frame.len()].copy_from_slice(&frame);
+        let packet = Bytes::from(packet);
+        let taken = take_in(packet.slice(100..100 + frame.len())).unwrap();
+        assert_eq!(taken, message);
+        assert!(packet.is_unique(), "the message is a slice of it");
     }
 }

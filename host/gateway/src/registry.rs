@@ -9,14 +9,14 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use bytes::Bytes;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{SessionId, WriteNumber, Zxid};
 use quorate_core::request::Request;
 use quorate_core::transaction::{Entry, EntryBody, Outcome};
-use quorate_net::{LaneHandle, TrySendError};
+use quorate_net::{LaneError, LaneHandle, TrySendError};
 use quorate_sequencer::{Input, Submission, Token};
 use quorate_wire::message::ServerMessage;
 use tokio::sync::{Notify, oneshot};
@@ -69,6 +69,9 @@ struct Opening {
 /// The lanes of this member.
 pub struct Registry {
     sessions: RwLock<HashMap<SessionId, Arc<Attachment>>>,
+    /// Why no lane is attached any more. Set while `sessions` is locked for writing: every lane either is there when the
+    /// goodbyes are said, or is turned away.
+    closed: OnceLock<Refusal>,
     openings: Mutex<BTreeMap<Token, Opening>>,
     next_token: AtomicU64,
     /// Whether writes are executed. Held for reading while something is handed to the sequencer, for writing while that
@@ -86,6 +89,7 @@ impl Registry {
     pub fn new(sequencer: SequencerHandle) -> Self {
         Self {
             sessions: RwLock::default(),
+            closed: OnceLock::new(),
             openings: Mutex::default(),
             next_token: AtomicU64::new(1),
             gate: RwLock::new(false),
@@ -113,7 +117,10 @@ impl Registry {
     }
 
     /// Attaches a lane to a session. An older attachment of the session is over.
-    pub fn attach(&self, session: SessionId, lane: LaneHandle) -> Arc<Attachment> {
+    ///
+    /// # Errors
+    /// What [`Registry::goodbye`] was called with.
+    pub fn attach(&self, session: SessionId, lane: LaneHandle) -> Result<Arc<Attachment>, Refusal> {
         let attachment = Arc::new(Attachment {
             number: self.next_token.fetch_add(1, Ordering::Relaxed),
             session,
@@ -124,7 +131,13 @@ impl Registry {
             over: Notify::new(),
             is_over: AtomicBool::new(false),
         });
-        let before = write(&self.sessions).insert(session, attachment.clone());
+        let before = {
+            let mut sessions = write(&self.sessions);
+            if let Some(refusal) = self.closed.get() {
+                return Err(refusal.clone());
+            }
+            sessions.insert(session, attachment.clone())
+        };
         if let Some(before) = before {
             let refusal = Refusal::new(
                 ErrorCode::SessionMoved,
@@ -133,7 +146,7 @@ impl Registry {
             before.send(&ServerMessage::Goodbye(refusal));
             before.end();
         }
-        attachment
+        Ok(attachment)
     }
 
     /// A lane has ended. The session lives on.
@@ -339,6 +352,13 @@ impl Registry {
         }
     }
 
+    /// A call that waits, and was sent again: the reads behind it on its new lane need not wait for it.
+    pub fn answer_parked(&self, token: Token, session: SessionId, write: WriteNumber) {
+        if let Some(attachment) = self.current(session, token) {
+            attachment.note_parked(write);
+        }
+    }
+
     /// A write that was not executed.
     pub fn answer_refused(
         &self,
@@ -374,8 +394,12 @@ impl Registry {
         }
     }
 
-    /// Tells every lane why it ends.
+    /// Tells every lane why it ends, those too that come later.
     pub fn goodbye(&self, refusal: &Refusal) {
+        {
+            let _sessions = write(&self.sessions);
+            self.closed.get_or_init(|| refusal.clone());
+        }
         for attachment in read_all(&self.sessions) {
             attachment.send(&ServerMessage::Goodbye(refusal.clone()));
             attachment.end();
@@ -437,6 +461,10 @@ impl Attachment {
                     session = self.session.0,
                     "the client does not read its replies: its lane is cut"
                 );
+                self.end();
+            }
+            Err(TrySendError::Refused(_, error @ LaneError::BudgetSpent { .. })) => {
+                tracing::info!(session = self.session.0, %error, "its lane is cut");
                 self.end();
             }
             Err(TrySendError::Refused(_, error)) => {
@@ -526,3 +554,6 @@ fn read_all(sessions: &RwLock<HashMap<SessionId, Arc<Attachment>>>) -> Vec<Arc<A
     all.sort_by_key(|attachment| attachment.number);
     all
 }
+
+#[cfg(test)]
+mod tests;

@@ -67,7 +67,7 @@ pub enum ConnectError {
         cause: String,
     },
     /// The server does not speak the protocol: another service, or a version without it.
-    #[error("{address} does not speak {protocol:?}")]
+    #[error("{address} does not speak {protocol}: another service, or a server of another version")]
     WrongProtocol {
         /// The server's address.
         address: SocketAddr,

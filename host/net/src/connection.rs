@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use quinn::VarInt;
 
+use crate::budget::QueueBudget;
 use crate::bulk::{BulkReceiver, BulkSender};
 use crate::close::{CloseReason, cut_reason};
 use crate::lane::{LaneLimits, LaneReceiver, LaneSender, lane};
@@ -47,7 +48,7 @@ impl Connection {
         limits: LaneLimits,
     ) -> Result<(LaneSender, LaneReceiver), CloseReason> {
         let (send, receive) = self.inner.open_bi().await?;
-        Ok(prioritised_lane(send, receive, limits))
+        Ok(prioritised_lane(send, receive, limits, None))
     }
 
     /// The next lane that the peer has opened.
@@ -61,7 +62,22 @@ impl Connection {
         limits: LaneLimits,
     ) -> Result<(LaneSender, LaneReceiver), CloseReason> {
         let (send, receive) = self.inner.accept_bi().await?;
-        Ok(prioritised_lane(send, receive, limits))
+        Ok(prioritised_lane(send, receive, limits, None))
+    }
+
+    /// As `accept_lane`; what queues on the lane above its own part comes out of `budget`.
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub async fn accept_lane_within(
+        &self,
+        limits: LaneLimits,
+        budget: &QueueBudget,
+    ) -> Result<(LaneSender, LaneReceiver), CloseReason> {
+        let (send, receive) = self.inner.accept_bi().await?;
+        Ok(prioritised_lane(send, receive, limits, Some(budget.clone())))
     }
 
     /// Opens a bulk stream of a kind. The peer sees it when the first data has been sent or it was
@@ -133,8 +149,9 @@ fn prioritised_lane(
     send: quinn::SendStream,
     receive: quinn::RecvStream,
     limits: LaneLimits,
+    budget: Option<QueueBudget>,
 ) -> (LaneSender, LaneReceiver) {
     // Fails if the peer has stopped the stream already; the first write will say so.
     send.set_priority(LANE_PRIORITY).ok();
-    lane(send, receive, limits)
+    lane(send, receive, limits, budget)
 }

@@ -15,6 +15,7 @@ use quinn::{ReadError, RecvStream, SendStream, WriteError};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 
+use crate::budget::QueueBudget;
 use crate::close::{CloseCode, CloseReason};
 use crate::frame::{Decoder, Encoder, FrameTooLong};
 use crate::limits::{
@@ -29,11 +30,18 @@ pub struct LaneLimits {
     /// Bytes that may wait to be written, each frame counted with [`FRAME_QUEUE_COST_BYTES`] on
     /// top.
     pub queue_bytes_max: u32,
+    /// Of these, bytes that the lane has to itself. Those above it come out of its [`QueueBudget`],
+    /// if it has one.
+    pub queue_bytes_own: u32,
 }
 
 impl Default for LaneLimits {
     fn default() -> Self {
-        Self { frame_bytes_max: FRAME_BYTES_MAX, queue_bytes_max: LANE_QUEUE_BYTES_MAX }
+        Self {
+            frame_bytes_max: FRAME_BYTES_MAX,
+            queue_bytes_max: LANE_QUEUE_BYTES_MAX,
+            queue_bytes_own: LANE_QUEUE_BYTES_MAX,
+        }
     }
 }
 
@@ -55,6 +63,13 @@ pub enum LaneError {
         bytes: usize,
         /// Bytes that the lane allows.
         bytes_max: u32,
+    },
+    /// The lanes that share this one's budget hold all of it, and this one is behind with more than
+    /// its own part. The frame was not taken; the lane goes on.
+    #[error("the queues of all lanes hold {bytes_max} bytes, the limit, and this one is behind")]
+    BudgetSpent {
+        /// Bytes of the budget.
+        bytes_max: usize,
     },
     /// The peer dropped its sender, or cut it with another code.
     #[error("the peer cut the lane with code {code}")]
@@ -140,12 +155,18 @@ struct Shared {
     // One permit per byte of room; closed when nothing more is taken.
     room: Semaphore,
     limits: LaneLimits,
+    budget: Option<QueueBudget>,
 }
 
 #[derive(Debug)]
 struct Queue {
     encoder: Encoder,
+    // Of what the writer has not taken.
     cost: usize,
+    // Of what has not been written.
+    unwritten: usize,
+    // Of this, what came out of the budget.
+    lent: usize,
     state: QueueState,
 }
 
@@ -161,12 +182,20 @@ pub(crate) fn lane(
     send: SendStream,
     receive: RecvStream,
     limits: LaneLimits,
+    budget: Option<QueueBudget>,
 ) -> (LaneSender, LaneReceiver) {
     let shared = Arc::new(Shared {
-        queue: Mutex::new(Queue { encoder: Encoder::default(), cost: 0, state: QueueState::Open }),
+        queue: Mutex::new(Queue {
+            encoder: Encoder::default(),
+            cost: 0,
+            unwritten: 0,
+            lent: 0,
+            state: QueueState::Open,
+        }),
         work: Notify::new(),
         room: Semaphore::new(limits.queue_bytes_max as usize),
         limits,
+        budget,
     });
     let writer = Writer { shared: Arc::clone(&shared), stream: send, is_finished: false };
     let sender = LaneSender { handle: LaneHandle { shared }, writer: tokio::spawn(writer.run()) };
@@ -226,8 +255,8 @@ impl Drop for LaneSender {
 }
 
 impl LaneHandle {
-    /// Queues a frame, and waits while the queue is full: a peer that does not read holds its
-    /// senders up here. Frames of one caller keep their order; waiting callers are served in
+    /// Queues a frame, and waits while the queue is full or its budget spent: a peer that does not
+    /// read holds its senders up here. Frames of one caller keep their order; waiting callers are served in
     /// theirs.
     ///
     /// Cancel-safe: dropped before it is ready, the frame has not been queued.
@@ -240,12 +269,13 @@ impl LaneHandle {
         let frame = match self.try_send(frame) {
             Ok(()) => return Ok(()),
             Err(TrySendError::Full(frame)) => frame,
+            Err(TrySendError::Refused(frame, LaneError::BudgetSpent { .. })) => frame,
             Err(TrySendError::Refused(_, error)) => return Err(error),
         };
         let (bytes, cost) = self.shared.measure(&frame)?;
         match self.shared.room.acquire_many(cost).await {
             Ok(room) => {
-                self.shared.push(bytes, cost, frame).map_err(|(_, error)| error)?;
+                self.shared.push_when_lent(bytes, cost, frame).await?;
                 room.forget();
                 Ok(())
             }
@@ -256,7 +286,7 @@ impl LaneHandle {
     /// Queues a frame if there is room at once.
     ///
     /// # Errors
-    /// `Full`, or as `send`; both give the frame back.
+    /// `Full`; `Refused` with `BudgetSpent`, or as `send`. All give the frame back.
     pub fn try_send(&self, frame: Bytes) -> Result<(), TrySendError> {
         let (bytes, cost) = match self.shared.measure(&frame) {
             Ok(measured) => measured,
@@ -305,14 +335,72 @@ impl Shared {
             QueueState::Finishing => return Err((frame, LaneError::Finished)),
             QueueState::Ended(error) => return Err((frame, error.clone())),
         }
+        let unwritten = queue.unwritten + cost as usize;
+        if let Some(budget) = &self.budget {
+            let lent = unwritten.saturating_sub(self.limits.queue_bytes_own as usize);
+            if lent > queue.lent {
+                if let Err(spent) = budget.lend(lent - queue.lent) {
+                    return Err((frame, spent));
+                }
+                queue.lent = lent;
+            }
+        }
         let was_empty = queue.encoder.is_empty();
         queue.encoder.push(bytes, frame);
         queue.cost += cost as usize;
+        queue.unwritten = unwritten;
         drop(queue);
         if was_empty {
             self.work.notify_one();
         }
         Ok(())
+    }
+
+    /// As `push`, and waits while the budget is spent. Cancel-safe.
+    async fn push_when_lent(&self, bytes: u32, cost: u32, frame: Bytes) -> Result<(), LaneError> {
+        let mut frame = frame;
+        loop {
+            let returned = self.budget.as_ref().map(|budget| budget.0.returned.notified());
+            let mut returned = std::pin::pin!(returned);
+            if let Some(returned) = returned.as_mut().as_pin_mut() {
+                returned.enable();
+            }
+            frame = match self.push(bytes, cost, frame) {
+                Ok(()) => return Ok(()),
+                Err((frame, LaneError::BudgetSpent { .. })) => frame,
+                Err((_, error)) => return Err(error),
+            };
+            if let Some(returned) = returned.as_pin_mut() {
+                returned.await;
+            }
+        }
+    }
+
+    /// So much has been written: there is room again.
+    fn written(&self, cost: usize) {
+        let mut queue = self.lock();
+        queue.unwritten -= cost;
+        let lent = queue.unwritten.saturating_sub(self.limits.queue_bytes_own as usize);
+        let returned = queue.lent.saturating_sub(lent);
+        queue.lent -= returned;
+        drop(queue);
+        self.give_back(returned);
+        self.room.add_permits(cost);
+    }
+
+    /// The writer has ended: what waits will never be written.
+    fn drop_unwritten(&self) {
+        let mut queue = self.lock();
+        queue.encoder = Encoder::default();
+        let returned = std::mem::take(&mut queue.lent);
+        drop(queue);
+        self.give_back(returned);
+    }
+
+    fn give_back(&self, bytes: usize) {
+        if let Some(budget) = self.budget.as_ref().filter(|_| bytes > 0) {
+            budget.give_back(bytes);
+        }
     }
 
     /// Sets the first reason for which nothing more is taken; later ones change nothing, except
@@ -361,7 +449,7 @@ impl Writer {
             if !chunks.is_empty() {
                 self.stream.write_all_chunks(&mut chunks).await.map_err(write_error)?;
                 chunks.clear();
-                self.shared.room.add_permits(cost);
+                self.shared.written(cost);
                 continue;
             }
             match state {
@@ -388,6 +476,7 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.shared.stop_taking(QueueState::Ended(LaneError::Finished));
+        self.shared.drop_unwritten();
         if !self.is_finished {
             // Fails if the stream or its connection has ended: then there is nobody to tell.
             self.stream.reset(CloseCode::Abandoned.varint()).ok();

@@ -3,8 +3,8 @@
 //!
 //! This is the only crate that names quinn, rustls and rcgen; none of their types is in its public
 //! API. The modules in reading order: [`limits`], [`close`], [`frame`], [`identity`] (with
-//! `authority`, which makes certificates), `tls` and `transport` (settings), [`lane`], [`bulk`],
-//! [`connection`], [`server`], [`client`].
+//! `authority`, which makes certificates), `reset`, `tls` and `transport` (settings), [`lane`] (with `budget`),
+//! [`bulk`], [`connection`], [`server`], [`client`].
 //!
 //! Ownership: each task that this crate spawns is held by a value whose consuming `finish`,
 //! `shutdown` or `close` awaits its end. [`server::Server`] owns the task that accepts,
@@ -23,8 +23,11 @@ pub mod identity;
 
 mod authority;
 mod files;
+mod reset;
 mod tls;
 mod transport;
+
+mod budget;
 
 pub mod lane;
 
@@ -36,6 +39,7 @@ pub mod server;
 
 pub mod client;
 
+pub use budget::QueueBudget;
 pub use bulk::{BulkError, BulkReceiver, BulkSender};
 pub use client::{Client, ClientConfig, ConnectError};
 pub use close::{CloseCode, CloseReason};
@@ -45,5 +49,5 @@ pub use identity::{
     Identity, IdentityError, IdentityFiles, IdentityOrigin, ServerIdentity, TrustAnchors,
 };
 pub use lane::{LaneError, LaneHandle, LaneLimits, LaneReceiver, LaneSender, TrySendError};
-pub use server::{BindError, Server, ServerConfig, ServerLoad, ShutdownTimedOut};
+pub use server::{BindError, Port, Server, ServerConfig, ServerLoad, ShutdownTimedOut};
 pub use tls::Protocol;

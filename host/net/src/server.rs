@@ -1,13 +1,13 @@
 //! The listening end: one UDP port, admission, handshakes, and the connections that came through.
 //! It does not know what is spoken on them.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use quinn::crypto::rustls::HandshakeData;
-use quinn::{Connecting, Endpoint, EndpointConfig, Incoming, TokioRuntime};
+use quinn::{Connecting, Endpoint, Incoming, TokioRuntime};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -18,6 +18,7 @@ use crate::limits::{
     ACCEPT_QUEUE_MAX, CONNECTIONS_MAX, HANDSHAKE_RETRY_DIVISOR, HANDSHAKE_TIMEOUT, HANDSHAKES_MAX,
     IDLE_TIMEOUT, INCOMING_BUFFER_BYTES, INCOMING_BUFFER_BYTES_TOTAL, INCOMING_MAX,
 };
+use crate::reset::endpoint_config;
 use crate::tls::{Protocol, server_crypto};
 use crate::transport::{End, bind_socket, canonical, transport};
 
@@ -77,6 +78,27 @@ pub enum BindError {
     Setting(String),
 }
 
+/// A UDP port that has been taken, before anybody is served on it: what can fail for lack of it
+/// comes before what would have to be undone.
+#[derive(Debug)]
+pub struct Port {
+    socket: UdpSocket,
+    address: SocketAddr,
+}
+
+impl Port {
+    /// Takes a port; 0 is a free one.
+    ///
+    /// # Errors
+    /// [`BindError::Address`].
+    pub fn take(listen: SocketAddr) -> Result<Self, BindError> {
+        let failed = |cause| BindError::Address { address: listen, cause };
+        let socket = bind_socket(listen).map_err(failed)?;
+        let address = socket.local_addr().map_err(failed)?;
+        Ok(Self { socket, address })
+    }
+}
+
 /// Not all connections were gone by the deadline of a shutdown. They have been told, and are
 /// dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -122,6 +144,16 @@ impl Server {
     /// # Errors
     /// See [`BindError`].
     pub fn bind(config: &ServerConfig) -> Result<Self, BindError> {
+        Self::listen(Port::take(config.listen)?, config)
+    }
+
+    /// Listens on a port that was taken before; `config.listen` does not count. To be called inside
+    /// a tokio runtime.
+    ///
+    /// # Errors
+    /// See [`BindError`].
+    pub fn listen(port: Port, config: &ServerConfig) -> Result<Self, BindError> {
+        let Port { socket, address: local_address } = port;
         if config.protocols.is_empty() {
             return Err(BindError::Setting("a server must serve at least one protocol".to_owned()));
         }
@@ -136,16 +168,10 @@ impl Server {
             .incoming_buffer_size(INCOMING_BUFFER_BYTES)
             .incoming_buffer_size_total(INCOMING_BUFFER_BYTES_TOTAL)
             .migration(true);
-        let failed = |cause| BindError::Address { address: config.listen, cause };
-        let socket = bind_socket(config.listen).map_err(failed)?;
-        let local_address = socket.local_addr().map_err(failed)?;
-        let endpoint = Endpoint::new(
-            EndpointConfig::default(),
-            Some(settings),
-            socket,
-            Arc::new(TokioRuntime),
-        )
-        .map_err(failed)?;
+        let endpoint_settings = endpoint_config(&config.identity).map_err(BindError::Identity)?;
+        let endpoint =
+            Endpoint::new(endpoint_settings, Some(settings), socket, Arc::new(TokioRuntime))
+                .map_err(|cause| BindError::Address { address: local_address, cause })?;
         let admission = Arc::new(Admission {
             connections_max: config.connections_max as usize,
             handshakes_max: config.handshakes_max as usize,

@@ -1,6 +1,7 @@
 //! TLS settings: protocol names, TLS 1.3 with ring, and no tickets, so that no early data can be
 //! replayed. It does not know files or endpoints.
 
+use std::fmt;
 use std::sync::Arc;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
@@ -37,6 +38,12 @@ impl Protocol {
     #[must_use]
     pub fn from_alpn(alpn: &[u8]) -> Option<Self> {
         [Self::Client, Self::Member].into_iter().find(|protocol| protocol.alpn() == alpn)
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(self.alpn()))
     }
 }
 

@@ -145,6 +145,8 @@ pub enum DirectAnswer {
         /// The encoded reply.
         reply: Bytes,
     },
+    /// It is a call that waits: its first run has been applied, and its reply comes with a transaction.
+    Parked,
     /// It is not executed, and consumes no number.
     Refused(Refusal),
 }

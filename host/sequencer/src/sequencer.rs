@@ -6,6 +6,7 @@
 
 mod admission;
 mod execution;
+mod queue;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,8 +21,9 @@ use quorate_core::transaction::{Entry, EntryBody, Transaction};
 
 use crate::liveness::Liveness;
 use crate::parked::ParkedCalls;
-use crate::port::{Input, Leadership, Now, Output, Submission, Token};
+use crate::port::{Input, Leadership, Now, Output, Submission};
 use crate::room::Disk;
+use queue::{Queue, Work};
 
 /// Milliseconds before a refused barrier is tried again.
 const BARRIER_RETRY_MS: u64 = 50;
@@ -44,11 +46,6 @@ enum Stage {
     Retrying(Leadership, u64),
     /// Executing.
     Ready(Leadership),
-}
-
-enum Work {
-    Submit(Submission),
-    OpenSession { token: Token, timeout_ms: u64, secret_hash: [u8; 32], principal: String },
 }
 
 /// A batch that is being filled.
@@ -86,7 +83,7 @@ pub struct Sequencer {
     applied: Zxid,
     open: OpenBatch,
     in_flight: VecDeque<InFlight>,
-    queue: VecDeque<Work>,
+    queue: Queue,
     activation: Option<Activation>,
     parked: ParkedCalls,
     liveness: Liveness,
@@ -123,7 +120,7 @@ impl Sequencer {
                 since_ms: 0,
             },
             in_flight: VecDeque::new(),
-            queue: VecDeque::new(),
+            queue: Queue::default(),
             activation: None,
             parked: ParkedCalls::default(),
             liveness: Liveness::default(),

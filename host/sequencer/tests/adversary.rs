@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use quorate_core::draft::ReadRecords;
 use quorate_core::error::ErrorCode;
+use quorate_core::ids::WriteNumber;
 use quorate_core::limits;
 use quorate_core::request::LifetimeKind;
 use quorate_core::session::End;
@@ -77,6 +78,50 @@ fn a_full_queue_does_not_tell_that_an_executed_write_was_not_executed() {
         matches!(output, Output::Answer { answer: DirectAnswer::Kept { .. }, .. })
     };
     assert!(world.members[0].said.iter().any(kept));
+}
+
+#[test]
+fn a_full_queue_does_not_tell_that_a_write_is_not_executed_whose_first_copy_waits_in_it() {
+    let mut world = World::ready(1, 2);
+    let write = world.send(1, create("/n", "", LifetimeKind::Persistent));
+    let request = world.clients[1].unanswered[&write].clone();
+    fill_queue(&mut world, 0);
+    // On a new lane, as the same and as another request.
+    let token = world.clients[1].token + 1_000;
+    world.handle(0, Input::Submit(Submission { token, request: request.clone() }));
+    assert_eq!(overloaded(&world), 0, "it is going to be executed");
+    let mut other = (*request).clone();
+    other.hash += 1;
+    world.handle(0, Input::Submit(Submission { token, request: Arc::new(other) }));
+    assert_eq!(overloaded(&world), 1, "this one is not");
+    world.settle();
+    assert!(world.has(0, "/n"));
+}
+
+#[test]
+fn a_direct_answer_to_a_queued_write_goes_to_the_lane_that_sent_it_last() {
+    let mut world = World::ready(1, 2);
+    let mut request =
+        (*world.clients[1].request(create("/n", "", LifetimeKind::Persistent))).clone();
+    request.write = WriteNumber(7);
+    let request = Arc::new(request);
+    let (old, new) = (world.clients[1].token, world.clients[1].token + 1_000);
+    world.handle(0, Input::Submit(Submission { token: old, request: request.clone() }));
+    fill_queue(&mut world, 0);
+    world.handle(0, Input::Submit(Submission { token: new, request }));
+    world.members[0].said.clear();
+    world.settle();
+    let told: Vec<_> = world.members[0]
+        .said
+        .iter()
+        .filter_map(|output| match output {
+            Output::Answer { token, write, answer: DirectAnswer::Refused(refusal), .. } => {
+                (*write == WriteNumber(7)).then_some((*token, refusal.code))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [(new, ErrorCode::ResendFrom)]);
 }
 
 #[test]

@@ -8,6 +8,8 @@ use quorate_core::limits;
 use quorate_core::path::Path;
 use quorate_core::recipe::Reason;
 use quorate_core::request::{Answer, Body, Deploy, LifetimeKind};
+use quorate_sequencer::port::DirectAnswer;
+use quorate_sequencer::{Input, Output, Submission};
 
 use crate::batches::transactions;
 use crate::harness::World;
@@ -57,6 +59,35 @@ fn a_call_is_not_woken_by_what_it_wrote_itself() {
     world.send(0, call("rally", "/b/1 /b/1"));
     world.settle();
     assert_eq!(world.members[0].recipes.reasons("rally"), [Reason::First]);
+}
+
+#[test]
+fn a_waiting_call_that_is_sent_again_is_told_that_it_waits_once_its_first_run_is_applied() {
+    let mut world = World::ready(1, 2);
+    world.send(0, create("/l", "", LifetimeKind::Persistent));
+    world.send(0, call("acquire", "/l"));
+    let waits = world.send(1, call("acquire", "/l"));
+    let request = world.clients[1].unanswered[&waits].clone();
+    let token = world.clients[1].token;
+    let told = |world: &World| {
+        let is_it = |output: &&Output| matches!(output, Output::Answer { token: to, write, answer: DirectAnswer::Parked, .. } if (*to, *write) == (token, waits));
+        world.members[0].said.iter().filter(is_it).count()
+    };
+    world.step(0);
+    world.handle(0, Input::Submit(Submission { token, request: request.clone() }));
+    world.step(0);
+    assert_eq!(told(&world), 0, "its first run may still be lost");
+    world.settle();
+    assert_eq!(told(&world), 1);
+    // Another leader, to which the call has to be brought first.
+    world.clients[1].unanswered.clear();
+    world.elect(0, 0);
+    world.settle();
+    assert_eq!(world.members[0].sequencer.parked_count(), 0);
+    world.handle(0, Input::Submit(Submission { token, request }));
+    world.settle();
+    assert_eq!(told(&world), 2);
+    assert_eq!(world.members[0].sequencer.parked_count(), 1);
 }
 
 #[test]

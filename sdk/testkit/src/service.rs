@@ -195,7 +195,7 @@ impl Service {
                 self.end(id, Fate::Answered(None, reply));
             }
             // Nothing is sent twice.
-            Output::Answer { answer: DirectAnswer::Kept { .. }, .. } => {}
+            Output::Answer { answer: DirectAnswer::Kept { .. } | DirectAnswer::Parked, .. } => {}
             Output::Ready { .. } | Output::HeartbeatConfirmed { .. } => {}
         }
     }

@@ -6,15 +6,21 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use quorate_client::{Authority, Client, Options};
 use quorate_core::request::{Answer, Reply};
+use quorate_net::limits::IDLE_TIMEOUT;
 use quorate_wire::message::{Attach, Consistency, Query, Results, ServerMessage};
+use tokio::time::timeout;
 
-use crate::raw::{Raw, create, set, start};
+use crate::raw::{ANY_PORT, Raw, create, set, start_at};
 
 /// Directory of the member that the child is to be; not set: no child.
 const DIRECTORY: &str = "QUORATE_IT_MEMBER";
+/// Address at which the child is to listen.
+const LISTEN: &str = "QUORATE_IT_LISTEN";
 const READY: &str = "member at ";
 const ROUNDS: usize = 3;
 /// Writes that are acknowledged before the kill, and those on their way at that moment.
@@ -25,7 +31,8 @@ const IN_FLIGHT: usize = 32;
 #[tokio::test(flavor = "multi_thread")]
 async fn member_of_a_child_process() -> Result<()> {
     let Some(directory) = std::env::var_os(DIRECTORY) else { return Ok(()) };
-    let member = start(Path::new(&directory)).await?;
+    let listen = std::env::var(LISTEN)?.parse()?;
+    let member = start_at(Path::new(&directory), listen).await?;
     let authority = member.authority_file().to_string_lossy().into_owned();
     writeln!(std::io::stdout(), "\n{READY}{} {authority}", member.address())?;
     let wait = || std::io::stdin().read_to_end(&mut Vec::new());
@@ -41,10 +48,11 @@ struct Process {
 }
 
 impl Process {
-    fn start(directory: &Path) -> Result<Self> {
+    fn start(directory: &Path, listen: SocketAddr) -> Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .args(["killed::member_of_a_child_process", "--exact", "--nocapture"])
             .env(DIRECTORY, directory)
+            .env(LISTEN, listen.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -91,7 +99,7 @@ async fn every_acknowledged_write_survives_a_kill_and_none_happens_twice() -> Re
     let mut acknowledged = 0;
     let mut sent = 0;
     for round in 0..=ROUNDS {
-        let mut process = Process::start(directory.path())?;
+        let mut process = Process::start(directory.path(), ANY_PORT)?;
         let mut client = Raw::connect_at(process.address, &process.authority, attach).await?;
         assert!(client.welcome.last_write.0 >= acknowledged, "acknowledged and gone");
         assert!(client.welcome.last_write.0 <= sent, "never sent");
@@ -128,4 +136,36 @@ async fn every_acknowledged_write_survives_a_kill_and_none_happens_twice() -> Re
         process.kill()?;
     }
     Ok(())
+}
+
+/// A client that waits for its server by silence needs the idle timeout. It is told by the next server's first packet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_goes_on_at_once_when_its_server_was_killed_and_started_again() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let mut process = Process::start(directory.path(), ANY_PORT)?;
+    let address = process.address;
+    let authority = Authority::File(process.authority.clone());
+    // Heartbeats, which tell of a dead server too, come rarely.
+    let client = Client::connect(Options {
+        session_timeout: Some(20 * IDLE_TIMEOUT),
+        ..Options::new([address.to_string()], authority)
+    })
+    .await?;
+    client.create("/count").await?;
+    for round in 0..ROUNDS {
+        client.set("/count", "x", None).await?;
+        process.kill()?;
+        let killed = Instant::now();
+        let writer = client.clone();
+        let written = tokio::spawn(async move { writer.set("/count", "x", None).await });
+        process = Process::start(directory.path(), address)?;
+        let ready = Instant::now();
+        timeout(IDLE_TIMEOUT / 2, written).await.context("by silence alone")???;
+        let (gap, behind) = (killed.elapsed(), ready.elapsed());
+        writeln!(
+            std::io::stdout(),
+            "round {round}: {gap:?} after the kill, {behind:?} after the start"
+        )?;
+    }
+    process.kill()
 }

@@ -12,4 +12,5 @@ mod lanes;
 mod protocol;
 mod recipes;
 mod resend;
+mod starting;
 mod typed;

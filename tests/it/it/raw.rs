@@ -1,7 +1,7 @@
 //! A member and a client without any cleverness: sends what it is told, waits for the answer to a request, with a deadline.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -65,8 +65,14 @@ impl Rig {
     }
 }
 
+/// A free port of this machine.
+pub const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
 pub async fn start(directory: &Path) -> Result<Member> {
-    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    start_at(directory, ANY_PORT).await
+}
+
+pub async fn start_at(directory: &Path, listen: SocketAddr) -> Result<Member> {
     Ok(Member::start(Options::new(directory.join("data"), listen)).await?)
 }
 

@@ -8,7 +8,7 @@ use quorate_core::error::ErrorCode;
 use quorate_core::ids::WriteNumber;
 use quorate_core::path::Path;
 use quorate_core::request::{Answer, Body, Deploy, Reply};
-use quorate_wire::message::{Attach, ServerMessage};
+use quorate_wire::message::{Attach, Consistency, Query, ServerMessage};
 use quorate_wire::value::Value;
 
 use crate::raw::{Raw, Rig, digest};
@@ -86,6 +86,27 @@ async fn a_waiter_gets_the_lock_when_its_holder_closes_and_not_before() -> Resul
     let Reply::Done(Answer::Called(value)) = reply else { bail!("{reply:?}") };
     assert_eq!(value[0], 0, "ok");
     assert!(second > first, "fencing tokens increase");
+    rig.stop().await;
+    Ok(())
+}
+
+/// Reads wait for earlier writes, and a call that waits is as good as done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_waits_and_is_sent_again_on_a_new_lane_holds_up_no_reads() -> Result<()> {
+    let rig = Rig::start().await?;
+    let mut one = rig.client().await?;
+    let mut two = rig.client().await?;
+    deploy(&mut one, "lock").await?;
+    let acquire = one.call_body("lock", "acquire", &[text("/a"), no_options()]).await?;
+    one.done(&acquire).await?;
+    two.start_write(&acquire).await?;
+    let node = || Query::Stat("/recipes".to_owned());
+    two.read(Consistency::Session, node()).await?;
+    let mut two = Raw::connect(&rig, two.resume()).await?;
+    two.send_write(1, &acquire).await?;
+    for consistency in [Consistency::Session, Consistency::Linearizable] {
+        two.read(consistency, node()).await?;
+    }
     rig.stop().await;
     Ok(())
 }

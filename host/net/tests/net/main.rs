@@ -7,4 +7,5 @@ mod endpoints;
 mod hostile;
 mod identities;
 mod lanes;
+mod restarts;
 mod rig;

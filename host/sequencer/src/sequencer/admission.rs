@@ -6,7 +6,8 @@ use quorate_core::ids::{SessionId, WriteNumber};
 use quorate_core::limits;
 use quorate_core::session::{Admission, KeptReply, admit};
 
-use super::{Sequencer, Work};
+use super::Sequencer;
+use super::queue::Work;
 use crate::port::{DirectAnswer, Now, Output, Submission};
 
 impl Sequencer {
@@ -30,16 +31,16 @@ impl Sequencer {
         })
     }
 
-    /// The queue is full. "Not executed" would be wrong of a write that was: its answer needs no place in the queue,
-    /// and a parked call that comes back after a fail-over must not be turned away.
+    /// The queue is full. "Not executed" would be wrong of a write that was, or that will be because it waits already:
+    /// neither needs a place in the queue. And a parked call that comes back after a fail-over must not be turned away.
     fn answer_without_a_place(&mut self, submission: &Submission, overloaded: Refusal, now: Now) {
-        let request = &submission.request;
         let direct = match self.admit(submission) {
             Admission::Kept(KeptReply { zxid, reply, .. }) => DirectAnswer::Kept { zxid, reply },
-            Admission::Parked(parked) => return self.join_parked(request, parked, now),
+            Admission::Parked(parked) => return self.join_parked(submission, parked, now),
             Admission::Refused(refusal) if refusal.code != ErrorCode::ResendFrom => {
                 DirectAnswer::Refused(refusal)
             }
+            Admission::Execute | Admission::Refused(_) if self.joins_queued(submission) => return,
             Admission::Execute | Admission::Refused(_) => {
                 let refused = answer(submission, DirectAnswer::Refused(overloaded));
                 self.outputs.push_back(refused);
@@ -47,6 +48,17 @@ impl Sequencer {
             }
         };
         self.hold(answer(submission, direct));
+    }
+
+    /// Whether the same write waits to be executed already; its answer then goes to whoever sent this one.
+    fn joins_queued(&mut self, submission: &Submission) -> bool {
+        if let Some(activation) = &mut self.activation
+            && is_same(&activation.submission, submission)
+        {
+            activation.submission.token = submission.token;
+            return true;
+        }
+        self.queue.join(submission)
     }
 
     pub(super) fn admit(&mut self, submission: &Submission) -> Admission {
@@ -67,6 +79,11 @@ impl Sequencer {
             }
         }
     }
+}
+
+fn is_same(one: &Submission, other: &Submission) -> bool {
+    let key = |of: &Submission| (of.request.session, of.request.write, of.request.hash);
+    key(one) == key(other)
 }
 
 /// The answer to a write that makes no transaction.

@@ -19,7 +19,8 @@ use quorate_core::transaction::Transaction;
 use quorate_core::txn::Slot;
 
 use super::admission::answer;
-use super::{Activation, FORGET_AT_ONCE, FORGET_EVERY_MS, STEP_RUNS_MAX, Sequencer, Work};
+use super::queue::Work;
+use super::{Activation, FORGET_AT_ONCE, FORGET_EVERY_MS, STEP_RUNS_MAX, Sequencer};
 use crate::parked::{ParkedAt, Woken};
 use crate::port::{DirectAnswer, Now, Output, Submission, Token};
 
@@ -58,7 +59,7 @@ impl Sequencer {
             Admission::Kept(KeptReply { zxid, reply, .. }) => {
                 self.hold(answer(&submission, DirectAnswer::Kept { zxid, reply }));
             }
-            Admission::Parked(parked) => self.join_parked(&submission.request, parked, now),
+            Admission::Parked(parked) => self.join_parked(&submission, parked, now),
             Admission::Refused(refusal) => {
                 self.hold(answer(&submission, DirectAnswer::Refused(refusal)));
             }
@@ -150,8 +151,12 @@ impl Sequencer {
     }
 
     /// A parked call was sent again: its waiter is here, or was lost with an earlier epoch and is to run.
-    pub(super) fn join_parked(&mut self, request: &Arc<Request>, parked: Parked, now: Now) {
+    /// A waiting call was sent again. Whoever sent it is told that it waits: the transaction that parked it came by
+    /// before they asked.
+    pub(super) fn join_parked(&mut self, submission: &Submission, parked: Parked, now: Now) {
+        let request = &submission.request;
         let id = CallId { session: request.session, write: request.write };
+        self.hold(answer(submission, DirectAnswer::Parked));
         if self.parked.waiter(id).is_some() {
             return;
         }

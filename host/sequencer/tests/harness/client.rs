@@ -105,6 +105,13 @@ impl Client {
         self.waiting.remove(&write);
     }
 
+    /// It is a call that waits.
+    pub fn park(&mut self, write: WriteNumber) {
+        if self.unanswered.contains_key(&write) {
+            self.waiting.insert(write);
+        }
+    }
+
     /// It was not executed.
     pub fn refuse(&mut self, write: WriteNumber, refusal: Refusal) {
         if !self.unanswered.contains_key(&write) {

@@ -119,6 +119,7 @@ impl World {
                         );
                         client.reply(write, zxid, &reply);
                     }
+                    DirectAnswer::Parked => client.park(write),
                     DirectAnswer::Refused(refusal) => client.refuse(write, refusal),
                 }
             }

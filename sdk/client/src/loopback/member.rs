@@ -32,8 +32,11 @@ use tokio::task::JoinHandle;
 use super::recipes::{Closures, interfaces, seed};
 
 const SECRET: [u8; 32] = [7; 32];
-const LIMITS: LaneLimits =
-    LaneLimits { frame_bytes_max: 5 * 1024 * 1024, queue_bytes_max: 8 * 1024 * 1024 };
+const LIMITS: LaneLimits = LaneLimits {
+    frame_bytes_max: 5 * 1024 * 1024,
+    queue_bytes_max: 8 * 1024 * 1024,
+    queue_bytes_own: 8 * 1024 * 1024,
+};
 
 /// What a test does to the member.
 #[derive(Debug, Clone, Copy, Default)]
@@ -169,14 +172,19 @@ impl World {
                 }
                 Output::Ready { .. } => {}
                 Output::Answer { token, session, write, answer } => {
-                    self.answer(session, write, Some(token), |request| match answer {
+                    match answer {
                         DirectAnswer::Kept { zxid, reply } => {
-                            ServerMessage::Reply { request, zxid, events: 0, reply }
+                            self.answer(session, write, Some(token), |request| {
+                                ServerMessage::Reply { request, zxid, events: 0, reply }
+                            });
                         }
                         DirectAnswer::Refused(refusal) => {
-                            ServerMessage::NotExecuted { request, refusal }
+                            self.answer(session, write, Some(token), |request| {
+                                ServerMessage::NotExecuted { request, refusal }
+                            });
                         }
-                    });
+                        DirectAnswer::Parked => {}
+                    }
                 }
                 Output::SessionOpened { token, session } => {
                     self.opened.insert(token, session);

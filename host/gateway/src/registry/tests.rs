@@ -1,0 +1,251 @@
+//! What is sent to the sequencer, when and how often; what the lanes are told. The sequencer is the test's.
+
+use std::future::Future;
+use std::task::{Context, Waker};
+
+use quorate_core::request::Body;
+use quorate_core::session::Acks;
+
+use super::*;
+use crate::rig::{Lane, Rig};
+
+const SESSION: SessionId = SessionId(7);
+
+struct Attached {
+    registry: Arc<Registry>,
+    sequencer: SequencerHandle,
+    attachment: Arc<Attachment>,
+    lane: Lane,
+    rig: Rig,
+}
+
+impl Attached {
+    async fn new() -> Self {
+        let sequencer = SequencerHandle::new();
+        let registry = Arc::new(Registry::new(sequencer.clone()));
+        let mut rig = Rig::new();
+        let lane = rig.lane().await;
+        let attachment = registry.attach(SESSION, lane.to_client.handle()).unwrap();
+        Self { registry, sequencer, attachment, lane, rig }
+    }
+
+    /// Another lane of the same session.
+    async fn attach_again(&mut self) -> (Lane, Arc<Attachment>) {
+        let lane = self.rig.lane().await;
+        let attachment = self.registry.attach(SESSION, lane.to_client.handle()).unwrap();
+        (lane, attachment)
+    }
+
+    fn submit(&self, write: u64) -> Result<(), Refusal> {
+        self.submit_bytes(write, 10)
+    }
+
+    fn submit_bytes(&self, write: u64, bytes: usize) -> Result<(), Refusal> {
+        self.registry.submit(&self.attachment, 1_000 + write, request(write), bytes)
+    }
+
+    fn refuse(&self, write: u64) {
+        let refusal = Refusal::new(ErrorCode::BadArguments, "for this test");
+        let token = self.attachment.number;
+        self.registry.answer_refused(token, SESSION, WriteNumber(write), refusal);
+    }
+
+    /// Numbers of the writes that the sequencer was sent since the last time.
+    fn submitted(&self) -> Vec<u64> {
+        submitted(&self.sequencer)
+    }
+}
+
+fn submitted(sequencer: &SequencerHandle) -> Vec<u64> {
+    let write_of = |input: Input| match input {
+        Input::Submit(submission) => Some(submission.request.write.0),
+        _ => None,
+    };
+    sequencer.inputs().into_iter().filter_map(write_of).collect()
+}
+
+fn request(write: u64) -> Arc<Request> {
+    Arc::new(Request {
+        session: SESSION,
+        write: WriteNumber(write),
+        hash: u128::from(write),
+        acks: Acks::default(),
+        body: Body::Cancel(WriteNumber(0)),
+    })
+}
+
+#[tokio::test]
+async fn writes_are_sent_once_by_whoever_may() {
+    let rig = Attached::new().await;
+    rig.submit(1).unwrap();
+    rig.submit(2).unwrap();
+    assert_eq!(rig.submitted(), [], "nobody executes");
+    rig.registry.resubmit();
+    rig.submit(3).unwrap();
+    assert_eq!(rig.submitted(), [1, 2, 3]);
+    rig.registry.pause();
+    rig.submit(4).unwrap();
+    assert_eq!(rig.submitted(), []);
+    rig.registry.resubmit();
+    assert_eq!(rig.submitted(), [1, 2, 3, 4], "all that is unanswered, in order");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_while_executing_begins_is_sent_once_and_in_order() {
+    const ROUNDS: u64 = 300;
+    const WRITES: u64 = 40;
+    let rig = Attached::new().await;
+    for round in 0..ROUNDS {
+        let first = 1 + round * WRITES;
+        let writes: Vec<u64> = (first..first + WRITES).collect();
+        let begin = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                begin.wait();
+                rig.registry.resubmit();
+            });
+            begin.wait();
+            for &write in &writes {
+                rig.submit(write).unwrap();
+            }
+        });
+        assert_eq!(rig.submitted(), writes, "round {round}");
+        rig.registry.pause();
+        for &write in &writes {
+            rig.refuse(write);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_opening_whose_client_has_left_is_not_asked_for_again() {
+    let rig = Attached::new().await;
+    let mut context = Context::from_waker(Waker::noop());
+    let mut stays = Box::pin(rig.registry.open_session(1, [0; 32], String::new()));
+    let mut leaves = Box::pin(rig.registry.open_session(2, [0; 32], String::new()));
+    assert!(stays.as_mut().poll(&mut context).is_pending());
+    assert!(leaves.as_mut().poll(&mut context).is_pending());
+    drop(leaves);
+    rig.registry.resubmit();
+    let asked: Vec<u64> = rig
+        .sequencer
+        .inputs()
+        .into_iter()
+        .filter_map(|input| match input {
+            Input::OpenSession { timeout_ms, .. } => Some(timeout_ms),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(asked, [1]);
+}
+
+#[tokio::test]
+async fn a_heartbeat_is_confirmed_by_its_own_token_and_those_before_it_with_it() {
+    let mut rig = Attached::new().await;
+    rig.registry.resubmit();
+    for request in 1..=3 {
+        rig.registry.heartbeat(&rig.attachment, request).unwrap();
+    }
+    let tokens: Vec<Token> = rig
+        .sequencer
+        .inputs()
+        .into_iter()
+        .filter_map(|input| match input {
+            Input::Heartbeat { token, .. } => Some(token),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(tokens.len(), 3);
+    rig.registry.confirm(tokens[1], SESSION, true);
+    // Once used, a token confirms nothing.
+    rig.registry.confirm(tokens[0], SESSION, true);
+    rig.registry.confirm(tokens[1], SESSION, true);
+    rig.registry.pause();
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        told.push(rig.lane.receive().await);
+    }
+    assert_eq!(told[0], ServerMessage::Confirmed { request: 1 });
+    assert_eq!(told[1], ServerMessage::Confirmed { request: 2 });
+    let unconfirmed = |message: &ServerMessage| {
+        matches!(message, ServerMessage::Unconfirmed { request: 3, refusal }
+            if refusal.code == ErrorCode::NoLeader)
+    };
+    assert!(unconfirmed(&told[2]), "the leader has not heard it: {:?}", told[2]);
+}
+
+#[tokio::test]
+async fn so_many_writes_wait_and_one_more_is_refused_and_the_session_goes_on() {
+    let mut rig = Attached::new().await;
+    rig.registry.resubmit();
+    let max = limits::OUTSTANDING_WRITES_MAX as u64;
+    for write in 1..=max {
+        rig.submit(write).unwrap();
+    }
+    let refused = rig.submit(max + 1).unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Overloaded);
+    assert!(refused.message.contains(&format!("{max} writes")), "{refused}");
+    assert_eq!(rig.submitted().len() as u64, max, "what was refused is not sent");
+    rig.refuse(1);
+    rig.submit(max + 1).unwrap();
+    assert_eq!(rig.submitted(), [max + 1]);
+    assert!(rig.submit(max + 2).is_err());
+    // A write that waits is sent again, and takes no second place.
+    rig.refuse(2);
+    assert!(matches!(rig.lane.receive().await, ServerMessage::NotExecuted { request: 1001, .. }));
+    assert!(matches!(rig.lane.receive().await, ServerMessage::NotExecuted { request: 1002, .. }));
+    rig.submit(max + 1).unwrap();
+    rig.submit(max + 2).unwrap();
+    assert!(rig.submit(max + 3).is_err());
+}
+
+#[tokio::test]
+async fn bytes_that_wait_are_bounded_for_a_session_and_for_the_member() {
+    let mut rig = Attached::new().await;
+    let session_max = limits::OUTSTANDING_BYTES_MAX;
+    rig.submit_bytes(1, session_max).unwrap();
+    assert_eq!(rig.submit_bytes(2, 1).unwrap_err().code, ErrorCode::Overloaded);
+    // Lanes that come and go give back what they had.
+    let mut others = Vec::new();
+    for number in 1..limits::MEMBER_OUTSTANDING_BYTES_MAX / session_max {
+        let lane = rig.rig.lane().await;
+        let session = SessionId(100 + number as u64);
+        let attachment = rig.registry.attach(session, lane.to_client.handle()).unwrap();
+        rig.registry.submit(&attachment, 1, request(1), session_max).unwrap();
+        others.push((lane, attachment));
+    }
+    let (_lane, attachment) = rig.attach_again().await;
+    let refused = rig.registry.submit(&attachment, 1, request(1), 1).unwrap_err();
+    assert!(refused.message.contains("on this member"), "{refused}");
+    let (_, gone) = others.pop().unwrap();
+    rig.registry.detach(&gone);
+    drop(gone);
+    rig.registry.submit(&attachment, 1, request(1), 1).unwrap();
+}
+
+#[tokio::test]
+async fn a_lane_that_comes_after_the_goodbyes_is_turned_away() {
+    let mut rig = Attached::new().await;
+    let goodbye = Refusal::new(ErrorCode::ShuttingDown, "for this test");
+    let late = rig.rig.lane().await;
+    rig.registry.goodbye(&goodbye);
+    let refused = rig.registry.attach(SessionId(8), late.to_client.handle()).err();
+    assert_eq!(refused, Some(goodbye.clone()));
+    assert_eq!(rig.lane.receive().await, ServerMessage::Goodbye(goodbye));
+    rig.attachment.over().await;
+}
+
+#[tokio::test]
+async fn a_parked_call_holds_up_no_reads_also_on_a_new_lane() {
+    let mut rig = Attached::new().await;
+    rig.registry.resubmit();
+    rig.submit(1).unwrap();
+    let (_lane, again) = rig.attach_again().await;
+    rig.registry.submit(&again, 1, request(1), 10).unwrap();
+    assert!(!again.is_settled());
+    // Said to the lane before: it counts for nobody.
+    rig.registry.answer_parked(rig.attachment.number, SESSION, WriteNumber(1));
+    assert!(!again.is_settled());
+    rig.registry.answer_parked(again.number, SESSION, WriteNumber(1));
+    assert!(again.is_settled());
+}

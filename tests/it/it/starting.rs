@@ -1,0 +1,34 @@
+//! Before a member serves, and before a connection is one of its own: what is told, and what is left behind.
+
+use anyhow::Result;
+use quorate_gateway::member::{Member, Options, StartError};
+use quorate_net::{Client, ClientConfig, ConnectError, Protocol, TrustAnchors};
+
+use crate::raw::{Rig, create};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_in_use_leaves_nothing_behind() -> Result<()> {
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0")?;
+    let directory = tempfile::tempdir()?;
+    let data = directory.path().join("data");
+    let started = Member::start(Options::new(data.clone(), taken.local_addr()?)).await;
+    assert!(matches!(started.err(), Some(StartError::Bind(_))));
+    assert!(!data.exists(), "somebody may look for the member that was to be here");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_speaks_something_else_is_told_so_by_name() -> Result<()> {
+    let rig = Rig::start().await?;
+    let client = Client::bind(ClientConfig::default())?;
+    let trust = TrustAnchors::load(&rig.authority())?;
+    let refused = client.connect(rig.address(), "localhost", &trust, Protocol::Member).await;
+    let refused = refused.err().unwrap();
+    let expected =
+        ConnectError::WrongProtocol { address: rig.address(), protocol: Protocol::Member };
+    assert_eq!(refused, expected);
+    assert!(refused.to_string().contains("quorate-member/1"), "{refused}");
+    rig.client().await?.done(&create("/a", "")).await?;
+    rig.stop().await;
+    Ok(())
+}

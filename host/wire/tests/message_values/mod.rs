@@ -238,7 +238,7 @@ pub fn server_messages() -> Vec<ServerMessage> {
             attachment: 2,
             zxid,
             last_write: WriteNumber(8),
-            members: vec!["10.0.0.1:4747".to_owned(), "[::1]:4747".to_owned()],
+            members: vec!["one.example".to_owned(), "two.example".to_owned()],
         }),
         ServerMessage::Rejected(refusal()),
         ServerMessage::Reply {

@@ -313,7 +313,7 @@ mod tests {
             let (id, write) = (SessionId(id), WriteNumber(id));
             let holds = |(from, to): (Bytes, Bytes), key: &Bytes| from <= *key && key < &to;
             assert!(holds(parked_of(id), &parked(id, write)));
-            let key = owned(id, write, &path("/\u{10000}"));
+            let key = owned(id, write, &path("/\u{ffef}"));
             assert!(holds(owned_by_call(id, write), &key));
             assert!(holds(owned_by_session(id), &key));
             let other = SessionId(id.0 ^ 1);

@@ -11,7 +11,7 @@ BIN := $(CARGO_TARGET_DIR)/debug
 CARGO := cargo
 LOCKED := --locked
 
-.PHONY: help run test setup recipes build lint unit docs clean
+.PHONY: help run test setup recipes build lint unit fuzz docs clean
 
 help:
 	@echo 'make run    set this machine up, build, show three clients contending for a lock, and serve on 127.0.0.1:4747/udp'
@@ -45,6 +45,11 @@ lint: recipes
 	$(CARGO) fmt --all --check
 	$(CARGO) test $(LOCKED) -q -p quorate-tidy
 	$(CARGO) clippy $(LOCKED) --workspace --all-targets -- -D warnings
+
+# Each decoder of bytes from outside, for some seconds. Without a nightly toolchain it says so and does nothing.
+FUZZ_SECONDS ?= 5
+fuzz:
+	@tests/fuzz/run.sh $(FUZZ_SECONDS)
 
 unit: recipes
 	$(CARGO) test $(LOCKED) --workspace --all-targets

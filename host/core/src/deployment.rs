@@ -209,7 +209,7 @@ impl Manifest {
     /// Reads a manifest.
     ///
     /// # Errors
-    /// For bytes that no version of ours wrote, and for invalid paths.
+    /// For bytes that [`Manifest::encode`] does not write (keys in another order, keys twice), and for invalid paths.
     pub fn decode(bytes: Bytes) -> Result<Self, Malformed> {
         const WHAT: &str = "manifest";
         let mut reader = Reader::new(bytes);
@@ -233,23 +233,33 @@ impl Manifest {
             log_bytes: reader.u64(WHAT)?,
         };
         let instances = if reader.bool(WHAT)? { Instances::Reused } else { Instances::Fresh };
-        let mut callers = BTreeMap::new();
-        for _ in 0..reader.count(WHAT, ENTRIES_MAX)? {
-            let function = reader.text(WHAT)?;
+        let callers = read_map(&mut reader, |reader| {
             let mut principals = Vec::new();
             for _ in 0..reader.count(WHAT, ENTRIES_MAX)? {
                 principals.push(reader.text(WHAT)?);
             }
-            callers.insert(function, principals);
-        }
-        let mut config = BTreeMap::new();
-        for _ in 0..reader.count(WHAT, ENTRIES_MAX)? {
-            let key = reader.text(WHAT)?;
-            config.insert(key, reader.text(WHAT)?);
-        }
+            Ok(principals)
+        })?;
+        let config = read_map(&mut reader, |reader| reader.text(WHAT))?;
         reader.finish(WHAT)?;
         Ok(Self { root, mounts, limits, instances, callers, config })
     }
+}
+
+/// Reads keys with their values. A map has one form: its keys ascend.
+fn read_map<T>(
+    reader: &mut Reader,
+    value: impl Fn(&mut Reader) -> Result<T, Malformed>,
+) -> Result<BTreeMap<String, T>, Malformed> {
+    let mut map = BTreeMap::new();
+    for _ in 0..reader.count("manifest", ENTRIES_MAX)? {
+        let key = reader.text("manifest")?;
+        if map.last_key_value().is_some_and(|(last, _)| *last >= key) {
+            return Err(malformed("order of a manifest"));
+        }
+        map.insert(key, value(reader)?);
+    }
+    Ok(map)
 }
 
 /// One version of a recipe. Never changes once it is there.
@@ -429,6 +439,34 @@ mod tests {
         manifest.config.insert("grace".to_owned(), "5".to_owned());
         manifest.instances = Instances::Reused;
         assert_eq!(Manifest::decode(manifest.encode()), Ok(manifest));
+    }
+
+    /// Replaces the one place where `from` stands.
+    fn replaced(bytes: &Bytes, from: &[u8], to: &[u8]) -> Bytes {
+        let places = bytes.windows(from.len()).filter(|window| *window == from).count();
+        assert_eq!(places, 1, "{from:?} stands {places} times");
+        let at = bytes.windows(from.len()).position(|window| window == from).expect("counted");
+        [&bytes[..at], to, &bytes[at + from.len()..]].concat().into()
+    }
+
+    #[test]
+    fn keys_of_a_manifest_that_are_unsorted_or_doubled_are_refused() {
+        let mut manifest = Manifest::for_root(path("/r"));
+        for key in ["calls", "callt"] {
+            manifest.callers.insert(key.to_owned(), vec!["*".to_owned()]);
+        }
+        for key in ["keys", "keyt"] {
+            manifest.config.insert(key.to_owned(), "5".to_owned());
+        }
+        let bytes = manifest.encode();
+        assert_eq!(Manifest::decode(bytes.clone()), Ok(manifest));
+        for (first, second) in [(b"calls", b"callt"), (b"\x04keys", b"\x04keyt")] {
+            let doubled = replaced(&bytes, second, first);
+            assert_eq!(Manifest::decode(doubled.clone()), Err(malformed("order of a manifest")));
+            let at = bytes.windows(5).position(|window| window == first).expect("it is there");
+            let swapped = [&doubled[..at], second, &doubled[at + 5..]].concat().into();
+            assert_eq!(Manifest::decode(swapped), Err(malformed("order of a manifest")));
+        }
     }
 
     #[test]

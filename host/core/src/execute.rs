@@ -39,6 +39,10 @@ impl Executed {
     fn replied((view, transaction): (View, Transaction)) -> Self {
         Self { view, transaction: Some(transaction), waits: None }
     }
+
+    fn nothing(view: View) -> Self {
+        Self { view, transaction: None, waits: None }
+    }
 }
 
 /// Executes a write for the first time.
@@ -97,13 +101,13 @@ pub fn write(view: View, slot: Slot, request: &Request, recipes: &mut dyn Recipe
     }
 }
 
-/// Begins the transaction of a parked call; nothing comes of it if the call is not parked any more.
-fn begin_rerun(view: View, slot: Slot, request: &Request) -> Result<Txn, Executed> {
+/// Begins the transaction of a parked call; nothing comes of it, and the view comes back, if the call is not parked any more.
+fn begin_rerun(view: View, slot: Slot, request: &Request) -> Result<Txn, View> {
     let origin =
         Origin::Rerun { session: request.session, write: request.write, hash: request.hash };
     let txn = Txn::begin(view, slot, origin);
     if txn.parked(request.session, request.write).is_none() {
-        return Err(Executed { view: txn.forget(), transaction: None, waits: None });
+        return Err(txn.forget());
     }
     Ok(txn)
 }
@@ -121,7 +125,7 @@ pub fn rerun(
 ) -> Executed {
     let txn = match begin_rerun(view, slot, request) {
         Ok(txn) => txn,
-        Err(gone) => return gone,
+        Err(view) => return Executed::nothing(view),
     };
     let (txn, end) = run(txn, request, call, Some(parked), reason, true, recipes);
     let (txn, end) = within_room(txn, end, true);
@@ -162,7 +166,7 @@ pub fn retire(
 ) -> Executed {
     let txn = match begin_rerun(view, slot, request) {
         Ok(txn) => txn,
-        Err(gone) => return gone,
+        Err(view) => return Executed::nothing(view),
     };
     let (txn, end) = run(txn, request, call, Some(parked), Reason::Cancelled, false, recipes);
     let (txn, end) = within_room(txn, end, true);
@@ -181,7 +185,7 @@ pub fn retire(
 pub fn end_parked(view: View, slot: Slot, request: &Request, refusal: Refusal) -> Executed {
     let txn = match begin_rerun(view, slot, request) {
         Ok(txn) => txn,
-        Err(gone) => return gone,
+        Err(view) => return Executed::nothing(view),
     };
     Executed::replied(txn.abandon(&Reply::Refused(refusal.into())))
 }

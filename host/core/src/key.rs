@@ -167,7 +167,7 @@ pub fn parked(id: SessionId, write: WriteNumber) -> Bytes {
 /// All parked calls of a session.
 #[must_use]
 pub fn parked_of(id: SessionId) -> (Bytes, Bytes) {
-    (of_numbers(Table::Parked, &[id.0], &[]), of_numbers(Table::Parked, &[id.0 + 1], &[]))
+    with_prefix(of_numbers(Table::Parked, &[id.0], &[]))
 }
 
 /// All parked calls.
@@ -185,16 +185,13 @@ pub fn owned(id: SessionId, call: WriteNumber, path: &Path) -> Bytes {
 /// All znodes that go with a call.
 #[must_use]
 pub fn owned_by_call(id: SessionId, call: WriteNumber) -> (Bytes, Bytes) {
-    (
-        of_numbers(Table::Owned, &[id.0, call.0], &[]),
-        of_numbers(Table::Owned, &[id.0, call.0 + 1], &[]),
-    )
+    with_prefix(of_numbers(Table::Owned, &[id.0, call.0], &[]))
 }
 
 /// All znodes that go with a session, those of its calls included.
 #[must_use]
 pub fn owned_by_session(id: SessionId) -> (Bytes, Bytes) {
-    (of_numbers(Table::Owned, &[id.0], &[]), of_numbers(Table::Owned, &[id.0 + 1], &[]))
+    with_prefix(of_numbers(Table::Owned, &[id.0], &[]))
 }
 
 /// The path in a key of the table `Owned`.
@@ -295,7 +292,7 @@ pub fn upload(id: SessionId, digest: &[u8; 32]) -> Bytes {
 /// All components that a session uploads.
 #[must_use]
 pub fn uploads(id: SessionId) -> (Bytes, Bytes) {
-    (of_numbers(Table::Upload, &[id.0], &[]), of_numbers(Table::Upload, &[id.0 + 1], &[]))
+    with_prefix(of_numbers(Table::Upload, &[id.0], &[]))
 }
 
 /// The component in a key of the table `Upload`.
@@ -327,6 +324,16 @@ pub fn session_id(zxid: Zxid) -> SessionId {
 
 fn table_range(table: Table) -> (Bytes, Bytes) {
     (Bytes::copy_from_slice(&[table as u8]), Bytes::copy_from_slice(&[table as u8 + 1]))
+}
+
+/// All keys that begin with these bytes, the first of which is a table's.
+fn with_prefix(prefix: Bytes) -> (Bytes, Bytes) {
+    let mut end = prefix.to_vec();
+    while end.pop_if(|last| *last == u8::MAX).is_some() {}
+    if let Some(last) = end.last_mut() {
+        *last += 1;
+    }
+    (prefix, Bytes::from(end))
 }
 
 /// The lowest key above this one.
@@ -365,6 +372,22 @@ mod tests {
         let key = node(&path("/zz"));
         assert!(from <= key && key < to);
         assert_eq!(child_name(&node(&path("/a/b"))), Some("b"));
+    }
+
+    #[test]
+    fn the_ranges_of_the_last_session_and_write_hold_their_keys() {
+        for id in [0, 1, 0xff, u64::MAX - 1, u64::MAX] {
+            let (id, write) = (SessionId(id), WriteNumber(id));
+            let holds = |(from, to): (Bytes, Bytes), key: &Bytes| from <= *key && key < &to;
+            assert!(holds(parked_of(id), &parked(id, write)));
+            let key = owned(id, write, &path("/\u{ffef}"));
+            assert!(holds(owned_by_call(id, write), &key));
+            assert!(holds(owned_by_session(id), &key));
+            let other = SessionId(id.0 ^ 1);
+            assert!(!holds(parked_of(other), &parked(id, write)));
+            assert!(!holds(owned_by_session(other), &key));
+            assert!(!holds(owned_by_call(id, WriteNumber(write.0 ^ 1)), &key));
+        }
     }
 
     #[test]

@@ -110,7 +110,8 @@ impl Double {
         if !seen.is_empty() && seen != round {
             return Ok(());
         }
-        if tree::exists(&self.inside)? {
+        // Only in the first run: who has entered again since then is inside for another reason, and stays.
+        if seen.is_empty() && tree::exists(&self.inside)? {
             tree::delete(&self.inside)?;
         }
         let interests = if let Some(member) = self.somebody()? {

@@ -157,17 +157,38 @@ impl Kit {
         function: &str,
         arguments: impl Into<Arguments>,
     ) -> Result<CallHandle, KitError> {
+        let call = self.submit(session, function, arguments)?;
+        self.settle();
+        Ok(call)
+    }
+
+    /// Sends a call, and lets nothing happen before [`Kit::settle`]. Calls that are submitted one after the other are in the
+    /// service's hands together: they are executed in this order, and calls that are woken on the way run in turn with them.
+    ///
+    /// # Errors
+    /// As [`Kit::call`].
+    pub fn submit(
+        &mut self,
+        session: SessionId,
+        function: &str,
+        arguments: impl Into<Arguments>,
+    ) -> Result<CallHandle, KitError> {
         match arguments.into() {
-            Arguments::Values(values) => self.call_with(session, function, &values),
+            Arguments::Values(values) => self.submit_with(session, function, &values),
             Arguments::Text(text) => {
                 let cut = cut(&text).map_err(KitError::Call)?;
                 let values = self.arguments(function, &cut.words, &Bindings::new());
-                self.call_with(session, function, &values.map_err(KitError::Call)?)
+                self.submit_with(session, function, &values.map_err(KitError::Call)?)
             }
         }
     }
 
-    fn call_with(
+    /// Lets everything happen that follows from what was submitted.
+    pub fn settle(&mut self) {
+        self.service.settle();
+    }
+
+    fn submit_with(
         &mut self,
         session: SessionId,
         name: &str,
@@ -182,7 +203,7 @@ impl Kit {
             signature: u128::from(function.signature_hash()),
             arguments,
         };
-        let id = self.service.write(session, Body::Single(Operation::Call(call)));
+        let id = self.service.submit(session, Body::Single(Operation::Call(call)));
         self.calls.insert(CallHandle(id), name.to_owned());
         Ok(CallHandle(id))
     }

@@ -109,6 +109,13 @@ impl Service {
 
     /// Sends a write and lets everything happen that follows from it.
     pub(crate) fn write(&mut self, session: SessionId, body: Body) -> CallId {
+        let id = self.submit(session, body);
+        self.settle();
+        id
+    }
+
+    /// Sends a write; nothing happens before [`Service::settle`].
+    pub(crate) fn submit(&mut self, session: SessionId, body: Body) -> CallId {
         let client = self.clients.entry(session).or_default();
         client.last_write = client.last_write.next();
         let write = client.last_write;
@@ -120,7 +127,6 @@ impl Service {
         // Nothing is ever sent twice: the hash has nothing to tell apart.
         let request = Arc::new(Request { session, write, hash: u128::from(write.0), acks, body });
         self.sequencer.handle(Input::Submit(Submission { token: 0, request }), self.now());
-        self.settle();
         id
     }
 
@@ -167,7 +173,7 @@ impl Service {
     }
 
     /// Goes on until nothing more happens at this time.
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         loop {
             self.sequencer.step(self.now());
             // A step ends early when it has run much.

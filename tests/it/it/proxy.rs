@@ -60,16 +60,19 @@ async fn forward(
         let Some(&member) = member.get().filter(|_| !is_cut.load(Ordering::SeqCst)) else {
             continue;
         };
-        if !backs.contains_key(&client) {
-            let back = Arc::new(UdpSocket::bind((member.ip(), 0)).await?);
-            back.connect(member).await?;
-            let task = back_to(Arc::clone(&back), Arc::clone(&front), client, Arc::clone(&is_cut));
-            backs.insert(client, (back, AbortOnDrop(tokio::spawn(task))));
-        }
-        if let Some((back, _)) = backs.get(&client) {
-            // A member that is down refuses: to the client that is a datagram lost.
-            back.send(&buffer[..bytes]).await.ok();
-        }
+        let back = match backs.get(&client) {
+            Some((back, _)) => Arc::clone(back),
+            None => {
+                let back = Arc::new(UdpSocket::bind((member.ip(), 0)).await?);
+                back.connect(member).await?;
+                let (to, from) = (Arc::clone(&back), Arc::clone(&front));
+                let task = tokio::spawn(back_to(to, from, client, Arc::clone(&is_cut)));
+                backs.insert(client, (Arc::clone(&back), AbortOnDrop(task)));
+                back
+            }
+        };
+        // A member that is down refuses: to the client that is a datagram lost.
+        back.send(&buffer[..bytes]).await.ok();
     }
 }
 

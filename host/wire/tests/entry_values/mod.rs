@@ -1,18 +1,18 @@
 //! Log entries to test with: arbitrary ones, and one that holds each kind of everything.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use quorate_core::change::Change;
-use quorate_core::deployment::{Instances, Manifest, Mount, RunLimits, Version};
+use quorate_core::deployment::{Instances, Manifest, Mount, Version};
 use quorate_core::ids::{CallId, Epoch, Millis, SessionId, Term, WriteNumber, Zxid};
 use quorate_core::path::Path;
 use quorate_core::session::{Acks, End, Parked};
 use quorate_core::transaction::{Entry, EntryBody, Origin, Outcome, Transaction};
 use quorate_core::znode::Lifetime;
+
+use crate::parts::{acks, bytes, paths, text, versions};
 
 fn path(text: &str) -> Path {
     Path::parse(text).expect("a valid path")
@@ -110,19 +110,6 @@ pub fn batch_of_everything() -> Entry {
     Entry { term: Term(7), epoch: Epoch(2), body }
 }
 
-fn bytes() -> impl Strategy<Value = Bytes> {
-    vec(any::<u8>(), 0..40).prop_map(Bytes::from)
-}
-
-fn text() -> impl Strategy<Value = String> {
-    vec(any::<char>(), 0..12).prop_map(String::from_iter)
-}
-
-fn paths() -> impl Strategy<Value = Path> {
-    let names = proptest::sample::select(vec!["a", "b-0000000001", "\u{e9}t\u{e9}", "\u{ffef}"]);
-    vec(names, 0..5).prop_map(|names| path(&format!("/{}", names.join("/"))))
-}
-
 fn sessions() -> impl Strategy<Value = SessionId> {
     any::<u64>().prop_map(SessionId)
 }
@@ -138,31 +125,6 @@ fn lifetimes() -> impl Strategy<Value = Lifetime> {
         (sessions(), writes())
             .prop_map(|(session, write)| Lifetime::CallOwned(CallId { session, write })),
     ]
-}
-
-fn versions() -> impl Strategy<Value = Version> {
-    let mounts = vec((paths(), paths(), any::<bool>()), 0..3).prop_map(|mounts| {
-        let mounts = mounts.into_iter();
-        mounts.map(|(at, path, writable)| Mount { at, path, writable }).collect::<Vec<_>>()
-    });
-    let callers = proptest::collection::btree_map(text(), vec(text(), 0..3), 0..3);
-    let config = proptest::collection::btree_map(text(), text(), 0..3);
-    (any::<[u64; 8]>(), any::<[u8; 32]>(), paths(), mounts, callers, config, text(), any::<bool>())
-        .prop_map(|(numbers, component, root, mounts, callers, config, principal, reused)| {
-            let callers: BTreeMap<_, _> = callers;
-            let limits = RunLimits {
-                memory_bytes: numbers[0],
-                time_ms: numbers[1],
-                host_calls: numbers[2],
-                changes: numbers[3],
-                changes_bytes: numbers[4],
-                log_bytes: numbers[5],
-            };
-            let instances = if reused { Instances::Reused } else { Instances::Fresh };
-            let manifest = Manifest { root, mounts, limits, instances, callers, config };
-            let (number, deployed) = (numbers[6], Millis(numbers[7]));
-            Version { number, component, manifest, principal, deployed }
-        })
 }
 
 fn changes_any() -> impl Strategy<Value = Change> {
@@ -205,20 +167,6 @@ fn changes_any() -> impl Strategy<Value = Change> {
         (sessions(), any::<[u8; 32]>())
             .prop_map(|(session, component)| Change::UploadEnded { session, component }),
     ]
-}
-
-fn acks() -> impl Strategy<Value = Acks> {
-    // Gaps of at least two and lengths keep the ranges ascending and apart.
-    (0..1_000_u64, vec((2..50_u64, 0..50_u64), 0..4)).prop_map(|(low, steps)| {
-        let mut end = low;
-        let ranges = steps.into_iter().map(|(gap, length)| {
-            let from = end + gap;
-            end = from + length;
-            (WriteNumber(from), WriteNumber(end))
-        });
-        let ranges = ranges.collect();
-        Acks { low: WriteNumber(low), ranges }
-    })
 }
 
 fn origins() -> impl Strategy<Value = Origin> {

@@ -1,5 +1,5 @@
-//! Random histories: sessions that call, give up, die, and a service that resets, upgrades and lets time pass; after each
-//! step, what has become of the calls is what the model says. It does not know what is called; the model does.
+//! Random histories: sessions that call, one by one or several at once, give up, close, die, and a service that resets,
+//! upgrades and lets time pass; after each step, what has become of the calls is what the model says. It does not know what is called; the model does.
 //!
 //! `QUORATE_SEED=n` repeats one history, `QUORATE_SEEDS=n` runs so many.
 
@@ -16,7 +16,11 @@ const SEEDS_COUNT: u64 = 12;
 const STEPS_COUNT: u64 = 250;
 /// Sessions that live at a time.
 const SESSIONS_MAX: usize = 5;
-/// Milliseconds in which a silent session is noticed: its timeout of 10 s, the leader's margin, and some.
+/// Calls that are submitted at once, at most.
+const BURST_MAX: u64 = 4;
+/// Milliseconds for which a silent session lives at least: its timeout.
+const TIMEOUT_MS: u64 = 10_000;
+/// Milliseconds in which a silent session is noticed: its timeout, the leader's margin, and some.
 const EXPIRY_MS: u64 = 12_000;
 /// Steps that are shown of a history that fails.
 const SHOWN_STEPS: usize = 30;
@@ -35,6 +39,12 @@ pub trait Model {
 
     /// The call's function, and its arguments as WAVE texts.
     fn text(op: &Self::Op) -> (&'static str, String);
+
+    /// Whether the model knows what this call does, and what it does to others, also when calls that are woken just before it
+    /// have not run again yet: only such calls are submitted several at once, each by another session.
+    fn may_be_in_a_burst(&self, _op: &Self::Op, _by: SessionId) -> bool {
+        false
+    }
 
     /// It was called.
     fn called(&mut self, op: Self::Op, by: CallHandle, facts: &mut Facts<'_>);
@@ -113,7 +123,10 @@ struct History<M: Model> {
     kit: Kit,
     model: M,
     random: Random,
+    /// Those that live and call.
     sessions: Vec<SessionId>,
+    /// Those whose clients are dead and that have not been noticed yet, and since when.
+    silent: BTreeMap<SessionId, u64>,
     deadlines: BTreeMap<CallHandle, u64>,
     log: Vec<String>,
 }
@@ -126,19 +139,21 @@ impl<M: Model> History<M> {
             model: M::new(),
             random: Random::new(seed),
             sessions: Vec::new(),
+            silent: BTreeMap::new(),
             deadlines: BTreeMap::new(),
             log: Vec::new(),
         }
     }
 
     fn step(&mut self) -> Result<(), String> {
-        let ends = match self.random.below(20) {
+        let ends = match self.random.below(22) {
             _ if self.sessions.is_empty() => self.open(),
-            0 if self.sessions.len() < SESSIONS_MAX => self.open(),
-            1 => self.end_session(),
-            2 => self.cancel(),
-            3 => self.advance(),
-            4 => self.upgrade(),
+            0 | 1 if self.sessions.len() < SESSIONS_MAX => self.open(),
+            2 => self.end_session(),
+            3 => self.cancel(),
+            4 | 5 => self.advance()?,
+            6 => self.upgrade(),
+            7..=11 => self.burst(),
             _ => self.call(),
         };
         self.compare(ends)?;
@@ -173,26 +188,53 @@ impl<M: Model> History<M> {
         self.model_step(|model, facts| model.called(op, call, facts))
     }
 
-    /// By its client, or by the end of its time.
+    /// Several calls that the service has before it executes the first of them.
+    fn burst(&mut self) -> BTreeMap<CallHandle, String> {
+        let mut sessions = self.sessions.clone();
+        let mut calls = Vec::new();
+        for _ in 0..2 + self.random.below(BURST_MAX - 1) {
+            let at = self.random.below(sessions.len() as u64);
+            let at = usize::try_from(at).expect("an index");
+            if at == sessions.len() {
+                break;
+            }
+            let session = sessions.swap_remove(at);
+            let op = self.model.choose(&mut self.random, session);
+            if self.model.may_be_in_a_burst(&op, session) {
+                let (function, arguments) = M::text(&op);
+                let call = self.kit.submit(session, function, arguments.as_str()).expect("a call");
+                self.log.push(format!("at once: {call} {function} {arguments}"));
+                calls.push((op, call));
+            }
+        }
+        self.kit.settle();
+        self.model_step(|model, facts| {
+            calls.into_iter().for_each(|(op, call)| model.called(op, call, facts));
+        })
+    }
+
+    /// By its client; or its client dies, which is noticed when enough time has passed. One at a time: of two that expire at the
+    /// same moment, the second ends before a call of it that the first has woken can run.
     fn end_session(&mut self) -> BTreeMap<CallHandle, String> {
         let at = self.random.below(self.sessions.len() as u64);
         let session = self.sessions.swap_remove(usize::try_from(at).expect("an index"));
-        // A real expiry takes time, in which deadlines would pass.
-        if self.deadlines.is_empty() && self.random.is_one_in(2) {
+        if self.silent.is_empty() && self.random.is_one_in(2) {
             self.log.push(format!("silence {session}"));
             self.kit.silence(session);
-            self.kit.advance(EXPIRY_MS);
-        } else {
-            self.log.push(format!("close {session}"));
-            self.kit.close(session).expect("closed");
+            self.silent.insert(session, self.kit.clock_ms());
+            return BTreeMap::new();
         }
-        let zxid = self.kit.ended_at(session).expect("its time is over").0;
+        self.log.push(format!("close {session}"));
+        self.kit.close(session).expect("closed");
+        let zxid = self.kit.ended_at(session).expect("it is closed").0;
         self.deadlines.retain(|call, _| call.session() != session);
         self.model_step(|model, facts| model.session_ended(session, zxid, facts))
     }
 
     fn cancel(&mut self) -> BTreeMap<CallHandle, String> {
-        let Some(call) = self.random.pick(&self.kit.parked()).copied() else {
+        let mut parked = self.kit.parked();
+        parked.retain(|call| self.sessions.contains(&call.session()));
+        let Some(call) = self.random.pick(&parked).copied() else {
             return BTreeMap::new();
         };
         self.log.push(format!("cancel {call}"));
@@ -200,18 +242,67 @@ impl<M: Model> History<M> {
         self.model_step(|model, facts| model.given_up(call, "cancelled", facts))
     }
 
-    fn advance(&mut self) -> BTreeMap<CallHandle, String> {
-        let milliseconds = 1 + self.random.below(2_000);
+    /// Time passes, up to the millisecond before a deadline and then to it, so that it is known what came first: the end of a
+    /// call's time or that of a silent session.
+    fn advance(&mut self) -> Result<BTreeMap<CallHandle, String>, String> {
+        let milliseconds_max = if self.random.is_one_in(3) { EXPIRY_MS } else { 2_000 };
+        let milliseconds = 1 + self.random.below(milliseconds_max);
         self.log.push(format!("advance {milliseconds}"));
-        self.kit.advance(milliseconds);
+        let goal = self.kit.clock_ms() + milliseconds;
+        let mut ends = BTreeMap::new();
+        loop {
+            let now = self.kit.clock_ms();
+            if now >= goal {
+                return Ok(ends);
+            }
+            let deadline = self.deadlines.values().copied().min().unwrap_or(u64::MAX);
+            let hop_end = if deadline > now + 1 { goal.min(deadline - 1) } else { now + 1 };
+            self.kit.advance(hop_end - now);
+            ends.extend(self.time_has_passed()?);
+        }
+    }
+
+    /// Calls have timed out, and silent sessions have expired; calls first where both are due in the same millisecond.
+    fn time_has_passed(&mut self) -> Result<BTreeMap<CallHandle, String>, String> {
         let now = self.kit.clock_ms();
-        let mut due: Vec<(u64, CallHandle)> =
-            self.deadlines.iter().map(|(call, at)| (*at, *call)).collect();
-        due.retain(|(at, _)| *at <= now);
+        let expired = self.expired(now)?;
+        for session in &expired {
+            self.log.push(format!("    => {session} has expired"));
+            self.silent.remove(session);
+        }
+        let due = self.deadlines.iter().filter(|(_, at)| **at <= now);
+        let due = due.filter(|(call, _)| self.kit.outcome(**call) != Outcome::Dropped);
+        let mut due: Vec<(u64, CallHandle)> = due.map(|(call, at)| (*at, *call)).collect();
         due.sort();
-        self.model_step(|model, facts| {
+        Ok(self.model_step(|model, facts| {
             due.into_iter().for_each(|(_, call)| model.given_up(call, "timed-out", facts));
-        })
+            for session in expired {
+                facts.deadlines.retain(|call, _| call.session() != session);
+                let zxid = facts.kit.ended_at(session).map_or(0, |zxid| zxid.0);
+                model.session_ended(session, zxid, facts);
+            }
+        }))
+    }
+
+    /// The silent sessions that have ended: not before their timeout, and not long after it; and no others have.
+    fn expired(&self, now: u64) -> Result<Vec<SessionId>, String> {
+        if let Some(session) = self.sessions.iter().find(|one| self.kit.ended_at(**one).is_some()) {
+            return Err(format!("{session} has expired, and its client lives"));
+        }
+        let mut expired = Vec::new();
+        for (&session, &since) in &self.silent {
+            match (self.kit.ended_at(session), now - since) {
+                (Some(_), silence_ms) if silence_ms < TIMEOUT_MS => {
+                    return Err(format!("{session} has expired after {silence_ms} ms"));
+                }
+                (None, silence_ms) if silence_ms >= EXPIRY_MS => {
+                    return Err(format!("{session} has been silent for {silence_ms} ms"));
+                }
+                (Some(_), _) => expired.push(session),
+                (None, _) => {}
+            }
+        }
+        Ok(expired)
     }
 
     fn upgrade(&mut self) -> BTreeMap<CallHandle, String> {
@@ -225,7 +316,7 @@ impl<M: Model> History<M> {
         for call in self.kit.take_ended() {
             let shown = format!("{call} {}", self.kit.function_name(call));
             if self.kit.outcome(call) == Outcome::Dropped {
-                if self.sessions.contains(&call.session()) {
+                if self.kit.ended_at(call.session()).is_none() {
                     return Err(format!("{shown} was dropped, and its session lives"));
                 }
                 continue;

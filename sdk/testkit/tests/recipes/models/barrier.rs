@@ -56,18 +56,15 @@ impl Model for Barriers {
         Self { barriers: PATHS.iter().map(|path| (*path, Barrier::default())).collect() }
     }
 
-    fn choose(&self, random: &mut Random, session: SessionId) -> Op {
+    fn choose(&self, random: &mut Random, _session: SessionId) -> Op {
         let path = random.pick(PATHS).expect("there are some");
         let double = &self.barriers[path].double;
-        let is_leaving = double.leaving.iter().any(|call| call.session() == session);
         match random.below(16) {
             0 => Op::Set(path),
             1 => Op::Lift(path),
             2 => Op::IsSet(path),
             3 | 4 => Op::Wait(path, timeout(random)),
             5 => Op::Attendance(path),
-            // A session whose `leave` waits does not come back before it has ended.
-            6.. if is_leaving => Op::Attendance(path),
             6..=10 => Op::Leave(path, timeout(random)),
             11 => Op::Enter(path, random.below(4), timeout(random)),
             _ => Op::Enter(path, double.count.max(2), timeout(random)),

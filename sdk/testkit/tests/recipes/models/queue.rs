@@ -72,6 +72,13 @@ impl Model for Queues {
         }
     }
 
+    /// A line is there, so all takers stand in it: a newcomer finds those who have been woken and not run yet still in their
+    /// places. It waits behind them even if there is an item for each; so calls that do not wait may answer otherwise.
+    fn may_be_in_a_burst(&self, op: &Op, _by: SessionId) -> bool {
+        let (Op::Offer(path, _) | Op::Take(path, None | Some(1..))) = op else { return false };
+        self.queues[path].is_made
+    }
+
     fn called(&mut self, op: Op, by: CallHandle, facts: &mut Facts<'_>) {
         let (Op::Offer(path, _)
         | Op::Take(path, _)

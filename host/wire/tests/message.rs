@@ -1,0 +1,188 @@
+//! Messages of a lane, bodies of writes and replies: every one comes back, old bytes are still read and new bytes unchanged, and
+//! nothing that a client or a member can send panics the other side or has a second reading.
+
+mod golden_file;
+mod message_values;
+mod parts;
+
+use std::fmt::Debug;
+
+use bytes::Bytes;
+use expect_test::expect_file;
+use message_values::arbitrary;
+use proptest::prelude::*;
+use quorate_core::codec::Malformed;
+use quorate_core::request::{Body, Reply};
+use quorate_wire::message::{ClientMessage, ServerMessage, body, bulk};
+
+/// How a kind of thing is written and read.
+struct Form<T> {
+    write: fn(&T) -> Bytes,
+    read: fn(Bytes) -> Result<T, Malformed>,
+}
+
+const CLIENT: Form<ClientMessage> =
+    Form { write: ClientMessage::encode, read: ClientMessage::decode };
+const SERVER: Form<ServerMessage> =
+    Form { write: ServerMessage::encode, read: ServerMessage::decode };
+const BODY: Form<Body> = Form { write: body::encode, read: body::decode };
+const REPLY: Form<Reply> = Form { write: Reply::encode, read: Reply::decode };
+
+impl<T: Debug + PartialEq> Form<T> {
+    fn check_golden(&self, file: &expect_test::ExpectFile, title: &str, values: &[T]) {
+        let read = |bytes| (self.read)(bytes).expect("golden bytes are read");
+        golden_file::check(file, title, values, self.write, read);
+    }
+
+    /// What is read of these bytes has them as its one form.
+    fn check_bytes(&self, bytes: &[u8]) -> bool {
+        let Ok(value) = (self.read)(Bytes::copy_from_slice(bytes)) else { return false };
+        assert_eq!((self.write)(&value), bytes, "{value:?}");
+        true
+    }
+
+    fn check_value(&self, value: &T) {
+        assert_eq!((self.read)((self.write)(value)).as_ref(), Ok(value));
+    }
+
+    /// Each byte of each value, set to each other value; and each front part.
+    fn check_mutations(&self, values: &[T]) {
+        for value in values {
+            let bytes = (self.write)(value).to_vec();
+            for at in 0..bytes.len() {
+                let mut mutated = bytes.clone();
+                for byte in 0..=u8::MAX {
+                    mutated[at] = byte;
+                    self.check_bytes(&mutated);
+                }
+                self.check_bytes(&bytes[..at]);
+            }
+        }
+    }
+
+    /// Nothing may follow, except where the last field goes to the end of the frame.
+    fn check_ends(&self, values: &[T], is_open: fn(&T) -> bool) {
+        for value in values {
+            let mut bytes = (self.write)(value).to_vec();
+            bytes.push(0);
+            assert_eq!(self.check_bytes(&bytes), is_open(value), "{value:?}");
+            bytes.truncate(bytes.len() - 2);
+            assert_eq!(self.check_bytes(&bytes), is_open(value), "{value:?}");
+        }
+    }
+}
+
+#[test]
+fn the_bytes_of_client_messages_stay() {
+    let file = expect_file!["golden/client-messages.hex"];
+    CLIENT.check_golden(&file, "Messages from clients.", &message_values::client_messages());
+}
+
+#[test]
+fn the_bytes_of_server_messages_stay() {
+    let file = expect_file!["golden/server-messages.hex"];
+    SERVER.check_golden(&file, "Messages from members.", &message_values::server_messages());
+}
+
+#[test]
+fn the_bytes_of_bodies_stay() {
+    let file = expect_file!["golden/bodies.hex"];
+    BODY.check_golden(&file, "Bodies of writes.", &message_values::bodies());
+}
+
+#[test]
+fn the_bytes_of_replies_stay() {
+    let file = expect_file!["golden/replies.hex"];
+    REPLY.check_golden(&file, "Replies to writes.", &message_values::replies());
+}
+
+#[test]
+fn every_mutation_of_a_byte_is_read_or_refused() {
+    CLIENT.check_mutations(&message_values::client_messages());
+    SERVER.check_mutations(&message_values::server_messages());
+    BODY.check_mutations(&message_values::bodies());
+    REPLY.check_mutations(&message_values::replies());
+}
+
+#[test]
+fn a_message_ends_with_its_last_field() {
+    let is_open = |message: &ClientMessage| matches!(message, ClientMessage::Write { .. });
+    CLIENT.check_ends(&message_values::client_messages(), is_open);
+    let is_open = |message: &ServerMessage| matches!(message, ServerMessage::Reply { .. });
+    SERVER.check_ends(&message_values::server_messages(), is_open);
+    BODY.check_ends(&message_values::bodies(), |_| false);
+    REPLY.check_ends(&message_values::replies(), |_| false);
+}
+
+#[test]
+fn a_frame_of_nothing_and_unknown_kinds_are_refused() {
+    for bytes in [&[][..], &[0x00], &[0x06], &[0x7f], &[0x81], &[0xff]] {
+        assert!(!CLIENT.check_bytes(bytes), "{bytes:?}");
+    }
+    for bytes in [&[][..], &[0x01], &[0x80], &[0x89], &[0xff]] {
+        assert!(!SERVER.check_bytes(bytes), "{bytes:?}");
+    }
+    for bytes in [&[][..], &[8], &[0xff]] {
+        assert!(!BODY.check_bytes(bytes), "{bytes:?}");
+        assert!(!REPLY.check_bytes(bytes), "{bytes:?}");
+    }
+}
+
+#[test]
+fn multis_do_not_nest_in_replies() {
+    // Done, a multi of one answer: a multi of one answer: done.
+    assert!(!REPLY.check_bytes(&[0, 4, 1, 4, 1, 0]));
+    assert!(REPLY.check_bytes(&[0, 4, 1, 0]));
+}
+
+#[test]
+fn the_head_of_a_bulk_stream_is_its_number() {
+    let whole = [bulk::head(0x0102_0304), Bytes::from_static(b"body")].concat();
+    assert_eq!(whole, *b"\x04\x03\x02\x01\0\0\0\0body");
+    let split = bulk::split(Bytes::from(whole.clone()));
+    assert_eq!(split, Ok((0x0102_0304, Bytes::from_static(b"body"))));
+    for length in 0..8 {
+        assert!(bulk::split(Bytes::copy_from_slice(&whole[..length])).is_err());
+    }
+}
+
+/// Bytes that begin with a kind: most of them would be refused at once.
+fn bytes_of(kinds: std::ops::Range<u8>) -> impl Strategy<Value = Vec<u8>> {
+    let rest = prop::collection::vec(prop_oneof![any::<u8>(), 0_u8..4], 0..80);
+    (kinds, rest).prop_map(|(kind, rest)| [vec![kind], rest].concat())
+}
+
+proptest! {
+    #[test]
+    fn every_client_message_comes_back(message in arbitrary::client_messages()) {
+        CLIENT.check_value(&message);
+    }
+
+    #[test]
+    fn every_server_message_comes_back(message in arbitrary::server_messages()) {
+        SERVER.check_value(&message);
+    }
+
+    #[test]
+    fn every_body_comes_back(body in arbitrary::bodies()) {
+        BODY.check_value(&body);
+    }
+
+    #[test]
+    fn every_reply_comes_back(reply in arbitrary::replies()) {
+        REPLY.check_value(&reply);
+    }
+
+    #[test]
+    fn any_bytes_are_read_in_one_way_or_refused(
+        client in bytes_of(1..6),
+        server in bytes_of(0x81..0x89),
+        body in bytes_of(0..8),
+        reply in bytes_of(0..2),
+    ) {
+        CLIENT.check_bytes(&client);
+        SERVER.check_bytes(&server);
+        BODY.check_bytes(&body);
+        REPLY.check_bytes(&reply);
+    }
+}

@@ -1,0 +1,254 @@
+//! Arbitrary messages, as far as their bytes are concerned. It does not know which of them make sense.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+use quorate_core::error::{ErrorCode, Refusal};
+use quorate_core::ids::{Epoch, Millis, NamespaceId, SessionId, Term, WriteNumber, Zxid};
+use quorate_core::query::{Child, Listing, Page};
+use quorate_core::read::Direction;
+use quorate_core::request::{
+    Answer, Body, Call, Chunk, Deploy, Failure, LifetimeKind, Operation, Reply, Sequence,
+};
+use quorate_core::znode::Stat;
+use quorate_wire::message::query::{LogLine, RecipeLine, Status};
+use quorate_wire::message::{
+    Attach, ClientMessage, Consistency, Hello, Query, Results, ServerMessage, Welcome,
+};
+
+use crate::parts::{acks, bytes, manifests, text, versions};
+
+fn zxids() -> impl Strategy<Value = Zxid> {
+    any::<u64>().prop_map(Zxid)
+}
+
+fn writes() -> impl Strategy<Value = WriteNumber> {
+    any::<u64>().prop_map(WriteNumber)
+}
+
+fn refusals() -> impl Strategy<Value = Refusal> {
+    (select(ErrorCode::ALL), text()).prop_map(|(code, message)| Refusal { code, message })
+}
+
+fn stats() -> impl Strategy<Value = Stat> {
+    (any::<[u64; 10]>(), option::of(any::<u64>())).prop_map(|(numbers, owner)| Stat {
+        czxid: Zxid(numbers[0]),
+        mzxid: Zxid(numbers[1]),
+        pzxid: Zxid(numbers[2]),
+        ctime: Millis(numbers[3]),
+        mtime: Millis(numbers[4]),
+        version: numbers[5],
+        cversion: numbers[6],
+        aversion: numbers[7],
+        owner: owner.map(SessionId),
+        data_bytes: numbers[8],
+        children_count: numbers[9],
+    })
+}
+
+fn operations() -> impl Strategy<Value = Operation> {
+    use LifetimeKind::{CallOwned, Ephemeral, Persistent};
+    let lifetimes = select(vec![Persistent, Ephemeral, CallOwned]);
+    let sequences = select(vec![Sequence::None, Sequence::Native, Sequence::ZooKeeper]);
+    let version = || option::of(any::<u64>());
+    prop_oneof![
+        (text(), bytes(), lifetimes, sequences, any::<bool>()).prop_map(
+            |(path, data, lifetime, sequence, parents)| Operation::Create {
+                path,
+                data,
+                lifetime,
+                sequence,
+                parents
+            }
+        ),
+        (text(), bytes(), version()).prop_map(|(path, data, version)| Operation::Set {
+            path,
+            data,
+            version
+        }),
+        (text(), version()).prop_map(|(path, version)| Operation::Delete { path, version }),
+        (text(), version()).prop_map(|(path, version)| Operation::Check { path, version }),
+        (text(), text(), any::<u128>(), bytes()).prop_map(
+            |(recipe, function, signature, arguments)| {
+                Operation::Call(Call { recipe, function, signature, arguments })
+            }
+        ),
+    ]
+}
+
+/// Bodies of writes.
+pub fn bodies() -> impl Strategy<Value = Body> {
+    let deploys = (text(), any::<[u8; 32]>(), manifests(), any::<bool>());
+    prop_oneof![
+        operations().prop_map(Body::Single),
+        vec(operations(), 0..4).prop_map(Body::Multi),
+        writes().prop_map(Body::Cancel),
+        Just(Body::CloseSession),
+        (any::<[u8; 32]>(), any::<u32>(), any::<u64>(), bytes()).prop_map(
+            |(component, index, total_bytes, bytes)| {
+                Body::StoreChunk(Chunk { component, index, total_bytes, bytes })
+            }
+        ),
+        deploys.prop_map(|(recipe, component, manifest, breaking_allowed)| {
+            Body::Deploy(Deploy { recipe, component, manifest, breaking_allowed })
+        }),
+        (text(), any::<u64>()).prop_map(|(recipe, version)| Body::Rollback { recipe, version }),
+        text().prop_map(Body::RemoveRecipe),
+    ]
+}
+
+fn answers() -> impl Strategy<Value = Answer> {
+    prop_oneof![
+        Just(Answer::Done),
+        (text(), stats()).prop_map(|(path, stat)| Answer::Created { path, stat }),
+        stats().prop_map(Answer::Stat),
+        bytes().prop_map(Answer::Called),
+        any::<u64>().prop_map(|version| Answer::Activated { version }),
+    ]
+}
+
+/// Replies to writes.
+pub fn replies() -> impl Strategy<Value = Reply> {
+    let failures = (refusals(), option::of(any::<u32>()), option::of(bytes()));
+    prop_oneof![
+        answers().prop_map(Reply::Done),
+        vec(answers(), 0..4).prop_map(|answers| Reply::Done(Answer::Multi(answers))),
+        failures.prop_map(|(refusal, operation, value)| {
+            Reply::Refused(Failure { refusal, operation, value })
+        }),
+    ]
+}
+
+fn queries() -> impl Strategy<Value = Query> {
+    let children = (text(), option::of(text()), any::<u32>(), any::<bool>(), any::<bool>())
+        .prop_map(|(path, after, limit, is_backward, with_data)| {
+            let direction = if is_backward { Direction::Backward } else { Direction::Forward };
+            Query::Children { path, page: Page { after, limit, direction }, with_data }
+        });
+    prop_oneof![
+        text().prop_map(Query::Get),
+        text().prop_map(Query::Stat),
+        children,
+        Just(Query::Recipes),
+        text().prop_map(Query::History),
+        text().prop_map(Query::Interface),
+        (text(), any::<u32>()).prop_map(|(recipe, limit)| Query::Logs { recipe, limit }),
+        Just(Query::Status),
+    ]
+}
+
+/// Messages from clients.
+pub fn client_messages() -> impl Strategy<Value = ClientMessage> {
+    use Consistency::{Linearizable, Session, Stale};
+    let attach = prop_oneof![
+        any::<u64>().prop_map(|timeout_ms| Attach::New { timeout_ms }),
+        (any::<u64>(), any::<[u8; 32]>())
+            .prop_map(|(session, secret)| Attach::Resume { session: SessionId(session), secret }),
+    ];
+    let hello = (any::<[u32; 3]>(), text(), attach).prop_map(|(numbers, agent, attach)| {
+        let (protocol_min, protocol_max) = (numbers[0], numbers[1]);
+        let namespace = NamespaceId(numbers[2]);
+        ClientMessage::Hello(Hello { protocol_min, protocol_max, namespace, agent, attach })
+    });
+    let levels = select(vec![Linearizable, Session, Stale]);
+    prop_oneof![
+        hello,
+        (any::<u64>(), writes(), acks(), bytes()).prop_map(|(request, write, acks, body)| {
+            ClientMessage::Write { request, write, acks, body }
+        }),
+        (any::<[u64; 3]>(), writes(), acks()).prop_map(|([request, bulk, bytes], write, acks)| {
+            ClientMessage::BulkWrite { request, write, acks, bulk, bytes }
+        }),
+        (any::<u64>(), levels, queries()).prop_map(|(request, consistency, query)| {
+            ClientMessage::Read { request, consistency, query }
+        }),
+        any::<u64>().prop_map(|request| ClientMessage::Heartbeat { request }),
+    ]
+}
+
+fn listings<T: std::fmt::Debug>(
+    children: impl Strategy<Value = T>,
+) -> impl Strategy<Value = Listing<T>> {
+    (vec(children, 0..4), any::<bool>())
+        .prop_map(|(children, has_more)| Listing { children, has_more })
+}
+
+fn statuses() -> impl Strategy<Value = Status> {
+    (any::<[u64; 9]>(), text(), text(), any::<u128>()).prop_map(
+        |(numbers, version, role, digest)| Status {
+            member: numbers[0],
+            version,
+            role,
+            term: Term(numbers[1]),
+            epoch: Epoch(numbers[2]),
+            zxid: Zxid(numbers[3]),
+            applied_index: numbers[4],
+            digest,
+            sessions: numbers[5],
+            cpu_us: numbers[6],
+            memory_bytes: numbers[7],
+            uptime_ms: numbers[8],
+        },
+    )
+}
+
+fn results() -> impl Strategy<Value = Results> {
+    let child =
+        (text(), stats(), bytes()).prop_map(|(name, stat, data)| Child { name, stat, data });
+    let recipe = (text(), option::of(any::<u64>()), zxids())
+        .prop_map(|(name, active, changed)| RecipeLine { name, active, changed });
+    let line = (any::<u64>(), zxids(), any::<u8>(), text())
+        .prop_map(|(time_ms, zxid, level, message)| LogLine { time_ms, zxid, level, message });
+    prop_oneof![
+        (bytes(), stats()).prop_map(|(data, stat)| Results::Node { data, stat }),
+        stats().prop_map(Results::Stat),
+        listings(text()).prop_map(Results::Names),
+        listings(child).prop_map(Results::Children),
+        vec(recipe, 0..4).prop_map(Results::Recipes),
+        (option::of(any::<u64>()), vec(versions(), 0..3))
+            .prop_map(|(active, versions)| Results::History { active, versions }),
+        (any::<u64>(), vec(bytes(), 0..3))
+            .prop_map(|(version, interfaces)| Results::Interface { version, interfaces }),
+        vec(line, 0..4).prop_map(Results::Logs),
+        statuses().prop_map(Results::Status),
+    ]
+}
+
+fn welcomes() -> impl Strategy<Value = Welcome> {
+    let members = vec(text(), 0..4);
+    (any::<u32>(), text(), any::<[u64; 3]>(), any::<[u8; 32]>(), zxids(), writes(), members)
+        .prop_map(|(protocol, agent, numbers, secret, zxid, last_write, members)| Welcome {
+            protocol,
+            agent,
+            session: SessionId(numbers[0]),
+            secret,
+            timeout_ms: numbers[1],
+            attachment: numbers[2],
+            zxid,
+            last_write,
+            members,
+        })
+}
+
+/// Messages from members.
+pub fn server_messages() -> impl Strategy<Value = ServerMessage> {
+    let results = prop_oneof![4 => results().prop_map(Ok), 1 => refusals().prop_map(Err)];
+    let request = any::<u64>;
+    prop_oneof![
+        welcomes().prop_map(ServerMessage::Welcome),
+        refusals().prop_map(ServerMessage::Rejected),
+        (request(), zxids(), any::<u64>(), bytes()).prop_map(|(request, zxid, events, reply)| {
+            ServerMessage::Reply { request, zxid, events, reply }
+        }),
+        (request(), refusals())
+            .prop_map(|(request, refusal)| ServerMessage::NotExecuted { request, refusal }),
+        (request(), zxids(), any::<u64>(), results).prop_map(|(request, zxid, events, results)| {
+            ServerMessage::ReadReply { request, zxid, events, results }
+        }),
+        request().prop_map(|request| ServerMessage::Confirmed { request }),
+        (request(), refusals())
+            .prop_map(|(request, refusal)| ServerMessage::Unconfirmed { request, refusal }),
+        refusals().prop_map(ServerMessage::Goodbye),
+    ]
+}

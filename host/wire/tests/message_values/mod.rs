@@ -1,0 +1,263 @@
+//! Messages to test with: arbitrary ones (`arbitrary`), and here a few that hold each kind of everything.
+
+pub mod arbitrary;
+
+use bytes::Bytes;
+use quorate_core::deployment::{Instances, Manifest, Mount, Version};
+use quorate_core::error::{ErrorCode, Refusal};
+use quorate_core::ids::{Epoch, Millis, NamespaceId, SessionId, Term, WriteNumber, Zxid};
+use quorate_core::path::Path;
+use quorate_core::query::{Child, Listing, Page};
+use quorate_core::read::Direction;
+use quorate_core::request::{
+    Answer, Body, Call, Chunk, Deploy, Failure, LifetimeKind, Operation, Reply, Sequence,
+};
+use quorate_core::session::Acks;
+use quorate_core::znode::Stat;
+use quorate_wire::message::query::{LogLine, RecipeLine, Status};
+use quorate_wire::message::{
+    Attach, ClientMessage, Consistency, Hello, Query, Results, ServerMessage, Welcome, body,
+};
+
+fn path(text: &str) -> Path {
+    Path::parse(text).expect("a valid path")
+}
+
+fn manifest() -> Manifest {
+    let mut manifest = Manifest::for_root(path("/recipes/lock"));
+    manifest.mounts.push(Mount { at: path("/c"), path: path("/app/c"), writable: true });
+    manifest.callers.insert("acquire".to_owned(), vec!["alice".to_owned(), "*".to_owned()]);
+    manifest.config.insert("grace".to_owned(), "5".to_owned());
+    manifest.instances = Instances::Reused;
+    manifest
+}
+
+fn stat() -> Stat {
+    Stat {
+        czxid: Zxid(300),
+        mzxid: Zxid(301),
+        pzxid: Zxid(302),
+        ctime: Millis(1_700_000_000_000),
+        mtime: Millis(1_700_000_000_001),
+        version: 2,
+        cversion: 3,
+        aversion: 0,
+        owner: Some(SessionId(41)),
+        data_bytes: 4,
+        children_count: 1,
+    }
+}
+
+fn refusal() -> Refusal {
+    Refusal::new(ErrorCode::NoNode, "there is no \"/a\"".to_owned())
+}
+
+fn create(lifetime: LifetimeKind, sequence: Sequence, parents: bool) -> Operation {
+    let (path, data) = ("/a/n-".to_owned(), Bytes::from_static(b"data"));
+    Operation::Create { path, data, lifetime, sequence, parents }
+}
+
+/// Each kind of operation, with each of its choices.
+fn operations() -> Vec<Operation> {
+    let path = || "/a".to_owned();
+    vec![
+        create(LifetimeKind::Persistent, Sequence::None, true),
+        create(LifetimeKind::Ephemeral, Sequence::Native, false),
+        create(LifetimeKind::CallOwned, Sequence::ZooKeeper, false),
+        Operation::Set { path: path(), data: Bytes::from_static(b"data"), version: Some(300) },
+        Operation::Delete { path: path(), version: None },
+        Operation::Check { path: path(), version: Some(0) },
+        Operation::Call(Call {
+            recipe: "lock".to_owned(),
+            function: "acquire".to_owned(),
+            signature: 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10,
+            arguments: Bytes::from_static(&[2, b'/', b'a']),
+        }),
+    ]
+}
+
+/// Each kind of body.
+pub fn bodies() -> Vec<Body> {
+    let (recipe, component) = ("lock".to_owned(), [0xcd; 32]);
+    vec![
+        Body::Single(create(LifetimeKind::Persistent, Sequence::None, true)),
+        Body::Multi(operations()),
+        Body::Cancel(WriteNumber(300)),
+        Body::CloseSession,
+        Body::StoreChunk(Chunk {
+            component,
+            index: 1,
+            total_bytes: 300_000,
+            bytes: Bytes::from_static(b"\0asm"),
+        }),
+        Body::Deploy(Deploy {
+            recipe: recipe.clone(),
+            component,
+            manifest: manifest(),
+            breaking_allowed: true,
+        }),
+        Body::Rollback { recipe: recipe.clone(), version: 3 },
+        Body::RemoveRecipe(recipe),
+    ]
+}
+
+/// Each kind of reply.
+pub fn replies() -> Vec<Reply> {
+    let created = || Answer::Created { path: "/a".to_owned(), stat: stat() };
+    let called = Answer::Called(Bytes::from_static(b"value"));
+    let value = Some(Bytes::from_static(b"error"));
+    vec![
+        Reply::Done(Answer::Done),
+        Reply::Done(created()),
+        Reply::Done(Answer::Stat(Stat { owner: None, ..stat() })),
+        Reply::Done(called.clone()),
+        Reply::Done(Answer::Multi(vec![Answer::Done, created(), Answer::Stat(stat()), called])),
+        Reply::Done(Answer::Activated { version: 300 }),
+        Reply::Refused(refusal().into()),
+        Reply::Refused(Failure { refusal: refusal(), operation: Some(2), value }),
+    ]
+}
+
+/// Each kind of query.
+fn queries() -> Vec<Query> {
+    let (path, recipe) = (|| "/a".to_owned(), || "lock".to_owned());
+    let backward =
+        Page { after: Some("n-7".to_owned()), limit: 300, direction: Direction::Backward };
+    vec![
+        Query::Get(path()),
+        Query::Stat(path()),
+        Query::Children { path: path(), page: Page::first(), with_data: false },
+        Query::Children { path: path(), page: backward, with_data: true },
+        Query::Recipes,
+        Query::History(recipe()),
+        Query::Interface(recipe()),
+        Query::Logs { recipe: recipe(), limit: 300 },
+        Query::Status,
+    ]
+}
+
+/// Each kind of message from a client.
+pub fn client_messages() -> Vec<ClientMessage> {
+    let hello = |attach| {
+        let (agent, namespace) = ("quorate-client 0.1.0".to_owned(), NamespaceId::DEFAULT);
+        let (protocol_min, protocol_max) = (1, 2);
+        ClientMessage::Hello(Hello { protocol_min, protocol_max, namespace, agent, attach })
+    };
+    let acks = Acks { low: WriteNumber(3), ranges: vec![(WriteNumber(5), WriteNumber(300))] };
+    let mut messages = vec![
+        hello(Attach::New { timeout_ms: 10_000 }),
+        hello(Attach::Resume { session: SessionId(300), secret: [0xab; 32] }),
+        ClientMessage::Write {
+            request: 300,
+            write: WriteNumber(301),
+            acks: acks.clone(),
+            body: body::encode(&Body::Cancel(WriteNumber(7))),
+        },
+        ClientMessage::BulkWrite {
+            request: 300,
+            write: WriteNumber(301),
+            acks,
+            bulk: 2,
+            bytes: 70_000,
+        },
+        ClientMessage::Heartbeat { request: 300 },
+    ];
+    let levels = [Consistency::Linearizable, Consistency::Session, Consistency::Stale];
+    let levels = levels.into_iter().cycle();
+    messages.extend(
+        queries().into_iter().zip(levels).map(|(query, consistency)| ClientMessage::Read {
+            request: 300,
+            consistency,
+            query,
+        }),
+    );
+    messages
+}
+
+/// Each kind of results.
+fn results() -> Vec<Results> {
+    let data = || Bytes::from_static(b"data");
+    let version = Version {
+        number: 3,
+        component: [0xcd; 32],
+        manifest: manifest(),
+        principal: "operator".to_owned(),
+        deployed: Millis(1_700_000_000_000),
+    };
+    let child = Child { name: "n-1".to_owned(), stat: stat(), data: data() };
+    let line = |name: &str, active| RecipeLine { name: name.to_owned(), active, changed: Zxid(9) };
+    vec![
+        Results::Node { data: data(), stat: stat() },
+        Results::Stat(stat()),
+        Results::Names(Listing {
+            children: vec!["n-1".to_owned(), "\u{e9}".to_owned()],
+            has_more: true,
+        }),
+        Results::Children(Listing { children: vec![child], has_more: false }),
+        Results::Recipes(vec![line("lock", Some(3)), line("old", None)]),
+        Results::History { active: Some(3), versions: vec![version] },
+        Results::Interface { version: 3, interfaces: vec![Bytes::from_static(b"description")] },
+        Results::Logs(vec![LogLine {
+            time_ms: 1_700_000_000_000,
+            zxid: Zxid(300),
+            level: 2,
+            message: "late".to_owned(),
+        }]),
+        Results::Status(status()),
+    ]
+}
+
+fn status() -> Status {
+    Status {
+        member: 1,
+        version: "0.1.0".to_owned(),
+        role: "leader".to_owned(),
+        term: Term(7),
+        epoch: Epoch(2),
+        zxid: Zxid(300),
+        applied_index: 200,
+        digest: 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10,
+        sessions: 5,
+        cpu_us: 1_000_000,
+        memory_bytes: 1 << 30,
+        uptime_ms: 3_600_000,
+    }
+}
+
+/// Each kind of message from a member.
+pub fn server_messages() -> Vec<ServerMessage> {
+    let request = 300;
+    let (zxid, events) = (Zxid(301), 4);
+    let mut messages = vec![
+        ServerMessage::Welcome(Welcome {
+            protocol: 1,
+            agent: "quorate 0.1.0".to_owned(),
+            session: SessionId(300),
+            secret: [0xab; 32],
+            timeout_ms: 10_000,
+            attachment: 2,
+            zxid,
+            last_write: WriteNumber(8),
+            members: vec!["one.example".to_owned(), "two.example".to_owned()],
+        }),
+        ServerMessage::Rejected(refusal()),
+        ServerMessage::Reply {
+            request,
+            zxid,
+            events,
+            reply: Reply::Done(Answer::Activated { version: 3 }).encode(),
+        },
+        ServerMessage::NotExecuted { request, refusal: refusal() },
+        ServerMessage::Confirmed { request },
+        ServerMessage::Unconfirmed { request, refusal: refusal() },
+        ServerMessage::Goodbye(refusal()),
+        ServerMessage::ReadReply { request, zxid, events, results: Err(refusal()) },
+    ];
+    messages.extend(results().into_iter().map(|results| ServerMessage::ReadReply {
+        request,
+        zxid,
+        events,
+        results: Ok(results),
+    }));
+    messages
+}

@@ -1,0 +1,81 @@
+//! Arbitrary pieces that entries and messages have in common.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use quorate_core::deployment::{Instances, Manifest, Mount, RunLimits, Version};
+use quorate_core::ids::{Millis, WriteNumber};
+use quorate_core::path::Path;
+use quorate_core::session::Acks;
+
+/// Short ones.
+pub fn bytes() -> impl Strategy<Value = Bytes> {
+    vec(any::<u8>(), 0..40).prop_map(Bytes::from)
+}
+
+/// Short ones.
+pub fn text() -> impl Strategy<Value = String> {
+    vec(any::<char>(), 0..12).prop_map(String::from_iter)
+}
+
+/// Short valid ones.
+pub fn paths() -> impl Strategy<Value = Path> {
+    let names = proptest::sample::select(vec!["a", "b-0000000001", "\u{e9}t\u{e9}", "\u{ffef}"]);
+    vec(names, 0..5).prop_map(|names| valid(&format!("/{}", names.join("/"))))
+}
+
+/// Manifests of deployments.
+pub fn manifests() -> impl Strategy<Value = Manifest> {
+    let mounts = vec((paths(), paths(), any::<bool>()), 0..3).prop_map(|mounts| {
+        let mounts = mounts.into_iter();
+        mounts.map(|(at, path, writable)| Mount { at, path, writable }).collect::<Vec<_>>()
+    });
+    let callers = proptest::collection::btree_map(text(), vec(text(), 0..3), 0..3);
+    let config = proptest::collection::btree_map(text(), text(), 0..3);
+    (any::<[u64; 6]>(), paths(), mounts, callers, config, any::<bool>()).prop_map(
+        |(numbers, root, mounts, callers, config, reused)| {
+            let callers: BTreeMap<_, _> = callers;
+            let limits = RunLimits {
+                memory_bytes: numbers[0],
+                time_ms: numbers[1],
+                host_calls: numbers[2],
+                changes: numbers[3],
+                changes_bytes: numbers[4],
+                log_bytes: numbers[5],
+            };
+            let instances = if reused { Instances::Reused } else { Instances::Fresh };
+            Manifest { root, mounts, limits, instances, callers, config }
+        },
+    )
+}
+
+/// Versions of recipes.
+pub fn versions() -> impl Strategy<Value = Version> {
+    (any::<[u64; 2]>(), any::<[u8; 32]>(), manifests(), text()).prop_map(
+        |([number, deployed], component, manifest, principal)| {
+            let deployed = Millis(deployed);
+            Version { number, component, manifest, principal, deployed }
+        },
+    )
+}
+
+/// Those that a client may send.
+pub fn acks() -> impl Strategy<Value = Acks> {
+    // Gaps of at least two and lengths keep the ranges ascending and apart.
+    (0..1_000_u64, vec((2..50_u64, 0..50_u64), 0..4)).prop_map(|(low, steps)| {
+        let mut end = low;
+        let ranges = steps.into_iter().map(|(gap, length)| {
+            let from = end + gap;
+            end = from + length;
+            (WriteNumber(from), WriteNumber(end))
+        });
+        let ranges = ranges.collect();
+        Acks { low: WriteNumber(low), ranges }
+    })
+}
+
+fn valid(text: &str) -> Path {
+    Path::parse(text).expect("a valid path")
+}

@@ -53,6 +53,7 @@ fuzz:
 
 unit: recipes
 	$(CARGO) test $(LOCKED) --workspace --all-targets
+	$(CARGO) test $(LOCKED) --workspace --doc
 	$(CARGO) test $(LOCKED) --manifest-path tests/history/second-opinion/Cargo.toml
 
 clean:

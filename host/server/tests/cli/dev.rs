@@ -48,6 +48,7 @@ fn a_port_in_use_and_a_directory_in_use_say_what_to_do() {
         "{}",
         taken.stderr
     );
+    assert!(!home.path().join("other").exists(), "nothing is made for a server that can not be");
     let locked = home.run(&["dev", "--data", "data", "--listen", "127.0.0.1:0"]);
     assert_eq!(locked.code, 1);
     assert!(locked.stderr.contains("in use by"), "{}", locked.stderr);

@@ -1,6 +1,6 @@
 //! The tree, a recipe by its types, and a lock: what README.md shows. It does not know what the lock protects.
 
-use quorate_client::{Authority, Client, LockOptions, Options};
+use quorate_client::{Authority, Client, Error, LockOptions, Options};
 
 // From the recipe's WIT: a module for each interface, here `counter::Counter`.
 quorate_client::recipe!("../../recipes/counter/wit");
@@ -21,15 +21,18 @@ pub async fn run(options: Options) -> Result<(), Box<dyn std::error::Error + Sen
     let guard = client.lock("/deploys/web", LockOptions::default()).await?;
     tokio::select! {
         lost = guard.lost() => return Err(lost.into()),
-        () = deploy(guard.token()) => guard.release().await?,
+        deployed = deploy(&client, guard.token()) => deployed?,
     }
+    guard.release().await?;
     client.close().await?;
     Ok(())
 }
 
-/// Shows the token to whatever is deployed to, so that it can refuse a holder that has been overtaken.
-#[expect(clippy::unused_async, reason = "stands for what takes its time")]
-async fn deploy(_token: u64) {}
+/// Shows the token to whatever is deployed to, which refuses one that is lower than the last that it saw.
+async fn deploy(client: &Client, token: u64) -> Result<(), Error> {
+    client.create("/deployed").data(token.to_string()).sequential().await?;
+    Ok(())
+}
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {

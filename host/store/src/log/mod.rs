@@ -139,6 +139,8 @@ impl Log {
         newest.and_then(|()| files.sync()).map_err(OpenError::io(&directory, "sync the log in"))?;
         let heads =
             namespaces.iter().map(|(&id, namespace)| (id, namespace.head.clone())).collect();
+        let removed = segment::remove_half_made(files.as_ref(), &mut spares);
+        removed.map_err(OpenError::io(&directory, "remove half-made files of the log in"))?;
         let prepare = OpenError::io(&directory, "prepare the log in");
         let active = Writer::begin(files.as_ref(), &options, tail, &mut spares, &heads);
         let active = active.map_err(prepare)?;

@@ -270,6 +270,14 @@ impl Log {
         Ok(())
     }
 
+    /// Index of the newest entry that must be purged for the others of its namespace to take at most
+    /// `bytes_max` bytes on the disk; `None` if they do. Never that of the last entry. Looks at each entry
+    /// that stays: microseconds for some thousand.
+    #[must_use]
+    pub fn last_beyond(&self, namespace: u32, bytes_max: u64) -> Option<u64> {
+        self.shared.lock().namespaces.get(&namespace)?.last_beyond(bytes_max)
+    }
+
     /// What is known of a namespace; nothing of one that was never named.
     #[must_use]
     pub fn state(&self, namespace: u32) -> LogState {

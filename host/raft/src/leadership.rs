@@ -29,9 +29,10 @@ pub(crate) async fn watch(
     mut applied: watch::Receiver<Term>,
     told: watch::Sender<Option<Leadership>>,
 ) {
+    let told = Told(told);
     loop {
         let now = current(&server.borrow_watched(), *applied.borrow_and_update());
-        let is_changed = told.send_if_modified(|before| std::mem::replace(before, now) != now);
+        let is_changed = told.0.send_if_modified(|before| std::mem::replace(before, now) != now);
         if is_changed {
             match now {
                 Some(Leadership { term, member }) => {
@@ -45,9 +46,17 @@ pub(crate) async fn watch(
             changed = applied.changed() => changed.is_ok(),
         };
         if !is_alive {
-            told.send_replace(None);
             return;
         }
+    }
+}
+
+/// Tells at its end that this member does not lead, also when who tells it is aborted: nobody would correct it.
+struct Told(watch::Sender<Option<Leadership>>);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.0.send_replace(None);
     }
 }
 

@@ -22,7 +22,7 @@ use tokio::task;
 
 use crate::apply::{Applier, ApplyListener, is_half_installed};
 use crate::codec::RECORD_HEAD_BYTES;
-use crate::housekeeping;
+use crate::housekeeping::Housekeeper;
 use crate::leadership::{self, Leadership};
 use crate::log_store::LogStore;
 use crate::namespace::Scoped;
@@ -42,6 +42,12 @@ const STOPPED_LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Bytes of an encoded entry that the log takes.
 const ENTRY_BYTES_MAX: usize = PAYLOAD_BYTES_MAX as usize - RECORD_HEAD_BYTES;
 
+/// Entries that stay in the log: some seconds of a busy cluster, for members that lag and watches that resume.
+const LOG_KEEP_ENTRIES: u64 = 16 * 1024;
+/// Bytes of entries that stay in the log. 64 KiB for each of the entries that stay: only a log of larger values is cut
+/// by it, which could else hold 16 GiB of 1 MiB values. Sending a member the tree anew is cheaper than that much log.
+const LOG_KEEP_BYTES: u64 = 1 << 30;
+
 /// How a member takes part.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -55,6 +61,9 @@ pub struct Config {
     pub election_ms: (u64, u64),
     /// Entries that stay in the log behind the last flush of the tree: for members that lag and watches that resume.
     pub log_keep_entries: u64,
+    /// Bytes that the log may have on the disk, flushed entries beyond which are purged even if they are among
+    /// [`Config::log_keep_entries`]. Files are freed whole: one segment and the spare ones come on top.
+    pub log_keep_bytes: u64,
     /// Entries applied after which the tree is flushed.
     pub flush_after_entries: u64,
 }
@@ -68,7 +77,8 @@ impl Config {
             namespace: NamespaceId::DEFAULT,
             heartbeat_ms: 100,
             election_ms: (300, 500),
-            log_keep_entries: 16 * 1024,
+            log_keep_entries: LOG_KEEP_ENTRIES,
+            log_keep_bytes: LOG_KEEP_BYTES,
             flush_after_entries: 8 * 1024,
         }
     }
@@ -206,7 +216,7 @@ impl Node {
         let standing = Standing::read(&tree.snapshot(), namespace).map_err(recovery)?;
         let applied_term = standing.applied.map_or(Term(0), |at| position(&at).term);
 
-        let log_store = LogStore::new(log, namespace);
+        let log_store = LogStore::new(Arc::clone(&log), namespace);
         let (jobs, job_receiver) = mpsc::channel(JOBS_MAX);
         let (term, term_receiver) = watch::channel(applied_term);
         let recent = log_store.recent();
@@ -220,8 +230,14 @@ impl Node {
         let raft = raft.map_err(|error| StartError::Recovery(error.to_string()))?;
         let (told, leadership) = watch::channel(None);
         let watcher = leadership::watch(raft.server_metrics(), term_receiver, told);
-        let flusher = housekeeping::run(raft.clone(), config.flush_after_entries);
-        let tasks = vec![task::spawn(watcher), task::spawn(flusher)];
+        let flusher = Housekeeper {
+            raft: raft.clone(),
+            log,
+            namespace,
+            flush_after_entries: config.flush_after_entries,
+            keep_bytes: config.log_keep_bytes,
+        };
+        let tasks = vec![task::spawn(watcher), task::spawn(flusher.run())];
         let (applier, tasks) = (Mutex::new(Some(applier)), Mutex::new(tasks));
         let node = Self { raft, config, tree, leadership, applier, tasks };
         node.stand_alone().await;

@@ -126,6 +126,40 @@ fn the_log_is_purged_behind_a_flush_and_a_restart_needs_no_more() {
 }
 
 #[test]
+fn a_log_of_too_many_bytes_is_purged_behind_a_flush_and_a_restart_needs_no_more() {
+    let [directory, image] = [(); 2].map(|()| tempfile::tempdir().expect("a directory"));
+    // Neither the number of entries nor time makes it flush or purge: a test lasts less than a minute.
+    let config = Config { log_keep_bytes: 8 << 10, ..Config::new(1) };
+    let (life, _) = Life::first(directory.path(), config.clone());
+    create_many(&life, "n", 500);
+    let until = Instant::now() + DEADLINE;
+    let purged = loop {
+        let metrics = life.node.metrics();
+        if let Some(purged) = metrics.purged
+            && life.store.log.last_beyond(0, 8 << 10).is_none()
+        {
+            assert!(Some(purged) <= metrics.flushed, "{metrics:?}");
+            break purged.index;
+        }
+        assert!(Instant::now() < until, "{metrics:?}");
+        std::thread::yield_now();
+    };
+    let last = life.node.metrics().last_log.expect("a log");
+    // A record of these has more than 64 bytes and less than 512.
+    assert!((last - 128..last - 16).contains(&purged), "{purged} of {last}");
+    create_many_more(&life, "m", 5);
+    let before = life.meta();
+    let crashed = image.path().join("crashed");
+    life.crash_into(directory.path(), &crashed);
+
+    let life = Life::start(&crashed, config);
+    life.leads();
+    assert_eq!(life.meta(), before);
+    assert!(life.has("/n0") && life.has("/n499") && life.has("/m4"));
+    life.shutdown();
+}
+
+#[test]
 fn many_entries_flush_the_tree_by_themselves() {
     let directory = tempfile::tempdir().expect("a directory");
     let config = Config { flush_after_entries: 50, ..Config::new(1) };

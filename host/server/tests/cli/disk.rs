@@ -5,12 +5,17 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
 use crate::harness::{DEADLINE, Done, Home, ended};
 
 /// Set in the process that has a mount namespace of its own.
 const IN_NAMESPACE: &str = "QUORATE_TEST_IN_NAMESPACE";
-/// Room for one segment of the log (64 MiB), the tree and its flushes, and not for a second segment.
-const DISK: &str = "120m";
+/// Room for one segment of the log (64 MiB), and for less of the tree than what has been written when that is full.
+const DISK_THAT_THE_TREE_FILLS: &str = "120m";
+/// Room for one segment of the log, and for what the tree has flushed when that is full: 32 MiB at least, 64 MiB at
+/// most, depending on which of the two is faster. Not for a second segment beside the one or the other.
+const DISK_THAT_THE_LOG_FILLS: &str = "144m";
 const LARGER_DISK: &str = "480m";
 /// Writes until the disk must be full by far.
 const WRITES_MAX: u64 = 500;
@@ -31,7 +36,10 @@ impl Served {
         let config = home.path().join("quorate.conf");
         let text = format!("data = {:?}\nlisten = \"127.0.0.1:0\"\n{further}\n", data);
         std::fs::write(&config, text).expect("written");
-        let mut command = home.command(&["serve", "--config", "quorate.conf"]);
+        // A file that would become longer than it may be is an error, not a signal: see `break_the_disk_of`.
+        let script = r#"trap "" XFSZ; exec "$0" serve --config quorate.conf"#;
+        let binary = env!("CARGO_BIN_EXE_quorate");
+        let mut command = home.command_named("sh", &["-c", script, binary]);
         let mut child = command.spawn().expect("it starts");
         let stderr = BufReader::new(child.stderr.take().expect("piped"));
         let (sender, lines) = channel();
@@ -54,6 +62,16 @@ impl Served {
             self.said.push_str(&line);
             self.said.push('\n');
         }
+    }
+
+    /// Waits until the server has ended, and reads all that it has said; its exit code.
+    fn end(&mut self) -> i32 {
+        let code = ended(&mut self.child);
+        for line in self.lines.iter() {
+            self.said.push_str(&line);
+            self.said.push('\n');
+        }
+        code
     }
 
     fn command(&self, home: &Home, arguments: &[&str]) -> Command {
@@ -110,6 +128,35 @@ fn below_the_reserve_growing_writes_are_refused_and_the_others_go_on() {
     server.stop();
 }
 
+/// From now on the process can write nothing but the first byte of a file: a disk that breaks at a time of our own.
+fn break_the_disk_of(child: &Child) {
+    let process = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let limit = Rlimit { current: Some(1), maximum: Some(1) };
+    prlimit(process, Resource::Fsize, limit).expect("a process of ours");
+}
+
+#[test]
+fn a_log_that_can_not_be_written_ends_the_process_and_not_only_its_thread() {
+    let home = Home::new();
+    let data = home.path().join("data");
+    let configuration = "disk_reserve_mib = 0";
+    let mut server = Served::start(&home, &data, configuration);
+    server.ok(&home, &["create", "/kept", "old"]);
+    break_the_disk_of(&server.child);
+    let lost = server.command(&home, &["set", "/kept", "new"]).spawn();
+    assert_ne!(server.end(), 0, "{}", server.said);
+    assert_ne!(ended(&mut lost.expect("it starts")), 0, "acknowledged without a log");
+    let log = data.join("log");
+    let log = log.to_string_lossy();
+    let parts = ["the raft log can not be written", &log, "0000000000000001.log: File too large"];
+    let is_clear = |line: &str| parts.iter().all(|part| line.contains(part));
+    assert!(server.said.lines().any(is_clear), "{}", server.said);
+    let again = Served::start(&home, &data, configuration);
+    assert_eq!(again.ok(&home, &["get", "/kept"]).trim_end(), "old");
+    again.ok(&home, &["create", "/more"]);
+    again.stop();
+}
+
 /// Runs this test again as root of a user namespace, where it may mount. False where that is not permitted.
 fn in_namespace(test: &str) -> bool {
     if std::env::var_os(IN_NAMESPACE).is_some() {
@@ -155,11 +202,11 @@ fn noise(seed: u64) -> String {
 }
 
 /// Fills a small disk until the server is gone; then makes it larger, and looks for all that was acknowledged.
-fn fill(configuration: &str, what_fails: &str) {
+fn fill(size: &str, configuration: &str, what_fails: &[&str]) {
     let home = Home::new();
     let disk = home.path().join("disk");
     std::fs::create_dir(&disk).expect("made");
-    mount(&disk, &format!("size={DISK}"));
+    mount(&disk, &format!("size={size}"));
     let data = disk.join("data");
     let configuration = format!("disk_reserve_mib = 0\n{configuration}");
     let mut server = Served::start(&home, &data, &configuration);
@@ -180,11 +227,10 @@ fn fill(configuration: &str, what_fails: &str) {
         }
         acknowledged.push(number);
     }
-    assert_ne!(ended(&mut server.child), 0, "after {} writes", acknowledged.len());
-    server.listen_for("No space left on device");
-    // One line says what failed, where, why, and what to do.
+    assert_ne!(server.end(), 0, "after {} writes", acknowledged.len());
+    // Raft says something of its own before. One line says what failed, where, why, and what to do.
     let directory = data.to_string_lossy();
-    let parts = [what_fails, &directory, "No space left on device", "make room"];
+    let parts = [&[&*directory, "No space left on device", "make room"], what_fails].concat();
     let is_clear = |line: &str| parts.iter().all(|part| line.contains(part));
     assert!(server.said.lines().any(is_clear), "{}", server.said);
     assert!(acknowledged.len() > 10, "{acknowledged:?}");
@@ -204,7 +250,7 @@ fn a_disk_too_full_for_the_tree_ends_the_process_and_nothing_acknowledged_is_los
         "disk::a_disk_too_full_for_the_tree_ends_the_process_and_nothing_acknowledged_is_lost";
     if in_namespace(name) {
         // Small buffers: the tree is flushed all the time.
-        fill("cache_mib = 8", "the tree can not be written");
+        fill(DISK_THAT_THE_TREE_FILLS, "cache_mib = 8", &["the tree can not be written", "/tree/"]);
     }
 }
 
@@ -213,7 +259,8 @@ fn a_disk_too_full_for_the_log_ends_the_process_and_nothing_acknowledged_is_lost
     let name =
         "disk::a_disk_too_full_for_the_log_ends_the_process_and_nothing_acknowledged_is_lost";
     if in_namespace(name) {
-        // Large buffers: the log needs its second segment before the tree has filled the rest.
-        fill("cache_mib = 256", "the raft log can not be written");
+        // Buffers of 32 MiB.
+        let parts = ["the raft log can not be written", "/log/0000000000000002.spare"];
+        fill(DISK_THAT_THE_LOG_FILLS, "cache_mib = 256", &parts);
     }
 }

@@ -78,7 +78,7 @@ pub trait LogFile: Send + Sync {
     /// Makes the file exactly `bytes` long, with room on the disk for all of it. New bytes are 0.
     ///
     /// # Errors
-    /// The file system's, a full disk above all.
+    /// The file system's, a full disk above all. The file may hold a part of the room then.
     fn allocate(&self, bytes: u64) -> io::Result<()>;
 
     /// Cuts the file to `bytes`.
@@ -126,6 +126,12 @@ pub(super) fn write_all_at(file: &dyn LogFile, buffer: &[u8], offset: u64) -> io
         }
     }
     Ok(())
+}
+
+/// For `map_err`: the file system's error with the file that it is about, of the same kind.
+pub(super) fn about(files: &dyn Files, name: &str) -> impl FnOnce(io::Error) -> io::Error {
+    let path = files.path(name);
+    move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// A directory of the operating system.

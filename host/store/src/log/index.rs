@@ -10,6 +10,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::record::record_bytes;
+
 /// Bytes that one entry in memory costs beside its payload: for the cache's bound.
 const RECENT_OVERHEAD_BYTES: usize = 64;
 
@@ -202,6 +204,30 @@ impl Namespace {
         Some(cost_bytes)
     }
 
+    /// The newest entry that must go for the others to take at most `bytes_max` on the disk; `None`: none
+    /// must. Never the last one there is.
+    pub(super) fn last_beyond(&self, bytes_max: u64) -> Option<u64> {
+        let entries = self.entries();
+        let durable_end = self.first + count(&self.locations);
+        let recent_first = self.recent_first();
+        let mut bytes = 0;
+        for index in entries.clone().rev() {
+            let payload_bytes = if index < durable_end {
+                self.locations[usize_of(index - self.first)].payload_bytes
+            } else {
+                let payload = &self.recent[usize_of(index - recent_first)].payload;
+                u32::try_from(payload.len()).expect("payloads are bounded at the door")
+            };
+            bytes += u64::from(record_bytes(payload_bytes));
+            if bytes > bytes_max {
+                let last_but_one = (entries.end - 1).checked_sub(1)?;
+                let beyond = index.min(last_but_one);
+                return (beyond >= entries.start).then_some(beyond);
+            }
+        }
+        None
+    }
+
     /// Finds those of `range` that exist, until their payloads reach `bytes_max`; one at least.
     pub(super) fn find(&self, range: Range<u64>, bytes_max: u64) -> Vec<(u64, Found)> {
         let entries = self.entries();
@@ -269,6 +295,24 @@ mod tests {
         assert_eq!(namespace.evict_oldest(), None);
         let found = namespace.find(0..9, u64::MAX);
         assert!(matches!(found[..], [(0, Found::Disk(_)), (1, Found::Memory(_))]));
+    }
+
+    #[test]
+    fn what_is_beyond_so_many_bytes_is_counted_from_the_end_on_disk_and_in_memory() {
+        let mut namespace = Namespace::default();
+        assert_eq!(namespace.last_beyond(0), None);
+        // A record takes 40 bytes.
+        (5..9).for_each(|index| namespace.append(index, index, payload(1)));
+        assert_eq!(namespace.last_beyond(160), None);
+        for durable in 5..9 {
+            let beyond = [159, 120, 119, 80, 79, 40].map(|bytes| namespace.last_beyond(bytes));
+            assert_eq!(beyond, [5, 5, 6, 6, 7, 7].map(Some), "{durable}");
+            assert_eq!(namespace.last_beyond(0), Some(7), "the last one stays");
+            namespace.written(durable, durable, location(0));
+            namespace.evict_oldest();
+        }
+        namespace.purge(7, payload(7));
+        assert_eq!(namespace.last_beyond(0), None);
     }
 
     #[test]

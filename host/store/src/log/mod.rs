@@ -139,6 +139,8 @@ impl Log {
         newest.and_then(|()| files.sync()).map_err(OpenError::io(&directory, "sync the log in"))?;
         let heads =
             namespaces.iter().map(|(&id, namespace)| (id, namespace.head.clone())).collect();
+        let removed = segment::remove_half_made(files.as_ref(), &mut spares);
+        removed.map_err(OpenError::io(&directory, "remove half-made files of the log in"))?;
         let prepare = OpenError::io(&directory, "prepare the log in");
         let active = Writer::begin(files.as_ref(), &options, tail, &mut spares, &heads);
         let active = active.map_err(prepare)?;
@@ -266,6 +268,14 @@ impl Log {
         state.push(namespace, Operation::Purge(upto, meta), callback);
         self.shared.submit(state);
         Ok(())
+    }
+
+    /// Index of the newest entry that must be purged for the others of its namespace to take at most
+    /// `bytes_max` bytes on the disk; `None` if they do. Never that of the last entry. Looks at each entry
+    /// that stays: microseconds for some thousand.
+    #[must_use]
+    pub fn last_beyond(&self, namespace: u32, bytes_max: u64) -> Option<u64> {
+        self.shared.lock().namespaces.get(&namespace)?.last_beyond(bytes_max)
     }
 
     /// What is known of a namespace; nothing of one that was never named.

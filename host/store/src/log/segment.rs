@@ -27,7 +27,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::files::{Files, LogFile, read_exact_at, write_all_at};
+use super::files::{Files, LogFile, about, read_exact_at, write_all_at};
 use super::index::Head;
 use super::record::{ALIGNMENT, Encoder, Kind, Seed, record_bytes};
 use crate::error::OpenError;
@@ -133,14 +133,43 @@ pub(super) fn is_spare(name: &str) -> bool {
 
 /// Makes segment `id` out of `spares` or of a new file, durable when this returns. It is at least
 /// `capacity` long and has room for `room` bytes behind its head.
+///
+/// # Errors
+/// The file system's, with the file. A new file is removed: what there was of room on a full disk is
+/// for others.
 pub(super) fn create(
     files: &dyn Files,
     spares: &mut Vec<String>,
     id: u64,
     heads: &BTreeMap<u32, Head>,
+    lengths: (u64, u64),
+) -> io::Result<Active> {
+    let spare = spare_or_new(files, spares, id)?;
+    let (name, generation) = (spare.name.clone(), spare.generation);
+    prepare(files, spare, id, heads, lengths).map_err(|error| {
+        if generation == 0 {
+            // If that fails, or a power cut undoes it, the next opening does it.
+            let _removed = files.remove(&name);
+        }
+        about(files, &name)(error)
+    })
+}
+
+/// A file to write a segment into.
+struct Spare {
+    name: String,
+    file: Arc<dyn LogFile>,
+    /// Of its next life: 0 for a new file.
+    generation: u64,
+}
+
+fn prepare(
+    files: &dyn Files,
+    Spare { name, file, generation }: Spare,
+    id: u64,
+    heads: &BTreeMap<u32, Head>,
     (capacity, room): (u64, u64),
 ) -> io::Result<Active> {
-    let (name, file, generation) = spare_or_new(files, spares, id)?;
     let mut head = Vec::new();
     let seed = Seed::new(id, generation);
     encode_head(&mut head, seed, heads);
@@ -164,26 +193,49 @@ pub(super) fn create(
     Ok(Active { id, segment: Segment { file, seed }, end, batch: 1, capacity })
 }
 
-/// A file to write a segment into, and the generation of its next life. A spare file whose header can
-/// not be read is dropped: nobody knows which lives it had.
-fn spare_or_new(
-    files: &dyn Files,
-    spares: &mut Vec<String>,
-    id: u64,
-) -> io::Result<(String, Arc<dyn LogFile>, u64)> {
+/// The last one of `spares` that can be used again, or a new file.
+fn spare_or_new(files: &dyn Files, spares: &mut Vec<String>, id: u64) -> io::Result<Spare> {
     while let Some(name) = spares.pop() {
-        let file = files.open(&name)?;
-        let mut header = [0; SEGMENT_HEADER_BYTES as usize];
-        let read = read_exact_at(file.as_ref(), &mut header, 0);
-        let decoded = SegmentHeader::decode(&files.path(&name), &header);
-        if let (Ok(()), Ok(former)) = (read, decoded) {
-            return Ok((name, file, former.generation.saturating_add(1)));
+        let file = files.open(&name).map_err(about(files, &name))?;
+        if let Some(former) = former_life(files, &name, file.as_ref())? {
+            let generation = former.generation.saturating_add(1);
+            return Ok(Spare { name, file, generation });
         }
-        files.remove(&name)?;
+        files.remove(&name).map_err(about(files, &name))?;
     }
     let name = spare_name(id);
-    let file = files.create(&name)?;
-    Ok((name, file, 0))
+    let file = files.create(&name).map_err(about(files, &name))?;
+    Ok(Spare { name, file, generation: 0 })
+}
+
+/// The header of a spare file. Without one that can be read, the file must not be used: nobody knows
+/// which lives it had.
+fn former_life(
+    files: &dyn Files,
+    name: &str,
+    file: &dyn LogFile,
+) -> io::Result<Option<SegmentHeader>> {
+    let mut header = [0; SEGMENT_HEADER_BYTES as usize];
+    match read_exact_at(file, &mut header, 0) {
+        Ok(()) => Ok(SegmentHeader::decode(&files.path(name), &header).ok()),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(about(files, name)(error)),
+    }
+}
+
+/// Removes those of `spares` that can not be used. A process that ends while it makes a segment leaves
+/// such a file, on a full disk above all.
+pub(super) fn remove_half_made(files: &dyn Files, spares: &mut Vec<String>) -> io::Result<()> {
+    let mut whole = Vec::with_capacity(spares.len());
+    for name in spares.drain(..) {
+        let file = files.open(&name).map_err(about(files, &name))?;
+        match former_life(files, &name, file.as_ref())? {
+            Some(_) => whole.push(name),
+            None => files.remove(&name).map_err(about(files, &name))?,
+        }
+    }
+    *spares = whole;
+    Ok(())
 }
 
 fn encode_head(bytes: &mut Vec<u8>, seed: Seed, heads: &BTreeMap<u32, Head>) {

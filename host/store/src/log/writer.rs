@@ -9,7 +9,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::files::{Files, write_all_at};
+use super::files::{Files, about, write_all_at};
 use super::index::{Head, Location};
 use super::queue::{Operation, Queued, Shared, Work};
 use super::record::{Encoder, Kind, record_bytes};
@@ -91,8 +91,9 @@ impl Writer {
             self.rotate(room)?;
         }
         let placed = self.encode(work);
-        write_all_at(self.active.segment.file.as_ref(), &self.buffer, self.active.end)?;
-        self.active.segment.file.sync()?;
+        let file = self.active.segment.file.as_ref();
+        let written = write_all_at(file, &self.buffer, self.active.end).and_then(|()| file.sync());
+        written.map_err(about(self.files.as_ref(), &segment::log_name(self.active.id)))?;
         self.active.end += self.buffer.len() as u64;
         self.active.batch += 1;
         if self.buffer.capacity() > BUFFER_KEPT_BYTES {
@@ -151,11 +152,12 @@ impl Writer {
 
     /// Seals the segment and begins the next one, with room for `room` bytes.
     fn rotate(&mut self, room: u64) -> io::Result<()> {
-        segment::seal(&self.active)?;
+        let files = self.files.as_ref();
+        let sealed = segment::seal(&self.active);
+        sealed.map_err(about(files, &segment::log_name(self.active.id)))?;
         let id = self.active.id + 1;
         let room = room + segment::seal_bytes();
         let capacity = u64::from(self.options.segment_bytes);
-        let files = self.files.as_ref();
         self.active = segment::create(files, &mut self.spares, id, &self.heads, (capacity, room))?;
         self.lives.push(Life { id, highest: BTreeMap::new() });
         self.shared.lock().segments.insert(id, self.active.segment.clone());
@@ -189,15 +191,17 @@ impl Writer {
             // Who still reads in the file must not find another life in it: then it is removed, and
             // stays what it was for those who have it open.
             let is_read = removed.is_some_and(|segment| Arc::strong_count(&segment.file) > 1);
-            if is_read || self.spares.len() >= self.options.spares_max {
-                self.files.remove(&name)?;
+            let freed = if is_read || self.spares.len() >= self.options.spares_max {
+                self.files.remove(&name)
             } else {
                 let spare = segment::spare_name(id);
-                self.files.rename(&name, &spare)?;
+                let renamed = self.files.rename(&name, &spare);
                 self.spares.push(spare);
-            }
+                renamed
+            };
             // One by one: what is left must be without gaps, whenever the power goes.
-            self.files.sync()?;
+            let freed = freed.and_then(|()| self.files.sync());
+            freed.map_err(about(self.files.as_ref(), &name))?;
         }
         Ok(())
     }
@@ -223,10 +227,12 @@ impl Writer {
         let former = match tail {
             Tail::Clean(active) => return Ok(active),
             Tail::Torn(active) => {
-                segment::seal(&active)?;
-                // A process that crashes in a loop must not fill the disk with empty segments.
-                active.segment.file.cut(active.end + segment::seal_bytes())?;
-                active.segment.file.sync()?;
+                let file = active.segment.file.as_ref();
+                let sealed = segment::seal(&active)
+                    // A process that crashes in a loop must not fill the disk with empty segments.
+                    .and_then(|()| file.cut(active.end + segment::seal_bytes()))
+                    .and_then(|()| file.sync());
+                sealed.map_err(about(files, &segment::log_name(active.id)))?;
                 active.id
             }
             Tail::Sealed(id) => id,

@@ -53,6 +53,10 @@ struct Platter {
     short_writes: Option<usize>,
     /// The write, counted from now, that fails.
     failing_write: Option<u64>,
+    /// Bytes of all files together that there is room for.
+    room_bytes: Option<usize>,
+    /// Bytes that writes still take, allocated or not: a disk that writes to another place what is written again.
+    writable_bytes: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -115,6 +119,23 @@ impl Disk {
 
     pub fn fail_write_after(&self, writes: u64) {
         self.lock().failing_write = Some(writes);
+    }
+
+    /// All files together can grow to this length, and no further.
+    pub fn hold_bytes(&self, bytes: usize) {
+        self.lock().room_bytes = Some(bytes);
+    }
+
+    /// Writes take so many bytes more, whatever was allocated.
+    pub fn take_bytes(&self, bytes: usize) {
+        self.lock().writable_bytes = Some(bytes);
+    }
+
+    /// The disk has been made larger.
+    pub fn hold_any(&self) {
+        let mut platter = self.lock();
+        platter.room_bytes = None;
+        platter.writable_bytes = None;
     }
 
     pub fn write_short(&self, bytes: usize) {
@@ -288,10 +309,22 @@ impl OpenFile {
     fn content(&self) -> MutexGuard<'_, Content> {
         self.node.lock().unwrap()
     }
+
+    /// How long this file can become: as it is, and what room the others leave.
+    fn bytes_max(&self, platter: &Platter) -> usize {
+        let Some(room_bytes) = platter.room_bytes else { return usize::MAX };
+        let all = platter.names.values().map(|node| node.lock().unwrap().current.len());
+        let own = self.content().current.len();
+        own + room_bytes.saturating_sub(all.sum())
+    }
 }
 
 fn broken(what: &str) -> io::Error {
     io::Error::other(format!("the test's disk fails this {what}"))
+}
+
+fn full() -> io::Error {
+    io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error())
 }
 
 /// Counts down; true when the count has reached its end, and from then on.
@@ -325,10 +358,16 @@ impl LogFile for OpenFile {
         if is_due(&mut platter.failing_write) {
             return Err(broken("write"));
         }
-        let count = buffer.len().min(platter.short_writes.unwrap_or(usize::MAX));
+        let begin = usize::try_from(offset).unwrap();
+        let room_bytes = self.bytes_max(&platter).saturating_sub(begin);
+        let room_bytes = room_bytes.min(platter.writable_bytes.unwrap_or(usize::MAX));
+        if room_bytes == 0 && !buffer.is_empty() {
+            return Err(full());
+        }
+        let count = buffer.len().min(platter.short_writes.unwrap_or(usize::MAX)).min(room_bytes);
+        platter.writable_bytes = platter.writable_bytes.map(|bytes| bytes - count);
         drop(platter);
         let mut content = self.content();
-        let begin = usize::try_from(offset).unwrap();
         let end = begin + count;
         if content.current.len() < end {
             content.current.resize(end, 0);
@@ -337,9 +376,12 @@ impl LogFile for OpenFile {
         Ok(count)
     }
 
+    /// On a full disk, as many file systems do: what could be had stays with the file.
     fn allocate(&self, bytes: u64) -> io::Result<()> {
-        self.content().current.resize(usize::try_from(bytes).unwrap(), 0);
-        Ok(())
+        let wanted = usize::try_from(bytes).unwrap();
+        let bytes_max = self.bytes_max(&self.disk.lock());
+        self.content().current.resize(wanted.min(bytes_max), 0);
+        if wanted > bytes_max { Err(full()) } else { Ok(()) }
     }
 
     fn cut(&self, bytes: u64) -> io::Result<()> {

@@ -6,6 +6,7 @@ mod disk;
 mod layout;
 mod log_basics;
 mod log_crash;
+mod log_full;
 mod log_model;
 mod log_recycling;
 mod rig;

@@ -1,7 +1,9 @@
 //! What is sent to the sequencer, when and how often; what the lanes are told. The sequencer is the test's.
 
 use std::future::Future;
+use std::sync::TryLockError;
 use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
 
 use quorate_core::request::Body;
 use quorate_core::session::Acks;
@@ -107,6 +109,41 @@ async fn writes_are_sent_once_by_whoever_may() {
     assert_eq!(rig.submitted(), []);
     rig.registry.resubmit();
     assert_eq!(rig.submitted(), [1, 2, 3, 4], "all that is unanswered, in order");
+}
+
+/// Whether this comes true while another thread works.
+fn comes_true(is_true: impl Fn() -> bool) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !is_true() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::yield_now();
+    }
+    true
+}
+
+#[tokio::test]
+async fn executing_does_not_begin_in_the_middle_of_a_submit_nor_a_submit_in_the_middle_of_that() {
+    let rig = Attached::new().await;
+    let (during_submit, during_resubmit) = std::thread::scope(|scope| {
+        let waiting = lock(&rig.attachment.waiting);
+        let submit = scope.spawn(|| rig.submit(1));
+        let is_gate_held =
+            || matches!(rig.registry.gate.try_write(), Err(TryLockError::WouldBlock));
+        let during_submit = comes_true(is_gate_held);
+        drop(waiting);
+        submit.join().unwrap().unwrap();
+        let waiting = lock(&rig.attachment.waiting);
+        scope.spawn(|| rig.registry.resubmit());
+        let is_gate_shut = || matches!(rig.registry.gate.try_read(), Err(TryLockError::WouldBlock));
+        let during_resubmit = comes_true(is_gate_shut);
+        drop(waiting);
+        (during_submit, during_resubmit)
+    });
+    assert!(during_submit, "it could be sent by both, or by nobody");
+    assert!(during_resubmit, "what comes now could overtake what is submitted again");
+    assert_eq!(rig.submitted(), [1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

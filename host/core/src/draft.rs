@@ -271,7 +271,7 @@ impl<R: Read> Draft<R> {
 impl Draft<View> {
     /// Whether the tree may grow.
     pub(crate) fn room(&self) -> Room {
-        self.base.room
+        self.base.room()
     }
 }
 
@@ -341,6 +341,10 @@ impl View {
     /// From the next transaction on the tree may grow, or not.
     pub fn set_room(&mut self, room: Room) {
         self.room = room;
+    }
+
+    pub(crate) fn room(&self) -> Room {
+        self.room
     }
 
     /// The applied tree.

@@ -41,7 +41,7 @@ pub enum Table {
 }
 
 impl Table {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 14] = [
         Self::Meta,
         Self::Node,
         Self::Data,
@@ -54,6 +54,8 @@ impl Table {
         Self::Version,
         Self::Component,
         Self::Chunk,
+        Self::Upload,
+        Self::Uploader,
     ];
 }
 
@@ -388,6 +390,14 @@ mod tests {
             assert!(!holds(owned_by_session(other), &key));
             assert!(!holds(owned_by_call(id, WriteNumber(write.0 ^ 1)), &key));
         }
+    }
+
+    #[test]
+    fn the_marks_of_an_upload_are_in_tables_of_ours() {
+        let (id, digest) = (SessionId(7), [9; 32]);
+        assert_eq!(table(&upload(id, &digest)), Some(Table::Upload));
+        assert_eq!(table(&uploader(&digest, id)), Some(Table::Uploader));
+        assert_eq!(table(&[0xff]), None);
     }
 
     #[test]

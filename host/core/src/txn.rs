@@ -345,12 +345,17 @@ impl Txn {
         self.changes.push(change);
     }
 
+    /// Whether the tree may grow.
+    pub(crate) fn room(&self) -> Room {
+        self.draft.room()
+    }
+
     /// Whether its changes may stand while the disks are as full as they are: so many bytes of growth are let pass.
     ///
     /// # Errors
     /// `disk-full`.
     pub(crate) fn check_room(&self, allowed_bytes: i64) -> Result<(), Refusal> {
-        let room = self.draft.room();
+        let room = self.room();
         if room == Room::Enough {
             return Ok(());
         }

@@ -31,7 +31,7 @@ use crate::compile::Compiler;
 use crate::leader::SequencerHandle;
 use crate::limits;
 use crate::reads::Reads;
-use crate::registry::{Attachment, Registry};
+use crate::registry::{Attachment, NotTaken, Registry};
 
 /// Waits until this member has applied all that was acknowledged anywhere before the call.
 pub trait Barrier: Send + Sync {
@@ -121,7 +121,7 @@ enum Ended {
     Client,
     /// The client broke the protocol.
     Protocol(String),
-    /// Another lane has the session, or the member shuts down; the client has been told.
+    /// Another lane has the session, the member shuts down, or can say nothing true; the client has been told.
     Over,
 }
 
@@ -310,24 +310,23 @@ impl Lane {
         acks: Acks,
         bytes: Bytes,
     ) -> Result<(), Ended> {
-        let refuse = |refusal| {
-            self.attachment.send(&ServerMessage::NotExecuted { request: request_id, refusal });
-        };
-        if self.face.sequencer.is_overloaded() {
-            refuse(crate::leader::overloaded());
-            return Ok(());
-        }
         let hash = body::hash(&bytes);
         let weight = bytes.len();
         let body = body::decode(bytes)?;
         self.face.prepare_for(&body);
         let request = Request { session: self.attachment.session, write, hash, acks, body };
-        if let Err(refusal) =
-            self.face.registry.submit(&self.attachment, request_id, Arc::new(request), weight)
-        {
-            refuse(refusal);
+        match self.face.registry.submit(&self.attachment, request_id, Arc::new(request), weight) {
+            Ok(()) => Ok(()),
+            Err(NotTaken::NotExecuted(refusal)) => {
+                let refused = ServerMessage::NotExecuted { request: request_id, refusal };
+                self.attachment.send(&refused);
+                Ok(())
+            }
+            Err(NotTaken::Unknown(refusal)) => {
+                self.attachment.send(&ServerMessage::Goodbye(refusal));
+                Err(Ended::Over)
+            }
         }
-        Ok(())
     }
 
     async fn answer_reads(&mut self, reads: Vec<WaitingRead>) {
@@ -465,6 +464,7 @@ async fn attach(
     // Attached before the record is read: a write that is applied in between answers this lane, or is in the record.
     let attachment = face.registry.attach(id, sender.handle())?;
     let record = face.reads.tree().session(id);
+    attachment.note_executed(record.as_ref().map_or(WriteNumber(0), |record| record.last_write));
     let welcome = Welcome {
         protocol: PROTOCOL,
         agent: face.agent.clone(),

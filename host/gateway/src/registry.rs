@@ -7,11 +7,14 @@
 //! A reply that finds no lane, or a full one, is not lost: it is kept in the tree, and the client that resumes and sends
 //! again gets it. A lane that is full is cut off for that reason, with its position known to its client.
 
+mod turned;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use bytes::Bytes;
+use quorate_core::change::Change;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{SessionId, WriteNumber, Zxid};
 use quorate_core::request::Request;
@@ -21,6 +24,8 @@ use quorate_sequencer::{Input, Submission, Token};
 use quorate_wire::message::ServerMessage;
 use tokio::sync::{Notify, oneshot};
 
+pub use self::turned::NotTaken;
+use self::turned::Place;
 use crate::leader::SequencerHandle;
 use crate::limits;
 
@@ -37,6 +42,8 @@ pub struct Attachment {
     waiting: Mutex<Waiting>,
     /// Bytes that wait on all lanes of this member.
     total_bytes: Arc<AtomicUsize>,
+    /// The highest write that a lane of this session has taken here.
+    taken: Arc<AtomicU64>,
     /// Told whenever a write was answered or parked.
     settled: Notify,
     /// Told when this attachment is over.
@@ -48,6 +55,9 @@ pub struct Attachment {
 struct Waiting {
     writes: BTreeMap<WriteNumber, WaitingWrite>,
     bytes: usize,
+    /// Of the writes up to this one there may be copies of which nothing is known here: taken by an older lane, executed
+    /// before this member was started, or taken twice by this lane.
+    doubtful: WriteNumber,
     /// Tokens of heartbeats, each used once, and their requests, oldest first.
     heartbeats: VecDeque<(Token, u64)>,
 }
@@ -69,6 +79,8 @@ struct Opening {
 /// The lanes of this member.
 pub struct Registry {
     sessions: RwLock<HashMap<SessionId, Arc<Attachment>>>,
+    /// The highest write that was taken here, of each session that had a lane here and lives.
+    taken: Mutex<HashMap<SessionId, Arc<AtomicU64>>>,
     /// Why no lane is attached any more. Set while `sessions` is locked for writing: every lane either is there when the
     /// goodbyes are said, or is turned away.
     closed: OnceLock<Refusal>,
@@ -89,6 +101,7 @@ impl Registry {
     pub fn new(sequencer: SequencerHandle) -> Self {
         Self {
             sessions: RwLock::default(),
+            taken: Mutex::default(),
             closed: OnceLock::new(),
             openings: Mutex::default(),
             next_token: AtomicU64::new(1),
@@ -121,12 +134,14 @@ impl Registry {
     /// # Errors
     /// What [`Registry::goodbye`] was called with.
     pub fn attach(&self, session: SessionId, lane: LaneHandle) -> Result<Arc<Attachment>, Refusal> {
+        let taken = lock(&self.taken).entry(session).or_default().clone();
         let attachment = Arc::new(Attachment {
             number: self.next_token.fetch_add(1, Ordering::Relaxed),
             session,
             lane,
             waiting: Mutex::default(),
             total_bytes: self.total_bytes.clone(),
+            taken,
             settled: Notify::new(),
             over: Notify::new(),
             is_over: AtomicBool::new(false),
@@ -145,7 +160,10 @@ impl Registry {
             );
             before.send(&ServerMessage::Goodbye(refusal));
             before.end();
+            // A write that is being taken there has been, once this lock is had; none comes after it.
+            drop(lock(&before.waiting));
         }
+        attachment.note_executed(WriteNumber(attachment.taken.load(Ordering::Acquire)));
         Ok(attachment)
     }
 
@@ -194,49 +212,36 @@ impl Registry {
         })
     }
 
-    /// Takes a write of this lane on its way.
+    /// Takes a write of this lane on its way. Nothing is taken on a lane that is over.
     ///
     /// # Errors
-    /// `overloaded`, when too many of its writes wait already: the number is not consumed.
+    /// `overloaded`, when too many writes wait already, and whether that means that this one is not executed.
     pub fn submit(
         &self,
         attachment: &Attachment,
         request_id: u64,
         request: Arc<Request>,
         bytes: usize,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), NotTaken> {
         let is_ready = read(&self.gate);
         let mut waiting = lock(&attachment.waiting);
-        let total = self.total_bytes.load(Ordering::Relaxed);
-        if total + bytes > limits::MEMBER_OUTSTANDING_BYTES_MAX {
-            let message = format!(
-                "writes of {total} bytes wait on this member already; the limit is {}",
-                limits::MEMBER_OUTSTANDING_BYTES_MAX
-            );
-            return Err(Refusal::new(ErrorCode::Overloaded, message));
+        if attachment.is_over.load(Ordering::Acquire) {
+            return Ok(());
         }
-        if waiting.writes.len() >= limits::OUTSTANDING_WRITES_MAX
-            || waiting.bytes + bytes > limits::OUTSTANDING_BYTES_MAX
-        {
-            let message = format!(
-                "{} writes of {} bytes of this session wait already; the limits are {} and {}",
-                waiting.writes.len(),
-                waiting.bytes,
-                limits::OUTSTANDING_WRITES_MAX,
-                limits::OUTSTANDING_BYTES_MAX
-            );
-            return Err(Refusal::new(ErrorCode::Overloaded, message));
-        }
+        let place = self.place(&waiting, &request, bytes)?;
+        attachment.taken.fetch_max(request.write.0, Ordering::AcqRel);
         let entry = WaitingWrite { request_id, request: request.clone(), bytes, is_parked: false };
         waiting.bytes += bytes;
         self.total_bytes.fetch_add(bytes, Ordering::Relaxed);
         if let Some(before) = waiting.writes.insert(request.write, entry) {
             waiting.bytes -= before.bytes;
             self.total_bytes.fetch_sub(before.bytes, Ordering::Relaxed);
+            // One of the two may be answered while the other is on its way.
+            waiting.doubtful = waiting.doubtful.max(request.write);
         }
         // Sent under the locks: the writes of a session reach the sequencer in their order, and behind those that are
         // submitted again.
-        if *is_ready {
+        if *is_ready && matches!(place, Place::New) {
             self.sequencer.send(Input::Submit(Submission { token: attachment.number, request }));
         }
         Ok(())
@@ -377,6 +382,13 @@ impl Registry {
         let EntryBody::Batch { transactions, .. } = &entry.body else { return };
         for transaction in transactions {
             self.advance(transaction.zxid);
+            for change in &transaction.changes {
+                if let Change::SessionEnded { session, .. } | Change::SessionForgotten { session } =
+                    change
+                {
+                    lock(&self.taken).remove(session);
+                }
+            }
             let Some((session, write)) = transaction.origin.write() else { continue };
             let Some(attachment) = read(&self.sessions).get(&session).cloned() else { continue };
             match &transaction.outcome {

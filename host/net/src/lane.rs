@@ -154,6 +154,9 @@ struct Shared {
     work: Notify,
     // One permit per byte of room; closed when nothing more is taken.
     room: Semaphore,
+    // Told whenever less is unwritten, or nothing more is taken: whoever waits for a spent budget
+    // may need none of it by then.
+    eased: Notify,
     limits: LaneLimits,
     budget: Option<QueueBudget>,
 }
@@ -194,6 +197,7 @@ pub(crate) fn lane(
         }),
         work: Notify::new(),
         room: Semaphore::new(limits.queue_bytes_max as usize),
+        eased: Notify::new(),
         limits,
         budget,
     });
@@ -360,6 +364,8 @@ impl Shared {
     async fn push_when_lent(&self, bytes: u32, cost: u32, frame: Bytes) -> Result<(), LaneError> {
         let mut frame = frame;
         loop {
+            let mut eased = std::pin::pin!(self.eased.notified());
+            eased.as_mut().enable();
             let returned = self.budget.as_ref().map(|budget| budget.0.returned.notified());
             let mut returned = std::pin::pin!(returned);
             if let Some(returned) = returned.as_mut().as_pin_mut() {
@@ -371,7 +377,10 @@ impl Shared {
                 Err((_, error)) => return Err(error),
             };
             if let Some(returned) = returned.as_pin_mut() {
-                returned.await;
+                tokio::select! {
+                    () = returned => {}
+                    () = eased => {}
+                }
             }
         }
     }
@@ -386,6 +395,7 @@ impl Shared {
         drop(queue);
         self.give_back(returned);
         self.room.add_permits(cost);
+        self.eased.notify_waiters();
     }
 
     /// The writer has ended: what waits will never be written.
@@ -412,6 +422,7 @@ impl Shared {
         }
         drop(queue);
         self.room.close();
+        self.eased.notify_waiters();
     }
 
     fn end_reason(&self) -> LaneError {

@@ -27,6 +27,17 @@ fn overloaded(world: &World) -> usize {
     world.members[0].said.iter().filter(is_overloaded).count()
 }
 
+/// What each lane was told of this write that makes no transaction.
+fn refusals(world: &World, of: WriteNumber) -> Vec<(u64, ErrorCode)> {
+    let refusal = |output: &Output| match output {
+        Output::Answer { token, write, answer: DirectAnswer::Refused(refusal), .. } => {
+            (*write == of).then_some((*token, refusal.code))
+        }
+        _ => None,
+    };
+    world.members[0].said.iter().filter_map(refusal).collect()
+}
+
 /// A session that nobody else uses, and requests of it that fill the queue to the brim.
 fn fill_queue(world: &mut World, client: usize) {
     let request = world.clients[client].request(create("/full", "", LifetimeKind::Persistent));
@@ -111,17 +122,26 @@ fn a_direct_answer_to_a_queued_write_goes_to_the_lane_that_sent_it_last() {
     world.handle(0, Input::Submit(Submission { token: new, request }));
     world.members[0].said.clear();
     world.settle();
-    let told: Vec<_> = world.members[0]
-        .said
-        .iter()
-        .filter_map(|output| match output {
-            Output::Answer { token, write, answer: DirectAnswer::Refused(refusal), .. } => {
-                (*write == WriteNumber(7)).then_some((*token, refusal.code))
-            }
-            _ => None,
-        })
-        .collect();
-    assert_eq!(told, [(new, ErrorCode::ResendFrom)]);
+    assert_eq!(refusals(&world, WriteNumber(7)), [(new, ErrorCode::ResendFrom)]);
+}
+
+#[test]
+fn a_gap_before_an_old_copy_is_not_told_of_a_new_one_that_comes_behind_what_was_missing() {
+    let mut world = World::ready(1, 2);
+    let body = |path| create(path, "", LifetimeKind::Persistent);
+    let first = world.clients[1].request(body("/first"));
+    let mut second = (*world.clients[1].request(body("/second"))).clone();
+    second.write = first.write.next();
+    let (write, second) = (second.write, Arc::new(second));
+    let (old, new) = (world.clients[1].token, world.clients[1].token + 1_000);
+    // The first one found the queue full on the old lane. The new lane sends both.
+    let sent = [(old, &second), (new, &first), (new, &second)];
+    for (token, request) in sent {
+        world.handle(0, Input::Submit(Submission { token, request: request.clone() }));
+    }
+    world.settle();
+    assert!(world.has(0, "/second"));
+    assert_eq!(refusals(&world, write), [(old, ErrorCode::ResendFrom)]);
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! A disk that fills: what is refused, what goes on, and what becomes of it when the leader changes.
 
+use quorate_core::deployment::Manifest;
 use quorate_core::error::ErrorCode;
 use quorate_core::ids::WriteNumber;
-use quorate_core::request::{Body, LifetimeKind, Reply};
+use quorate_core::path::Path;
+use quorate_core::request::{Body, Deploy, LifetimeKind, Reply};
 use quorate_sequencer::Input;
 use quorate_sequencer::room::Reserve;
 
@@ -110,4 +112,26 @@ fn a_report_outlives_the_epoch_and_the_leadership() {
     world.refuse(0);
     world.settle();
     assert_eq!(outcome(&mut world, 0, znode("/c")), Some(ErrorCode::DiskFull));
+}
+
+#[test]
+fn a_deployment_that_the_disk_has_no_room_for_ends_nobodys_wait() {
+    let mut world = World::ready(1, 3);
+    world.send(0, znode("/l"));
+    world.send(0, call("acquire", "/l"));
+    let waits = world.send(1, call("acquire", "/l"));
+    world.settle();
+    world.members[0].recipes.0.lock().unwrap().changed_functions = vec!["acquire".to_owned()];
+    report(&mut world, 0, 0);
+    let new = Body::Deploy(Deploy {
+        recipe: "lock".to_owned(),
+        component: [2; 32],
+        manifest: Manifest::for_root(Path::root()),
+        breaking_allowed: false,
+    });
+    assert_eq!(outcome(&mut world, 2, new.clone()), Some(ErrorCode::DiskFull));
+    assert!(world.clients[1].unanswered.contains_key(&waits), "it waits on");
+    report(&mut world, 0, 2 * RESERVE);
+    assert_eq!(outcome(&mut world, 2, new), None);
+    assert_eq!(world.clients[1].code(waits), Some(ErrorCode::SignatureChanged));
 }

@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::change::Change;
 use crate::deployment::{ComponentDigest, Manifest, Version, check_name};
-use crate::draft::ReadRecords;
+use crate::draft::{ReadRecords, View};
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::SessionId;
 use crate::key;
@@ -13,27 +13,35 @@ use crate::limits;
 use crate::read::{Direction, Read};
 use crate::recipe::Recipes;
 use crate::request::{Answer, Body, Chunk, Deploy, Request};
+use crate::room::Room;
 use crate::txn::Txn;
 
 /// The components that an activation replaces and brings, if the write is one and nothing refuses it so far.
-pub fn replaced_by<R: Read>(
-    read: &R,
+pub fn replaced_by(
+    view: &View,
     body: &Body,
     recipes: &mut dyn Recipes,
 ) -> Option<(ComponentDigest, ComponentDigest)> {
     match body {
         Body::Deploy(deploy) => {
-            let before = check_deploy(read, deploy, recipes).ok()??;
+            let before = check_deploy(view, deploy, recipes).ok()??;
+            check_room(view.room()).ok()?;
             Some((before.component, deploy.component))
         }
         Body::Rollback { recipe, version } => {
-            let before = read.active_version(recipe)?;
-            let after = read.version(recipe, *version)?;
+            let before = view.active_version(recipe)?;
+            let after = view.version(recipe, *version)?;
             recipes.check(&after.component, None).ok()?;
             Some((before.component, after.component))
         }
         _ => None,
     }
+}
+
+/// A deployment is growth, whatever goes with it: that is known before the calls are ended that it would end, and not only
+/// when it is over.
+fn check_room(room: Room) -> Result<(), Refusal> {
+    room.refusal(1).map_or(Ok(()), Err)
 }
 
 /// Notes that a session uploads a component, one that is there already too: it must not go before it is deployed.
@@ -121,7 +129,9 @@ pub(super) fn activate_new(
     deploy: &Deploy,
     recipes: &mut dyn Recipes,
 ) -> (Txn, Result<Answer, Refusal>) {
-    let before = match check_deploy(&txn, deploy, recipes) {
+    let checked = check_deploy(&txn, deploy, recipes)
+        .and_then(|before| check_room(txn.room()).map(|()| before));
+    let before = match checked {
         Ok(before) => before,
         Err(refusal) => return (txn, Err(refusal)),
     };

@@ -1,7 +1,9 @@
 //! What is sent to the sequencer, when and how often; what the lanes are told. The sequencer is the test's.
 
 use std::future::Future;
+use std::sync::TryLockError;
 use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
 
 use quorate_core::request::Body;
 use quorate_core::session::Acks;
@@ -36,11 +38,11 @@ impl Attached {
         (lane, attachment)
     }
 
-    fn submit(&self, write: u64) -> Result<(), Refusal> {
+    fn submit(&self, write: u64) -> Result<(), NotTaken> {
         self.submit_bytes(write, 10)
     }
 
-    fn submit_bytes(&self, write: u64, bytes: usize) -> Result<(), Refusal> {
+    fn submit_bytes(&self, write: u64, bytes: usize) -> Result<(), NotTaken> {
         self.registry.submit(&self.attachment, 1_000 + write, request(write), bytes)
     }
 
@@ -62,6 +64,25 @@ fn submitted(sequencer: &SequencerHandle) -> Vec<u64> {
         _ => None,
     };
     sequencer.inputs().into_iter().filter_map(write_of).collect()
+}
+
+/// The refusal of a write that is known not to be executed.
+fn refusal(taken: Result<(), NotTaken>) -> Refusal {
+    match taken {
+        Err(NotTaken::NotExecuted(refusal)) => refusal,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn is_unknown(taken: &Result<(), NotTaken>) -> bool {
+    matches!(taken, Err(NotTaken::Unknown(refusal)) if refusal.code == ErrorCode::Overloaded)
+}
+
+/// So much waits for the sequencer that new writes are refused.
+fn flood(sequencer: &SequencerHandle) {
+    while !sequencer.is_overloaded() {
+        sequencer.send(Input::Follow);
+    }
 }
 
 fn request(write: u64) -> Arc<Request> {
@@ -88,6 +109,41 @@ async fn writes_are_sent_once_by_whoever_may() {
     assert_eq!(rig.submitted(), []);
     rig.registry.resubmit();
     assert_eq!(rig.submitted(), [1, 2, 3, 4], "all that is unanswered, in order");
+}
+
+/// Whether this comes true while another thread works.
+fn comes_true(is_true: impl Fn() -> bool) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !is_true() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::yield_now();
+    }
+    true
+}
+
+#[tokio::test]
+async fn executing_does_not_begin_in_the_middle_of_a_submit_nor_a_submit_in_the_middle_of_that() {
+    let rig = Attached::new().await;
+    let (during_submit, during_resubmit) = std::thread::scope(|scope| {
+        let waiting = lock(&rig.attachment.waiting);
+        let submit = scope.spawn(|| rig.submit(1));
+        let is_gate_held =
+            || matches!(rig.registry.gate.try_write(), Err(TryLockError::WouldBlock));
+        let during_submit = comes_true(is_gate_held);
+        drop(waiting);
+        submit.join().unwrap().unwrap();
+        let waiting = lock(&rig.attachment.waiting);
+        scope.spawn(|| rig.registry.resubmit());
+        let is_gate_shut = || matches!(rig.registry.gate.try_read(), Err(TryLockError::WouldBlock));
+        let during_resubmit = comes_true(is_gate_shut);
+        drop(waiting);
+        (during_submit, during_resubmit)
+    });
+    assert!(during_submit, "it could be sent by both, or by nobody");
+    assert!(during_resubmit, "what comes now could overtake what is submitted again");
+    assert_eq!(rig.submitted(), [1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -182,7 +238,7 @@ async fn so_many_writes_wait_and_one_more_is_refused_and_the_session_goes_on() {
     for write in 1..=max {
         rig.submit(write).unwrap();
     }
-    let refused = rig.submit(max + 1).unwrap_err();
+    let refused = refusal(rig.submit(max + 1));
     assert_eq!(refused.code, ErrorCode::Overloaded);
     assert!(refused.message.contains(&format!("{max} writes")), "{refused}");
     assert_eq!(rig.submitted().len() as u64, max, "what was refused is not sent");
@@ -204,7 +260,7 @@ async fn bytes_that_wait_are_bounded_for_a_session_and_for_the_member() {
     let mut rig = Attached::new().await;
     let session_max = limits::OUTSTANDING_BYTES_MAX;
     rig.submit_bytes(1, session_max).unwrap();
-    assert_eq!(rig.submit_bytes(2, 1).unwrap_err().code, ErrorCode::Overloaded);
+    assert_eq!(refusal(rig.submit_bytes(2, 1)).code, ErrorCode::Overloaded);
     // Lanes that come and go give back what they had.
     let mut others = Vec::new();
     for number in 1..limits::MEMBER_OUTSTANDING_BYTES_MAX / session_max {
@@ -215,12 +271,12 @@ async fn bytes_that_wait_are_bounded_for_a_session_and_for_the_member() {
         others.push((lane, attachment));
     }
     let (_lane, attachment) = rig.attach_again().await;
-    let refused = rig.registry.submit(&attachment, 1, request(1), 1).unwrap_err();
+    let refused = refusal(rig.registry.submit(&attachment, 2, request(2), 1));
     assert!(refused.message.contains("on this member"), "{refused}");
     let (_, gone) = others.pop().unwrap();
     rig.registry.detach(&gone);
     drop(gone);
-    rig.registry.submit(&attachment, 1, request(1), 1).unwrap();
+    rig.registry.submit(&attachment, 2, request(2), 1).unwrap();
 }
 
 #[tokio::test]
@@ -248,4 +304,55 @@ async fn a_parked_call_holds_up_no_reads_also_on_a_new_lane() {
     assert!(!again.is_settled());
     rig.registry.answer_parked(again.number, SESSION, WriteNumber(1));
     assert!(again.is_settled());
+}
+
+#[tokio::test]
+async fn a_write_whose_first_copy_may_be_on_its_way_is_never_told_to_be_not_executed() {
+    let mut rig = Attached::new().await;
+    rig.registry.resubmit();
+    rig.submit(1).unwrap();
+    rig.submit(2).unwrap();
+    flood(&rig.sequencer);
+    assert_eq!(refusal(rig.submit(3)).code, ErrorCode::Overloaded, "nobody has taken it");
+    // On the same lane it is answered from where it waits; as another request nothing true can be said of it.
+    rig.submit(2).unwrap();
+    let mut other = (*request(2)).clone();
+    other.hash += 1;
+    assert!(is_unknown(&rig.registry.submit(&rig.attachment, 9, Arc::new(other), 10)));
+    assert_eq!(rig.submitted(), [1, 2], "a copy takes no second place");
+    // On a new lane, also when the older one has gone before.
+    rig.registry.detach(&rig.attachment);
+    let (_lane, again) = rig.attach_again().await;
+    flood(&rig.sequencer);
+    for write in 1..=2 {
+        rig.registry.submit(&again, write, request(write), 10).unwrap();
+    }
+    let third = rig.registry.submit(&again, 3, request(3), 10);
+    assert_eq!(refusal(third).code, ErrorCode::Overloaded);
+    assert_eq!(rig.submitted(), [1, 2]);
+    // What a process before this one executed.
+    again.note_executed(WriteNumber(4));
+    flood(&rig.sequencer);
+    rig.registry.submit(&again, 4, request(4), 10).unwrap();
+    assert_eq!(rig.submitted(), [4]);
+}
+
+#[tokio::test]
+async fn a_lane_whose_resend_finds_no_room_at_all_ends_without_a_claim() {
+    let mut rig = Attached::new().await;
+    rig.registry.resubmit();
+    rig.submit_bytes(1, limits::OUTSTANDING_BYTES_MAX).unwrap();
+    rig.submit_bytes(1, limits::OUTSTANDING_BYTES_MAX).unwrap();
+    assert_eq!(refusal(rig.submit_bytes(2, 1)).code, ErrorCode::Overloaded);
+    let (_lane, again) = rig.attach_again().await;
+    let too_much = limits::OUTSTANDING_BYTES_MAX + 1;
+    assert!(is_unknown(&rig.registry.submit(&again, 1, request(1), too_much)));
+    // The lane before is over: nothing is taken there any more.
+    rig.submitted();
+    rig.submit(2).unwrap();
+    assert_eq!(rig.submitted(), []);
+    assert_eq!(
+        refusal(rig.registry.submit(&again, 2, request(2), too_much)).code,
+        ErrorCode::Overloaded
+    );
 }

@@ -5,11 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_net::lane::LaneLimits;
 use quorate_net::limits::{FRAME_BYTES_MAX, FRAME_QUEUE_COST_BYTES, STREAM_WINDOW_BYTES};
-use quorate_net::{
-    CloseCode, CloseReason, FrameTooLong, LaneError, LaneSender, QueueBudget, TrySendError,
-};
+use quorate_net::{CloseCode, CloseReason, FrameTooLong, LaneError, TrySendError};
 
-use crate::rig::{DEADLINE, Rig, until, within};
+use crate::rig::{DEADLINE, Rig, within};
 
 const ABANDONED: u64 = CloseCode::Abandoned as u64;
 
@@ -335,62 +333,4 @@ async fn the_end_of_the_connection_ends_its_lanes_with_its_reason() {
     });
     assert_eq!(unsent.await, lost);
     assert_eq!(lane.to_server.finish(DEADLINE).await, Err(lost));
-}
-
-#[tokio::test]
-async fn lanes_that_nobody_reads_share_a_budget_and_each_keeps_a_part_of_its_own() {
-    const FRAME: usize = 8 * 1024;
-    const OWN: usize = 64 * 1024;
-    const BUDGET: usize = 512 * 1024;
-    let limits = LaneLimits {
-        queue_bytes_max: 4 * 1024 * 1024,
-        queue_bytes_own: u32::try_from(OWN).unwrap(),
-        ..LaneLimits::default()
-    };
-    let budget = QueueBudget::new(BUDGET);
-    let mut rig = Rig::new();
-    let mut lanes = Vec::new();
-    for _ in 0..2 {
-        let (client, server) = rig.connect().await;
-        let (to_server, from_server) = client.open_lane(limits).await.unwrap();
-        to_server.send(Bytes::new()).await.unwrap();
-        let (to_client, from_client) =
-            within(server.accept_lane_within(limits, &budget)).await.unwrap();
-        lanes.push((to_client, from_server, (client, server, to_server, from_client)));
-    }
-    let frame = || Bytes::from(vec![7; FRAME]);
-    let spent = LaneError::BudgetSpent { bytes_max: BUDGET };
-    // Fills a lane until nothing goes on at the peer either; the bytes that it took.
-    let fill = async |lane: &LaneSender, at_least: usize| {
-        let mut taken = 0;
-        until("the lane takes no more", || {
-            match lane.try_send(frame()) {
-                Ok(()) => taken += FRAME,
-                Err(TrySendError::Refused(_, error)) => {
-                    assert_eq!(error, spent);
-                    return taken >= at_least;
-                }
-                Err(error) => panic!("{error}"),
-            }
-            false
-        })
-        .await;
-        taken
-    };
-    let window = STREAM_WINDOW_BYTES as usize;
-    fill(&lanes[0].0, window + OWN + BUDGET - 16 * FRAME).await;
-    assert!(budget.lent_bytes() > BUDGET - 2 * FRAME);
-    // The other one still has what is its own, and no more.
-    let second = fill(&lanes[1].0, window + OWN - 16 * FRAME).await;
-    assert!(second < window + OWN + 16 * FRAME, "{second}");
-    // A sender that can wait waits until the first lane lets go.
-    let handle = lanes[1].0.handle();
-    let mut sending = std::pin::pin!(handle.send(frame()));
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    assert!(sending.as_mut().poll(&mut context).is_pending(), "there is nothing to be had");
-    drop(lanes.remove(0));
-    within(sending).await.unwrap();
-    until("the rest has been given back", || budget.lent_bytes() <= 2 * FRAME).await;
-    drop(lanes);
-    until("all has been given back", || budget.lent_bytes() == 0).await;
 }

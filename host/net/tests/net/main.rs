@@ -2,6 +2,7 @@
 //! what it makes of hostile peers. No fixed ports; each test has a server of its own.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod budgets;
 mod bulks;
 mod endpoints;
 mod hostile;

@@ -1,0 +1,94 @@
+//! What is said of a write that finds no place: "not executed" only if that is known. It knows the limits, not the lanes.
+
+use std::sync::atomic::Ordering;
+
+use quorate_core::error::{ErrorCode, Refusal};
+use quorate_core::ids::WriteNumber;
+use quorate_core::request::Request;
+
+use super::{Attachment, Registry, Waiting};
+use crate::limits;
+
+/// Why a write was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotTaken {
+    /// No copy of it is on its way, and none has been executed: the number is not consumed.
+    NotExecuted(Refusal),
+    /// It was sent before, and that copy may have been executed, or will be. Nothing true can be said of the write: the lane
+    /// ends, and its client sends again on another one.
+    Unknown(Refusal),
+}
+
+/// Where a write goes that may be taken.
+pub(super) enum Place {
+    /// To the sequencer.
+    New,
+    /// Nowhere: it waits already, and is answered from there.
+    Joined,
+}
+
+impl Registry {
+    /// Whether there is room for this write. "Not executed" would be wrong of a write whose copy may be on its way.
+    pub(super) fn place(
+        &self,
+        waiting: &Waiting,
+        request: &Request,
+        bytes: usize,
+    ) -> Result<Place, NotTaken> {
+        let before = waiting.writes.get(&request.write);
+        let is_doubtful = before.is_some() || request.write <= waiting.doubtful;
+        let not_taken = |refusal| {
+            if is_doubtful { NotTaken::Unknown(refusal) } else { NotTaken::NotExecuted(refusal) }
+        };
+        self.check_limits(waiting, request.write, bytes).map_err(not_taken)?;
+        if !self.sequencer.is_overloaded() {
+            return Ok(Place::New);
+        }
+        match before {
+            Some(before) if before.request.hash == request.hash => Ok(Place::Joined),
+            // No more of these come than were taken before.
+            None if is_doubtful => Ok(Place::New),
+            _ => Err(not_taken(crate::leader::overloaded())),
+        }
+    }
+
+    /// A copy of a write that waits takes its place and no second one.
+    fn check_limits(
+        &self,
+        waiting: &Waiting,
+        write: WriteNumber,
+        bytes: usize,
+    ) -> Result<(), Refusal> {
+        let before = waiting.writes.get(&write);
+        let freed = before.map_or(0, |before| before.bytes);
+        let total = self.total_bytes.load(Ordering::Relaxed).saturating_sub(freed);
+        if total + bytes > limits::MEMBER_OUTSTANDING_BYTES_MAX {
+            let message = format!(
+                "writes of {total} bytes wait on this member already; the limit is {}",
+                limits::MEMBER_OUTSTANDING_BYTES_MAX
+            );
+            return Err(Refusal::new(ErrorCode::Overloaded, message));
+        }
+        let count = waiting.writes.len() - usize::from(before.is_some());
+        let waiting_bytes = waiting.bytes - freed;
+        if count >= limits::OUTSTANDING_WRITES_MAX
+            || waiting_bytes + bytes > limits::OUTSTANDING_BYTES_MAX
+        {
+            let message = format!(
+                "{count} writes of {waiting_bytes} bytes of this session wait already; the limits are {} and {}",
+                limits::OUTSTANDING_WRITES_MAX,
+                limits::OUTSTANDING_BYTES_MAX
+            );
+            return Err(Refusal::new(ErrorCode::Overloaded, message));
+        }
+        Ok(())
+    }
+}
+
+impl Attachment {
+    /// The session's writes up to this one were executed, whoever took them.
+    pub fn note_executed(&self, last: WriteNumber) {
+        let mut waiting = super::lock(&self.waiting);
+        waiting.doubtful = waiting.doubtful.max(last);
+    }
+}

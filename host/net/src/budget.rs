@@ -1,8 +1,9 @@
 //! Memory that the queues of many lanes share, beyond the part that each has to itself. It does not
 //! know whose lanes they are.
 //!
-//! So a bound for all of them together can be far below the sum of their own limits, and a few peers
-//! that do not read take nothing from those that do: these are never far behind.
+//! So a bound for all of them together can be far below the sum of their own limits. Peers that do not
+//! read can hold all of it, until they are cut; the others then have their own parts alone, and a frame
+//! that is longer than that ends their lane, or waits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

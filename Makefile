@@ -11,7 +11,7 @@ BIN := $(CARGO_TARGET_DIR)/debug
 CARGO := cargo
 LOCKED := --locked
 
-.PHONY: help run test setup recipes build lint unit fuzz docs clean
+.PHONY: help run test setup recipes build lint fuzz unit clean
 
 help:
 	@echo 'make run    set this machine up, build, show three clients contending for a lock, and serve on 127.0.0.1:4747/udp'
@@ -21,7 +21,9 @@ help:
 run: build
 	@$(BIN)/quorate dev --demo
 
-test: lint unit
+# Cheap steps first; each prints its time.
+test:
+	@.ci/steps setup recipes lint fuzz unit
 
 # Packages, toolchain, guest toolchain: checks what is there, installs what is missing, says what it can not do.
 setup:

@@ -17,7 +17,7 @@ const MACHINE_PATHS: &[&str] = &[
 const MAY_NAME_MACHINES: &[(&str, &str)] = &[];
 
 /// Files that may be executable although they are no `*.sh`.
-const EXECUTABLE: &[&str] = &[".ci/run", ".ci/setup"];
+const EXECUTABLE: &[&str] = &[".ci/run", ".ci/setup", ".ci/steps"];
 
 #[test]
 fn no_file_names_a_path_of_the_machine_that_it_was_written_on() {

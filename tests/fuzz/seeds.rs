@@ -106,7 +106,7 @@ fn tree(corpora: &mut Corpora) -> io::Result<()> {
     let pointer = Recipe { active: Some(2), last_version: 3, changed: Zxid(8) };
     let (principal, deployed) = ("operator".to_owned(), Millis(5));
     let version = Version { number: 3, component: [9; 32], manifest, principal, deployed };
-    let component = Component { bytes: 300_000, chunks: 2 };
+    let component = Component { bytes: 300_000, chunks: 2, versions_count: 1 };
     let records = [
         node.encode(),
         record.encode(),

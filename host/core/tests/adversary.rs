@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proptest::prelude::*;
 use quorate_core::change::Change;
-use quorate_core::draft::{Draft, ReadRecords, View};
+use quorate_core::draft::{Draft, Meta, ReadRecords, View};
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::execute;
 use quorate_core::ids::{Epoch, Millis, SessionId, Term, WriteNumber, Zxid};
@@ -42,6 +42,24 @@ fn open(pair: &mut Pair) -> SessionId {
         (view, Some(opened.expect("there is room")), ())
     });
     SessionId(transaction.expect("a session was opened").zxid.0)
+}
+
+#[test]
+fn a_session_too_many_is_refused_until_another_has_ended() {
+    let tree = Arc::new(MemoryTree::new());
+    let mut draft = Draft::new(Arc::clone(&tree));
+    let meta = Meta { sessions_count: limits::SESSIONS_MAX - 1, ..Meta::default() };
+    draft.put_meta(meta);
+    tree.commit(draft.into_parts().1);
+    let slot = |zxid| Slot { zxid: Zxid(zxid), time: Millis(1), batch: 1 };
+    let open = |view, zxid| execute::open_session(view, slot(zxid), 1_000, [0; 32], String::new());
+    let (view, last) = open(View::new(tree), 1);
+    assert!(last.is_ok());
+    let (view, refused) = open(view, 2);
+    assert_eq!(refused.expect_err("there is no room").code, ErrorCode::LimitPassed);
+    let (view, ended) = execute::expire_session(view, slot(2), SessionId(1));
+    assert!(ended.is_some());
+    assert!(open(view, 3).1.is_ok());
 }
 
 #[test]

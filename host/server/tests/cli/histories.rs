@@ -108,24 +108,32 @@ async fn znode(client: &Client, call: &ZnodeCall) -> Result<ZnodeAnswer, Error> 
     }
 }
 
-async fn counter(client: &Client, call: CounterCall) -> Result<i64, Error> {
-    let recipe = client.recipe("counter");
-    let text = match call {
-        CounterCall::Add(by) => recipe.call_wave(&format!("add(\"/c\", {by})")).await?,
-        CounterCall::Get => recipe.call_wave("get(\"/c\")").await?,
+/// Calls a recipe, again while a server that has just started has not loaded its code: such a call was not executed.
+async fn call(client: &Client, recipe: &str, text: &str) -> Result<String, Error> {
+    loop {
+        match client.recipe(recipe).call_wave(text).await {
+            Err(error) if error.code() == ErrorCode::Compiling => tokio::task::yield_now().await,
+            result => return result,
+        }
+    }
+}
+
+async fn counter(client: &Client, asked: CounterCall) -> Result<i64, Error> {
+    let text = match asked {
+        CounterCall::Add(by) => call(client, "counter", &format!("add(\"/c\", {by})")).await?,
+        CounterCall::Get => call(client, "counter", "get(\"/c\")").await?,
     };
     Ok(i64::try_from(number(&text)).expect("a small sum"))
 }
 
-async fn lock(client: &Client, call: &LockCall) -> Result<LockAnswer, Error> {
-    let recipe = client.recipe("lock");
-    let text = match call {
+async fn lock(client: &Client, asked: &LockCall) -> Result<LockAnswer, Error> {
+    let text = match asked {
         LockCall::Acquire => "acquire(\"/l\", {note: none, timeout-ms: none})".to_owned(),
         LockCall::TryAcquire => "acquire(\"/l\", {note: none, timeout-ms: some(0)})".to_owned(),
         LockCall::Release(token) => format!("release(\"/l\", {token})"),
     };
-    let text = recipe.call_wave(&text).await?;
-    Ok(match call {
+    let text = call(client, "lock", &text).await?;
+    Ok(match asked {
         _ if text.contains("timed-out") => LockAnswer::Held,
         _ if text.contains("not-held") => LockAnswer::NotHeld,
         LockCall::Release(_) => LockAnswer::Released,
@@ -133,19 +141,18 @@ async fn lock(client: &Client, call: &LockCall) -> Result<LockAnswer, Error> {
     })
 }
 
-async fn queue(client: &Client, call: &QueueCall) -> Result<QueueAnswer, Error> {
-    let recipe = client.recipe("queue");
-    Ok(match call {
+async fn queue(client: &Client, asked: &QueueCall) -> Result<QueueAnswer, Error> {
+    Ok(match asked {
         QueueCall::Offer(item) => {
-            recipe.call_wave(&format!("offer(\"/q\", \"{item}\")")).await?;
+            call(client, "queue", &format!("offer(\"/q\", \"{item}\")")).await?;
             QueueAnswer::Offered
         }
         QueueCall::Length => {
-            let text = recipe.call_wave("length(\"/q\")").await?;
+            let text = call(client, "queue", "length(\"/q\")").await?;
             QueueAnswer::Length(usize::try_from(number(&text)).expect("few"))
         }
         QueueCall::TryTake | QueueCall::Take => {
-            let text = recipe.call_wave("try-take(\"/q\")").await?;
+            let text = call(client, "queue", "try-take(\"/q\")").await?;
             match text.split_once("payload:") {
                 Some((_, payload)) => QueueAnswer::Item(number(payload)),
                 None => QueueAnswer::Empty,

@@ -1,49 +1,11 @@
 //! Our checker against another on small random histories of a register: a search through all orders, written as plainly as can
 //! be. What stateright's tester says of the same histories is asked in `second-opinion`.
 
+mod register;
+
 use proptest::prelude::*;
 use quorate_history::{Budget, History, Model, Operation, Verdict, check};
-
-/// A register that holds a small number.
-struct Register;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Call {
-    Write(u8),
-    Read,
-}
-
-impl Model for Register {
-    type State = u8;
-    type Input = Call;
-    /// What was read; of a write, anything.
-    type Output = u8;
-
-    fn initial(&self) -> u8 {
-        0
-    }
-
-    fn step(&self, state: &u8, input: &Call, output: Option<&u8>) -> Option<u8> {
-        match input {
-            Call::Write(value) => Some(*value),
-            Call::Read => output.is_none_or(|read| read == state).then_some(*state),
-        }
-    }
-}
-
-/// One thread's step: it calls if it waits for nothing, else it returns this.
-#[derive(Debug, Clone, Copy)]
-struct Step {
-    thread: usize,
-    is_read: bool,
-    value: u8,
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = (0..3usize, any::<bool>(), 0..3u8);
-    let step = step.prop_map(|(thread, is_read, value)| Step { thread, is_read, value });
-    proptest::collection::vec(step, 0..14)
-}
+use register::{Call, Register, Step, steps};
 
 fn play(steps: &[Step]) -> History<Call, u8> {
     let mut history = History::new();

@@ -169,6 +169,14 @@ error_codes! {
     ShuttingDown = 5004, "shutting-down", NotApplied, SameSession;
     /// The disk has too little room for writes that make the tree larger; deletions go on.
     DiskFull = 5005, "disk-full", NotApplied, Backoff;
+    /// This member waits: it belongs to no cluster yet.
+    NoCluster = 5006, "no-cluster", NotApplied, Backoff;
+    /// A member is not the one that the cluster knows by its number; the message says why.
+    MemberRefused = 5007, "member-refused", NotApplied, Never;
+    /// The members were not changed: it would lose the quorum, or makes no sense now.
+    ChangeRefused = 5008, "change-refused", NotApplied, Never;
+    /// A change of the members had begun when the leadership ended: it may still happen.
+    ChangeUnfinished = 5009, "change-unfinished", Unknown, Backoff;
 
     // Q6: not allowed.
     /// The manifest or the caller's rights do not cover this.

@@ -7,6 +7,7 @@
 //! end (`Node::stopped`).
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -85,6 +86,10 @@ pub(crate) struct Applier {
     pub recent: Arc<Mutex<Recent>>,
     /// Term of the last applied entry: that of a leader is there when its blank entry has been applied.
     pub term: watch::Sender<Term>,
+    /// The same, told before the tree shows the entry.
+    pub applying_term: Arc<AtomicU64>,
+    /// Index of the last applied entry.
+    pub index: watch::Sender<Option<u64>>,
 }
 
 /// Keys that an installation deletes in one batch.
@@ -146,6 +151,7 @@ impl Applier {
         let writes = writes.into_iter().map(|(tail, value)| (key(namespace, &tail), value));
         let own = membership.map(|membership| membership_write(namespace, &membership));
         let own = own.into_iter().chain([applied_write(namespace, &last)]);
+        self.applying_term.fetch_max(last.leader_id.term, Ordering::SeqCst);
         self.tree.commit(writes.chain(own));
         for (applied, responder) in told {
             let response = match &applied.kind {
@@ -179,6 +185,7 @@ impl Applier {
     fn tell(&self, last: &LogId) {
         let term = Term(last.leader_id.term);
         self.term.send_if_modified(|known| std::mem::replace(known, term) != term);
+        self.index.send_replace(Some(last.index));
     }
 
     /// Replaces the namespace's part of the tree. A crash in between leaves a mark: such a tree is never served.
@@ -190,6 +197,9 @@ impl Applier {
         }
         let (namespace, tree) = (self.namespace, &self.tree);
         let mark = raft_key(namespace, RaftRecord::Installing);
+        if let Some(last) = &standing.applied {
+            self.applying_term.fetch_max(last.leader_id.term, Ordering::SeqCst);
+        }
         tree.commit([(mark.clone(), Some(Bytes::new()))]);
         tree.flush();
         self.delete_all();

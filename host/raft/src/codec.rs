@@ -6,7 +6,8 @@
 //!              0 blank: nothing; 1 normal: the entry's bytes to the end; 2 membership: membership
 //! place        format: u8 = 1, term, index
 //! vote         format: u8 = 1, term, member, committed: bool
-//! membership   configs: list of lists of members, nodes: list of member and address (text)
+//! membership   configs: list of lists of members, contacts: list of (member, address: text, incarnation: 16 bytes,
+//!              client addresses: list of texts)
 //! stored membership   format: u8 = 1, place of its entry: option of (term, index), membership
 //! ```
 //!
@@ -16,10 +17,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use bytes::Bytes;
-use openraft::impls::BasicNode;
 use quorate_core::codec::{Malformed, Reader, Writer, malformed};
 use quorate_core::ids::Term;
 
+use crate::contact::{CLIENT_ADDRESSES_MAX, Contact, INCARNATION_BYTES, Incarnation};
 use crate::position::Position;
 use crate::types::{
     Membership, Payload, RaftEntry, RaftPayload, StoredMembership, Vote, log_id, position,
@@ -185,8 +186,30 @@ fn write_membership(writer: &mut Writer, membership: &Membership) {
     writer.u64(membership.nodes().count() as u64);
     for (member, node) in membership.nodes() {
         writer.u64(*member);
-        writer.text(&node.addr);
+        write_contact(writer, node);
     }
+}
+
+/// How a member is reached, within another message.
+pub(crate) fn write_contact(writer: &mut Writer, contact: &Contact) {
+    writer.text(&contact.address);
+    writer.raw(&contact.incarnation.0);
+    writer.u64(contact.clients.len() as u64);
+    for address in &contact.clients {
+        writer.text(address);
+    }
+}
+
+/// Reads how a member is reached.
+pub(crate) fn read_contact(reader: &mut Reader) -> Result<Contact, Malformed> {
+    const WHAT: &str = "contact of a member";
+    let address = reader.text(WHAT)?;
+    let incarnation = Incarnation(reader.array::<INCARNATION_BYTES>(WHAT)?);
+    let mut clients = Vec::new();
+    for _ in 0..reader.count(WHAT, CLIENT_ADDRESSES_MAX)? {
+        clients.push(reader.text(WHAT)?);
+    }
+    Ok(Contact { address, incarnation, clients })
 }
 
 fn read_membership(reader: &mut Reader) -> Result<Membership, Malformed> {
@@ -202,7 +225,7 @@ fn read_membership(reader: &mut Reader) -> Result<Membership, Malformed> {
     let mut nodes = BTreeMap::new();
     for _ in 0..reader.count(WHAT, MEMBERS_MAX)? {
         let member = reader.u64(WHAT)?;
-        nodes.insert(member, BasicNode { addr: reader.text(WHAT)? });
+        nodes.insert(member, read_contact(reader)?);
     }
     Membership::new(configs, nodes).map_err(|_| malformed(WHAT))
 }
@@ -212,8 +235,13 @@ mod tests {
     use super::*;
 
     fn membership() -> Membership {
-        let node = |addr: &str| BasicNode { addr: addr.to_owned() };
-        let nodes = BTreeMap::from([(1, node("a:1")), (2, node("b:2")), (9, node(""))]);
+        let node = |address: &str, clients: &[&str]| Contact {
+            address: address.to_owned(),
+            incarnation: Incarnation([7; 16]),
+            clients: clients.iter().map(|&client| client.to_owned()).collect(),
+        };
+        let nodes =
+            BTreeMap::from([(1, node("a:1", &["c:1"])), (2, node("b:2", &[])), (9, node("", &[]))]);
         let configs = vec![BTreeSet::from([1]), BTreeSet::from([1, 2])];
         Membership::new(configs, nodes).expect("valid")
     }
@@ -262,8 +290,10 @@ mod tests {
         assert_eq!(&record(&entry)[..], [1, 1, 1, b'x', b'y', b'z']);
         let payload = RaftPayload::Membership(membership());
         let entry = RaftEntry { log_id: log_id(at(1, 0)), payload };
-        let expected: &[u8] =
-            b"\x01\x02\x01\x02\x01\x01\x02\x01\x02\x03\x01\x03a:1\x02\x03b:2\x09\0";
+        let mut expected = b"\x01\x02\x01\x02\x01\x01\x02\x01\x02\x03".to_vec();
+        expected.extend_from_slice(b"\x01\x03a:1\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x01\x03c:1");
+        expected.extend_from_slice(b"\x02\x03b:2\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\0");
+        expected.extend_from_slice(b"\x09\0\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\0");
         assert_eq!(&record(&entry)[..], expected);
         assert_eq!(&vote(&Vote::new_committed(2, 3))[..], [1, 2, 3, 1]);
         assert_eq!(&place(at(2, 300))[..], [1, 2, 0xac, 2]);

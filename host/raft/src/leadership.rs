@@ -19,6 +19,15 @@ pub struct Leadership {
     pub member: u64,
 }
 
+/// Who leads, as far as a member knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leader {
+    /// The term.
+    pub term: Term,
+    /// The member.
+    pub member: u64,
+}
+
 type ServerMetrics = WatchReceiverOf<TypeConfig, RaftServerMetrics<TypeConfig>>;
 
 /// Watches openraft and the apply thread, and tells when this member begins and ends to lead; until openraft has ended.
@@ -28,10 +37,19 @@ pub(crate) async fn watch(
     mut server: ServerMetrics,
     mut applied: watch::Receiver<Term>,
     told: watch::Sender<Option<Leadership>>,
+    leader: watch::Sender<Option<Leader>>,
 ) {
     let told = Told(told);
     loop {
-        let now = current(&server.borrow_watched(), *applied.borrow_and_update());
+        let (now, leads) = {
+            let server = server.borrow_watched();
+            let leads = server.current_leader.map(|member| {
+                let term = Term(server.vote.leader_id.term);
+                Leader { term, member }
+            });
+            (current(&server, *applied.borrow_and_update()), leads)
+        };
+        leader.send_if_modified(|before| std::mem::replace(before, leads) != leads);
         let is_changed = told.0.send_if_modified(|before| std::mem::replace(before, now) != now);
         if is_changed {
             match now {

@@ -2,16 +2,18 @@
 //! leads is told. The only crate that knows openraft, none of whose types leaves it; it does not know how entries come
 //! about, nor what a reply is.
 //!
-//! Reading order: [`position`] (places in the log), `types` (what openraft is told about us), `codec` (bytes of log
+//! Reading order: [`position`] (places in the log), [`contact`] (how a member is reached), `types` (what openraft is told about us), `codec` (bytes of log
 //! records), `namespace` and `standing` (raft's records in the one tree), `recent` and `log_store` (the raft log), `apply` and `state_machine` (the
-//! tree), [`snapshot`] (the tree as a stream of bytes), `network` (other members), [`proposal`], [`leadership`],
-//! `housekeeping`, [`node`] (what everybody else holds).
+//! tree), [`snapshot`] (the tree as a stream of bytes), `acknowledged` and `messages` (what members say to each other),
+//! [`network`] (the way to others) and [`serve`] (the way from them), `transfer` (whole trees), [`proposal`], [`leadership`],
+//! `housekeeping`, [`node`] (what everybody else holds), [`cluster`] (its changes of members).
 //!
 //! The life of an entry: [`Node::propose`] puts it into openraft's queue, openraft gives it an index and appends it to the
 //! log, the log calls back when it is durable, openraft commits it and reads it back, the apply thread applies it to the
 //! tree, tells the [`ApplyListener`] and answers the proposal.
 #![forbid(unsafe_code)]
 
+pub mod contact;
 pub mod position;
 
 mod codec;
@@ -27,7 +29,11 @@ pub mod snapshot;
 mod apply;
 mod state_machine;
 
-mod network;
+mod acknowledged;
+mod messages;
+pub mod network;
+pub mod serve;
+mod transfer;
 
 pub mod leadership;
 pub mod proposal;
@@ -35,11 +41,16 @@ pub mod proposal;
 mod housekeeping;
 pub mod node;
 
+pub mod cluster;
+
 #[cfg(test)]
 mod conformance;
 
 pub use apply::{Applied, ApplyListener, Kind};
-pub use leadership::Leadership;
+pub use cluster::{ChangeRefusal, Members, Progress};
+pub use contact::{Contact, Incarnation};
+pub use leadership::{Leader, Leadership};
+pub use network::{Lane, LaneKind, Network};
 pub use node::{BarrierError, Config, InitializeRefusal, Metrics, Node, StartError, Store};
 pub use position::Position;
 pub use proposal::{Proposal, ProposeResult, Refusal};

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use futures::FutureExt;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{Fatal, InitializeError, LinearizableReadError, RaftError};
-use openraft::impls::BasicNode;
 use openraft::{Raft, ReadPolicy, ServerState, SnapshotPolicy};
 use quorate_core::ids::{NamespaceId, Term};
 use quorate_core::read::{Read, SharedRead};
@@ -20,15 +21,18 @@ use quorate_store::{Log, Tree};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task;
 
+use crate::acknowledged::Acknowledged;
 use crate::apply::{Applier, ApplyListener, is_half_installed};
 use crate::codec::RECORD_HEAD_BYTES;
+use crate::contact::Contact;
 use crate::housekeeping::Housekeeper;
-use crate::leadership::{self, Leadership};
+use crate::leadership::{self, Leader, Leadership};
 use crate::log_store::LogStore;
 use crate::namespace::Scoped;
-use crate::network::NoWay;
+use crate::network::{Network, Ways};
 use crate::position::Position;
 use crate::proposal::{Proposal, ProposeResult, Refusal, refusal, result};
+use crate::serve::Served;
 use crate::snapshot::SnapshotData;
 use crate::standing::Standing;
 use crate::state_machine::{JOBS_MAX, StateMachine};
@@ -111,6 +115,8 @@ pub struct Store {
     pub log: Arc<Log>,
     /// The tree.
     pub tree: Arc<Tree>,
+    /// Directory for trees that other members send; what is in it is nobody's after a restart.
+    pub incoming: PathBuf,
 }
 
 /// Why a member does not start. The process should print it and end.
@@ -185,10 +191,15 @@ pub struct Metrics {
 /// A member that takes part. Shared by reference. It goes on taking part when this is dropped: end it by [`Node::shutdown`],
 /// or with its runtime.
 pub struct Node {
-    raft: Raft<TypeConfig, StateMachine>,
-    config: Config,
+    pub(crate) raft: Raft<TypeConfig, StateMachine>,
+    pub(crate) config: Config,
+    pub(crate) acknowledged: Arc<Acknowledged>,
     tree: Arc<Tree>,
+    incoming: PathBuf,
     leadership: watch::Receiver<Option<Leadership>>,
+    leader: watch::Receiver<Option<Leader>>,
+    applied: watch::Receiver<Option<u64>>,
+    applying_term: Arc<AtomicU64>,
     applier: Mutex<Option<JoinHandle<()>>>,
     tasks: Mutex<Vec<task::JoinHandle<()>>>,
 }
@@ -204,10 +215,11 @@ impl Node {
     pub async fn start(
         config: Config,
         store: Store,
+        network: Arc<dyn Network>,
         listener: ApplyListener,
     ) -> Result<Self, StartError> {
         let raft_config = Arc::new(config.openraft()?);
-        let Store { log, tree } = store;
+        let Store { log, tree, incoming } = store;
         let namespace = config.namespace;
         if is_half_installed(&tree.reader(), namespace) {
             return Err(StartError::HalfInstalled);
@@ -220,16 +232,29 @@ impl Node {
         let (jobs, job_receiver) = mpsc::channel(JOBS_MAX);
         let (term, term_receiver) = watch::channel(applied_term);
         let recent = log_store.recent();
-        let applier = Applier { tree: Arc::clone(&tree), namespace, listener, recent, term };
+        let (index, applied) = watch::channel(standing.applied.map(|at| at.index));
+        let applying_term = Arc::new(AtomicU64::new(applied_term.0));
+        let applier = Applier {
+            tree: Arc::clone(&tree),
+            namespace,
+            listener,
+            recent,
+            term,
+            applying_term: Arc::clone(&applying_term),
+            index,
+        };
         let thread = std::thread::Builder::new().name("apply".to_owned());
         let applier =
             thread.spawn(move || applier.run(job_receiver)).map_err(StartError::Thread)?;
         let machine = StateMachine::new(Arc::clone(&tree), namespace, jobs);
 
-        let raft = Raft::new(config.member, raft_config, NoWay, log_store, machine).await;
+        let acknowledged: Arc<Acknowledged> = Arc::default();
+        let ways = Ways { own: config.member, network, acknowledged: Arc::clone(&acknowledged) };
+        let raft = Raft::new(config.member, raft_config, ways, log_store, machine).await;
         let raft = raft.map_err(|error| StartError::Recovery(error.to_string()))?;
         let (told, leadership) = watch::channel(None);
-        let watcher = leadership::watch(raft.server_metrics(), term_receiver, told);
+        let (leader_told, leader) = watch::channel(None);
+        let watcher = leadership::watch(raft.server_metrics(), term_receiver, told, leader_told);
         let flusher = Housekeeper {
             raft: raft.clone(),
             log,
@@ -239,18 +264,32 @@ impl Node {
         };
         let tasks = vec![task::spawn(watcher), task::spawn(flusher.run())];
         let (applier, tasks) = (Mutex::new(Some(applier)), Mutex::new(tasks));
-        let node = Self { raft, config, tree, leadership, applier, tasks };
+        let node = Self {
+            raft,
+            config,
+            acknowledged,
+            tree,
+            incoming,
+            leadership,
+            leader,
+            applied,
+            applying_term,
+            applier,
+            tasks,
+        };
         node.stand_alone().await;
         Ok(node)
     }
 
-    /// Makes this member a cluster of its own, reachable at `address`.
+    /// Makes these members a new cluster, all of them voters, this one among them. The others must be empty and waiting;
+    /// they learn of it from the one that is elected.
     ///
     /// # Errors
     /// [`InitializeRefusal`]; nothing has changed.
-    pub async fn initialize_single(&self, address: &str) -> Result<(), InitializeRefusal> {
-        let node = BasicNode { addr: address.to_owned() };
-        let members = BTreeMap::from([(self.config.member, node)]);
+    pub async fn initialize(
+        &self,
+        members: BTreeMap<u64, Contact>,
+    ) -> Result<(), InitializeRefusal> {
         match self.raft.initialize(members).await {
             Ok(()) => {}
             Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {
@@ -260,6 +299,19 @@ impl Node {
         }
         self.stand_alone().await;
         Ok(())
+    }
+
+    /// What other members ask goes here.
+    #[must_use]
+    pub fn served(&self) -> Served {
+        Served { raft: self.raft.clone(), incoming: self.incoming.clone() }
+    }
+
+    /// The last index that this member has acknowledged to the leader that this member is or was in this term; see
+    /// [`Node::members`] for who belongs to the cluster.
+    #[must_use]
+    pub fn acknowledged_by(&self, member: u64, term: Term) -> Option<u64> {
+        self.acknowledged.of(member, term)
     }
 
     /// A member that is the only voter need not wait for the silence of a leader.
@@ -332,6 +384,43 @@ impl Node {
         self.leadership.clone()
     }
 
+    /// Who leads, as far as this member knows.
+    #[must_use]
+    pub fn leader(&self) -> watch::Receiver<Option<Leader>> {
+        self.leader.clone()
+    }
+
+    /// The highest term of an entry that is applied here, or is about to be: told before the tree shows it. Whoever has
+    /// read the tree under an older leadership may have seen a mixture.
+    #[must_use]
+    pub fn applying_term(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.applying_term)
+    }
+
+    /// The index up to which everything that was acknowledged anywhere before the call goes. A quorum has confirmed after
+    /// the call that this member leads.
+    ///
+    /// # Errors
+    /// [`BarrierError`].
+    pub async fn read_index(&self) -> Result<u64, BarrierError> {
+        match self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+            Ok(linearizer) => Ok(linearizer.read_log_id().index()),
+            Err(error) => Err(barrier_error(error)),
+        }
+    }
+
+    /// Returns when this member has applied this index. Cancel-safe.
+    ///
+    /// # Errors
+    /// `Stopped`.
+    pub async fn wait_applied(&self, index: u64) -> Result<(), BarrierError> {
+        let mut applied = self.applied.clone();
+        match applied.wait_for(|applied| *applied >= Some(index)).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(BarrierError::Stopped),
+        }
+    }
+
     /// Returns when this member has applied everything that was acknowledged anywhere before the call; gives the index
     /// up to which that goes. A quorum confirms the leadership (ReadIndex).
     ///
@@ -340,16 +429,9 @@ impl Node {
     /// # Errors
     /// [`BarrierError`].
     pub async fn linearizable_barrier(&self) -> Result<u64, BarrierError> {
-        match self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
-            Ok(read) => Ok(read.index()),
-            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
-                Err(BarrierError::NotLeader(refusal(&forward)))
-            }
-            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
-                Err(BarrierError::NoQuorum)
-            }
-            Err(RaftError::Fatal(_)) => Err(BarrierError::Stopped),
-        }
+        let index = self.read_index().await?;
+        self.wait_applied(index).await?;
+        Ok(index)
     }
 
     /// The namespace's part of the tree, as it is applied. Each read sees the newest state.
@@ -452,5 +534,15 @@ impl Node {
         if closed.await.is_err() {
             tracing::error!("the tree could not be flushed");
         }
+    }
+}
+
+fn barrier_error(error: RaftError<TypeConfig, LinearizableReadError<TypeConfig>>) -> BarrierError {
+    match error {
+        RaftError::APIError(LinearizableReadError::ForwardToLeader(forward)) => {
+            BarrierError::NotLeader(refusal(&forward))
+        }
+        RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)) => BarrierError::NoQuorum,
+        RaftError::Fatal(_) => BarrierError::Stopped,
     }
 }

@@ -27,7 +27,7 @@ const BATCH_ENTRIES_MAX: usize = 64;
 /// Bytes of entries of one batch of the tree: bounds what the draft holds in memory.
 const BATCH_BYTES_MAX: usize = 4 * limits::BATCH_BYTES_MAX;
 
-type RaftSnapshot = Snapshot<CommittedLeaderId, u64, openraft::impls::BasicNode, SnapshotData>;
+type RaftSnapshot = Snapshot<CommittedLeaderId, u64, crate::contact::Contact, SnapshotData>;
 
 /// openraft's side of the apply thread.
 pub(crate) struct StateMachine {

@@ -4,12 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use openraft::impls::{BasicNode, BoxedErrorSource, InlineBatch, TokioRuntime, leader_id_std};
+use openraft::impls::{BoxedErrorSource, InlineBatch, TokioRuntime, leader_id_std};
 use openraft::{OptionalSend, RaftTypeConfig};
 use quorate_core::apply;
 use quorate_core::ids::Term;
 use quorate_core::transaction::Entry;
 
+use crate::contact::Contact;
 use crate::position::Position;
 
 /// openraft's parameters. Standard leader ids: one leader a term, so that the term alone names a leadership.
@@ -20,7 +21,7 @@ impl RaftTypeConfig for TypeConfig {
     type D = Payload;
     type R = apply::Applied;
     type NodeId = u64;
-    type Node = BasicNode;
+    type Node = Contact;
     type Term = u64;
     type LeaderId = leader_id_std::LeaderId<u64, u64>;
     type Vote = openraft::impls::Vote<Self::LeaderId>;
@@ -41,10 +42,10 @@ impl RaftTypeConfig for TypeConfig {
 pub(crate) type CommittedLeaderId = openraft::vote::leader_id_std::CommittedLeaderId<u64>;
 pub(crate) type LogId = openraft::LogId<CommittedLeaderId>;
 pub(crate) type Vote = openraft::impls::Vote<leader_id_std::LeaderId<u64, u64>>;
-pub(crate) type Membership = openraft::Membership<u64, BasicNode>;
-pub(crate) type StoredMembership = openraft::StoredMembership<CommittedLeaderId, u64, BasicNode>;
-pub(crate) type SnapshotMeta = openraft::SnapshotMeta<CommittedLeaderId, u64, BasicNode>;
-pub(crate) type RaftPayload = openraft::EntryPayload<Payload, u64, BasicNode>;
+pub(crate) type Membership = openraft::Membership<u64, Contact>;
+pub(crate) type StoredMembership = openraft::StoredMembership<CommittedLeaderId, u64, Contact>;
+pub(crate) type SnapshotMeta = openraft::SnapshotMeta<CommittedLeaderId, u64, Contact>;
+pub(crate) type RaftPayload = openraft::EntryPayload<Payload, u64, Contact>;
 pub(crate) type RaftEntry = openraft::Entry<CommittedLeaderId, RaftPayload>;
 pub(crate) type WriteResult = openraft::raft::ClientWriteResult<TypeConfig>;
 

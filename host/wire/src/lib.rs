@@ -3,5 +3,6 @@
 #![forbid(unsafe_code)]
 
 pub mod entry;
+pub mod member;
 pub mod message;
 pub mod value;

@@ -10,6 +10,7 @@ use quorate_core::ids::{NamespaceId, SessionId, WriteNumber, Zxid};
 use quorate_core::limits;
 use quorate_core::session::Acks;
 
+pub mod admin;
 pub mod body;
 pub mod bulk;
 pub mod query;
@@ -70,6 +71,13 @@ pub enum ClientMessage {
     Heartbeat {
         /// Matches the confirmation.
         request: u64,
+    },
+    /// A command to the cluster. The first frame of a lane that belongs to no session, and all others of it.
+    Administer {
+        /// Matches the answer.
+        request: u64,
+        /// What is asked.
+        command: admin::Command,
     },
 }
 
@@ -155,6 +163,13 @@ pub enum ServerMessage {
     },
     /// The member ends the lane; the session lives on.
     Goodbye(Refusal),
+    /// What came of a command.
+    Administered {
+        /// The request.
+        request: u64,
+        /// What came of it.
+        outcome: Result<admin::Outcome, Refusal>,
+    },
 }
 
 /// A session's lane begins.
@@ -215,6 +230,13 @@ impl ClientMessage {
                 writer.u8(0x05);
                 writer.u64(*request);
             }
+            Self::Administer { request, command } => {
+                writer.u8(0x10);
+                writer.raw(&MAGIC);
+                writer.u64(u64::from(PROTOCOL));
+                writer.u64(*request);
+                command.write(&mut writer);
+            }
         }
         writer.finish()
     }
@@ -247,6 +269,16 @@ impl ClientMessage {
                 query: Query::read(&mut reader)?,
             },
             0x05 => Self::Heartbeat { request: reader.u64("request id")? },
+            0x10 => {
+                if reader.array::<4>("magic")? != MAGIC {
+                    return Err(malformed("magic"));
+                }
+                if reader.u32("protocol")? != PROTOCOL {
+                    return Err(malformed("protocol of a command to the cluster"));
+                }
+                let request = reader.u64("request id")?;
+                Self::Administer { request, command: admin::Command::read(&mut reader)? }
+            }
             _ => return Err(malformed("message kind")),
         };
         reader.finish(WHAT)?;
@@ -355,6 +387,11 @@ impl ServerMessage {
                 writer.u8(0x88);
                 write_refusal(&mut writer, refusal);
             }
+            Self::Administered { request, outcome } => {
+                writer.u8(0x90);
+                writer.u64(*request);
+                admin::write_outcome(&mut writer, outcome);
+            }
         }
         writer.finish()
     }
@@ -395,6 +432,10 @@ impl ServerMessage {
                 refusal: read_refusal(&mut reader)?,
             },
             0x88 => Self::Goodbye(read_refusal(&mut reader)?),
+            0x90 => {
+                let request = reader.u64("request id")?;
+                Self::Administered { request, outcome: admin::read_outcome(&mut reader)? }
+            }
             _ => return Err(malformed("message kind")),
         };
         reader.finish(WHAT)?;

@@ -149,6 +149,12 @@ pub struct Status {
     pub epoch: Epoch,
     /// The last applied transaction.
     pub zxid: Zxid,
+    /// Who leads, as far as it knows.
+    pub leader: Option<u64>,
+    /// The last index of its log, durable or not.
+    pub last_index: u64,
+    /// The last index that it knows to be committed.
+    pub committed_index: u64,
     /// The last applied index of the log.
     pub applied_index: u64,
     /// The state digest at that transaction.
@@ -161,6 +167,10 @@ pub struct Status {
     pub memory_bytes: u64,
     /// Milliseconds since it was started.
     pub uptime_ms: u64,
+    /// Bytes free where its data directory is.
+    pub disk_free_bytes: u64,
+    /// The highest feature level that it knows.
+    pub level: u32,
 }
 
 /// Recipes, versions or lines in one reply.
@@ -338,22 +348,32 @@ impl Results {
 }
 
 impl Status {
-    fn write(&self, writer: &mut Writer) {
+    /// Writes it.
+    pub fn write(&self, writer: &mut Writer) {
         writer.u64(self.member);
         writer.text(&self.version);
         writer.text(&self.role);
         writer.u64(self.term.0);
         writer.u64(self.epoch.0);
         writer.u64(self.zxid.0);
+        writer.option(self.leader, |writer, leader| writer.u64(leader));
+        writer.u64(self.last_index);
+        writer.u64(self.committed_index);
         writer.u64(self.applied_index);
         writer.u128(self.digest);
         writer.u64(self.sessions);
         writer.u64(self.cpu_us);
         writer.u64(self.memory_bytes);
         writer.u64(self.uptime_ms);
+        writer.u64(self.disk_free_bytes);
+        writer.u64(u64::from(self.level));
     }
 
-    fn read(reader: &mut Reader) -> Result<Self, Malformed> {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// For anything else.
+    pub fn read(reader: &mut Reader) -> Result<Self, Malformed> {
         Ok(Self {
             member: reader.u64("member")?,
             version: reader.text("version")?,
@@ -361,12 +381,17 @@ impl Status {
             term: Term(reader.u64("term")?),
             epoch: Epoch(reader.u64("epoch")?),
             zxid: Zxid(reader.u64("zxid")?),
+            leader: reader.option("leader", |reader| reader.u64("leader"))?,
+            last_index: reader.u64("last index")?,
+            committed_index: reader.u64("committed index")?,
             applied_index: reader.u64("applied index")?,
             digest: reader.u128("digest")?,
             sessions: reader.u64("sessions")?,
             cpu_us: reader.u64("cpu time")?,
             memory_bytes: reader.u64("memory")?,
             uptime_ms: reader.u64("uptime")?,
+            disk_free_bytes: reader.u64("free disk")?,
+            level: reader.u32("feature level")?,
         })
     }
 }

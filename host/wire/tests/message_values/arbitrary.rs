@@ -183,12 +183,17 @@ fn statuses() -> impl Strategy<Value = Status> {
             term: Term(numbers[1]),
             epoch: Epoch(numbers[2]),
             zxid: Zxid(numbers[3]),
+            leader: (numbers[4] % 2 == 0).then_some(numbers[5]),
+            last_index: numbers[6],
+            committed_index: numbers[7],
             applied_index: numbers[4],
             digest,
             sessions: numbers[5],
             cpu_us: numbers[6],
             memory_bytes: numbers[7],
             uptime_ms: numbers[8],
+            disk_free_bytes: numbers[3],
+            level: 7,
         },
     )
 }

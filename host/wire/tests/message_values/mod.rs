@@ -14,6 +14,7 @@ use quorate_core::request::{
 };
 use quorate_core::session::Acks;
 use quorate_core::znode::Stat;
+use quorate_wire::message::admin::{ClusterStatus, Command, MemberLine, Outcome};
 use quorate_wire::message::query::{LogLine, RecipeLine, Status};
 use quorate_wire::message::{
     Attach, ClientMessage, Consistency, Hello, Query, Results, ServerMessage, Welcome, body,
@@ -171,6 +172,8 @@ pub fn client_messages() -> Vec<ClientMessage> {
             query,
         }),
     );
+    let administer = |command| ClientMessage::Administer { request: 300, command };
+    messages.extend(commands().into_iter().map(administer));
     messages
 }
 
@@ -215,13 +218,69 @@ fn status() -> Status {
         term: Term(7),
         epoch: Epoch(2),
         zxid: Zxid(300),
+        leader: Some(3),
+        last_index: 202,
+        committed_index: 201,
         applied_index: 200,
         digest: 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10,
         sessions: 5,
         cpu_us: 1_000_000,
         memory_bytes: 1 << 30,
         uptime_ms: 3_600_000,
+        disk_free_bytes: 1 << 40,
+        level: 1,
     }
+}
+
+/// Each command to a cluster.
+fn commands() -> Vec<Command> {
+    let address = || "one.example:4747".to_owned();
+    vec![
+        Command::Status,
+        Command::Initialize { members: vec![(1, address()), (300, "two:1".to_owned())] },
+        Command::Add { member: 300, address: address() },
+        Command::Promote { member: 300 },
+        Command::Remove { member: 300 },
+        Command::TransferLeader { to: 300 },
+        Command::Update {
+            member: 300,
+            address: address(),
+            incarnation: [0xcd; 16],
+            clients: vec!["c:1".to_owned()],
+        },
+    ]
+}
+
+/// Each outcome of a command.
+fn outcomes() -> Vec<Result<Outcome, Refusal>> {
+    let line = |member, status| MemberLine {
+        member,
+        address: "one.example:4747".to_owned(),
+        is_voter: member == 1,
+        status,
+    };
+    let status = ClusterStatus {
+        cluster: Some([0xab; 16]),
+        asked: 1,
+        leader: Some(300),
+        is_changing: true,
+        trouble: "refused".to_owned(),
+        members: vec![line(1, Ok(status())), line(2, Err("silent".to_owned()))],
+    };
+    let waiting = ClusterStatus {
+        cluster: None,
+        leader: None,
+        is_changing: false,
+        trouble: String::new(),
+        members: Vec::new(),
+        ..status.clone()
+    };
+    vec![
+        Ok(Outcome::Done),
+        Ok(Outcome::Status(status)),
+        Ok(Outcome::Status(waiting)),
+        Err(refusal()),
+    ]
 }
 
 /// Each kind of message from a member.
@@ -259,5 +318,7 @@ pub fn server_messages() -> Vec<ServerMessage> {
         events,
         results: Ok(results),
     }));
+    let administered = |outcome| ServerMessage::Administered { request, outcome };
+    messages.extend(outcomes().into_iter().map(administered));
     messages
 }

@@ -1,0 +1,309 @@
+//! Who belongs to the cluster, and the changes of that: made at the leader, refused when they would lose the quorum. It does
+//! not know how members are reached, nor what data directories they have.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use openraft::ChangeMembers;
+use openraft::async_runtime::{Instant as _, WatchReceiver};
+use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
+use openraft::{RaftMetrics, ServerState};
+
+use crate::contact::Contact;
+use crate::node::Node;
+use crate::proposal::{Refusal, refusal};
+use crate::types::TypeConfig;
+
+/// Entries that a learner may lag behind the leader when it becomes a voter: what a busy leader commits in some heartbeats.
+/// With more, commits would wait for it to catch up if another voter died now.
+pub const PROMOTE_LAG_MAX: u64 = 1024;
+/// Voters of a cluster: more only make every write slower.
+pub const VOTERS_MAX: usize = 9;
+/// A member that has not acknowledged anything for so long counts as dead when the quorum is counted.
+const DEAD_AFTER: Duration = Duration::from_secs(3);
+
+/// Who belongs to the cluster, as the log of this member says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Members {
+    /// Those that vote; during a change, those that vote before or after it.
+    pub voters: BTreeSet<u64>,
+    /// Whether a change of the voters is under way.
+    pub is_changing: bool,
+    /// All, learners too.
+    pub contacts: BTreeMap<u64, Contact>,
+}
+
+/// What the leader knows of a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// The last entry that it has acknowledged as durable.
+    pub matched: Option<u64>,
+    /// Milliseconds since the leader sent the last request that it has acknowledged.
+    pub acknowledged_ms: Option<u64>,
+}
+
+/// Why the cluster was not changed. Nothing has changed then, but for [`ChangeRefusal::Unfinished`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeRefusal {
+    /// Another member has to be asked.
+    #[error("{0}")]
+    NotLeader(Refusal),
+    /// It would lose the quorum, makes no sense, or is under way already.
+    #[error("{0}")]
+    Refused(String),
+    /// The change had begun when the leadership ended: the next leader goes on with it, or undoes it.
+    #[error("the change had begun when this member ceased to lead; see what `cluster status` says, and ask again: {0}")]
+    Unfinished(String),
+    /// Raft has stopped.
+    #[error("raft has stopped: {0}")]
+    Stopped(String),
+}
+
+impl Node {
+    /// Who belongs to the cluster.
+    #[must_use]
+    pub fn members(&self) -> Members {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        Members {
+            voters: membership.voter_ids().collect(),
+            is_changing: membership.get_joint_config().len() > 1,
+            contacts: membership.nodes().map(|(id, contact)| (*id, contact.clone())).collect(),
+        }
+    }
+
+    /// What this leader knows of the others; `None` if it does not lead.
+    #[must_use]
+    pub fn progress(&self) -> Option<BTreeMap<u64, Progress>> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        Some(progress(&metrics)?.collect())
+    }
+
+    /// Adds a member that gets the log and does not vote. Returns when the change is committed; the member may still be
+    /// catching up.
+    ///
+    /// # Errors
+    /// [`ChangeRefusal`].
+    pub async fn add_learner(&self, member: u64, contact: Contact) -> Result<(), ChangeRefusal> {
+        let members = self.members();
+        if let Some(known) = members.contacts.get(&member) {
+            return Err(ChangeRefusal::Refused(format!(
+                "member {member} belongs to the cluster already, at {}; remove it first, and give a replacement a \
+                 number that was never used",
+                known.address
+            )));
+        }
+        let changes = ChangeMembers::AddNodes(BTreeMap::from([(member, contact)]));
+        self.change(changes, true).await
+    }
+
+    /// Tells the cluster the new addresses of a member that belongs to it.
+    ///
+    /// # Errors
+    /// [`ChangeRefusal`].
+    pub async fn update_contact(&self, member: u64, contact: Contact) -> Result<(), ChangeRefusal> {
+        let members = self.members();
+        let known = members.contacts.get(&member).ok_or_else(|| unknown(member))?;
+        if known.incarnation != contact.incarnation {
+            return Err(ChangeRefusal::Refused(format!(
+                "member {member} has another data directory than the one that joined"
+            )));
+        }
+        if *known == contact {
+            return Ok(());
+        }
+        let changes = ChangeMembers::SetNodes(BTreeMap::from([(member, contact)]));
+        self.change(changes, true).await
+    }
+
+    /// Makes a learner a voter.
+    ///
+    /// # Errors
+    /// [`ChangeRefusal`]: also if it lags by more than [`PROMOTE_LAG_MAX`] entries.
+    pub async fn promote(&self, member: u64) -> Result<(), ChangeRefusal> {
+        let members = self.members();
+        if !members.contacts.contains_key(&member) {
+            return Err(unknown(member));
+        }
+        if members.voters.contains(&member) {
+            return Err(ChangeRefusal::Refused(format!("member {member} votes already")));
+        }
+        if members.voters.len() >= VOTERS_MAX {
+            let cause = format!("{VOTERS_MAX} voters are the most that a cluster has");
+            return Err(ChangeRefusal::Refused(cause));
+        }
+        self.check_caught_up(member)?;
+        let voters = members.voters.iter().copied().chain([member]).collect();
+        self.check_quorum(&voters, &format!("with member {member} as a voter"))?;
+        self.change(ChangeMembers::AddVoterIds(BTreeSet::from([member])), true).await
+    }
+
+    /// Takes a member out of the cluster, voter or learner, alive or dead; also the leader, which hands over first.
+    ///
+    /// # Errors
+    /// [`ChangeRefusal`].
+    pub async fn remove(&self, member: u64) -> Result<(), ChangeRefusal> {
+        let members = self.members();
+        if !members.contacts.contains_key(&member) {
+            return Err(unknown(member));
+        }
+        let one = BTreeSet::from([member]);
+        if !members.voters.contains(&member) {
+            self.change(ChangeMembers::RemoveNodes(one), false).await?;
+        } else {
+            let voters: BTreeSet<u64> =
+                members.voters.iter().copied().filter(|voter| *voter != member).collect();
+            if voters.is_empty() {
+                let cause = format!("member {member} is the only voter");
+                return Err(ChangeRefusal::Refused(cause));
+            }
+            self.check_quorum(&voters, &format!("without member {member}"))?;
+            self.change(ChangeMembers::RemoveVoters(one), false).await?;
+        }
+        self.acknowledged.forget(member);
+        Ok(())
+    }
+
+    /// Asks this leader to hand the leadership to a voter. Returns when another member leads, or `patience` is over.
+    ///
+    /// # Errors
+    /// [`ChangeRefusal`].
+    pub async fn transfer_leader(&self, to: u64, patience: Duration) -> Result<(), ChangeRefusal> {
+        let members = self.members();
+        if !members.voters.contains(&to) {
+            return Err(ChangeRefusal::Refused(format!("member {to} is not a voter")));
+        }
+        let mut server = self.raft.server_metrics();
+        {
+            let metrics = server.borrow_watched();
+            if metrics.state != ServerState::Leader {
+                let leader = metrics.current_leader;
+                return Err(ChangeRefusal::NotLeader(Refusal::NotLeader { leader }));
+            }
+        }
+        if to == self.config.member {
+            return Ok(());
+        }
+        self.check_caught_up(to)?;
+        let stopped = |error: openraft::errors::Fatal<TypeConfig>| ChangeRefusal::Stopped(error.to_string());
+        self.raft.trigger().transfer_leader(to).await.map_err(stopped)?;
+        let led = async {
+            loop {
+                {
+                    let metrics = server.borrow_watched();
+                    if metrics.current_leader.is_some_and(|leader| leader != self.config.member) {
+                        return;
+                    }
+                }
+                if server.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        match tokio::time::timeout(patience, led).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(ChangeRefusal::Refused(format!(
+                "member {to} has not taken the leadership over in {} ms; this member goes on",
+                patience.as_millis()
+            ))),
+        }
+    }
+
+    /// A voter that lags holds up every commit in which it is needed.
+    fn check_caught_up(&self, member: u64) -> Result<(), ChangeRefusal> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let Some(mut all) = progress(&metrics) else { return Err(not_leader(&metrics)) };
+        let found = all.find(|(id, _)| *id == member).map(|(_, found)| found);
+        let matched = found.and_then(|found| found.matched);
+        let last = metrics.last_log_index.unwrap_or(0);
+        let lag = last.saturating_sub(matched.unwrap_or(0));
+        if matched.is_some() && lag <= PROMOTE_LAG_MAX {
+            return Ok(());
+        }
+        let cause = match matched {
+            None => format!("member {member} has not acknowledged anything yet: is it running, and reachable?"),
+            Some(at) => format!(
+                "member {member} has {at} of {last} entries; it may lag by {PROMOTE_LAG_MAX}: wait until it has caught up"
+            ),
+        };
+        Err(ChangeRefusal::Refused(cause))
+    }
+
+    /// Whether enough of these voters are alive now: who loses the quorum by a change can not undo it.
+    fn check_quorum(&self, voters: &BTreeSet<u64>, how: &str) -> Result<(), ChangeRefusal> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let Some(all) = progress(&metrics) else { return Err(not_leader(&metrics)) };
+        let dead_ms = u64::try_from(DEAD_AFTER.as_millis()).unwrap_or(u64::MAX);
+        let live: BTreeSet<u64> = all
+            .filter(|(_, found)| found.acknowledged_ms.is_some_and(|ago| ago < dead_ms))
+            .map(|(id, _)| id)
+            .chain([self.config.member])
+            .collect();
+        let alive = voters.intersection(&live).count();
+        let quorum = voters.len() / 2 + 1;
+        if alive >= quorum {
+            return Ok(());
+        }
+        let silent: Vec<String> = voters.difference(&live).map(u64::to_string).collect();
+        Err(ChangeRefusal::Refused(format!(
+            "{how}, {quorum} of {} voters would be needed, and only {alive} answer now (silent: {}): the cluster would \
+             stop; bring one back or remove a silent one first",
+            voters.len(),
+            silent.join(", ")
+        )))
+    }
+
+    async fn change(
+        &self,
+        changes: ChangeMembers<u64, Contact>,
+        retain: bool,
+    ) -> Result<(), ChangeRefusal> {
+        match self.raft.change_membership(changes, retain).await {
+            Ok(_) => Ok(()),
+            Err(RaftError::Fatal(fatal)) => Err(ChangeRefusal::Stopped(fatal.to_string())),
+            Err(RaftError::APIError(error)) => Err(match error {
+                ClientWriteError::ForwardToLeader(forward) => {
+                    ChangeRefusal::NotLeader(refusal(&forward))
+                }
+                ClientWriteError::ChangeMembershipError(ChangeMembershipError::InProgress(_)) => {
+                    ChangeRefusal::Refused(
+                        "another change of the members is under way: wait until it is done".to_owned(),
+                    )
+                }
+                ClientWriteError::ChangeMembershipError(error) => {
+                    ChangeRefusal::Refused(error.to_string())
+                }
+                error @ (ClientWriteError::PreconditionFailed(_)
+                | ClientWriteError::LogEntryDiscarded(_)) => {
+                    ChangeRefusal::Unfinished(error.to_string())
+                }
+            }),
+        }
+    }
+}
+
+fn progress(
+    metrics: &RaftMetrics<TypeConfig>,
+) -> Option<impl Iterator<Item = (u64, Progress)> + use<'_>> {
+    let replication = metrics.replication.as_ref()?;
+    let heartbeats = metrics.heartbeat.as_ref();
+    Some(replication.iter().map(move |(id, matched)| {
+        let acknowledged = heartbeats.and_then(|all| all.get(id)).copied().flatten();
+        let acknowledged_ms = acknowledged
+            .map(|at| u64::try_from(at.into_inner().elapsed().as_millis()).unwrap_or(u64::MAX));
+        let matched = matched.as_ref().map(|matched| matched.index);
+        (*id, Progress { matched, acknowledged_ms })
+    }))
+}
+
+fn not_leader(metrics: &RaftMetrics<TypeConfig>) -> ChangeRefusal {
+    ChangeRefusal::NotLeader(Refusal::NotLeader { leader: metrics.current_leader })
+}
+
+fn unknown(member: u64) -> ChangeRefusal {
+    ChangeRefusal::Refused(format!("there is no member {member} in this cluster"))
+}

@@ -1,0 +1,101 @@
+//! What other members ask of this one's raft, lane by lane. It does not know who they are: whoever hands over a lane has
+//! made sure of that.
+
+use std::path::PathBuf;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use openraft::Raft;
+use quorate_net::{LaneReceiver, LaneSender};
+
+use crate::messages::{self, Call};
+use crate::network::{Lane, LaneKind};
+use crate::state_machine::StateMachine;
+use crate::transfer;
+use crate::types::TypeConfig;
+
+/// Time for the last frames of a lane.
+pub(crate) const FAREWELL: Duration = Duration::from_secs(1);
+
+/// This member's raft, for others. Cheap to clone.
+#[derive(Clone)]
+pub struct Served {
+    pub(crate) raft: Raft<TypeConfig, StateMachine>,
+    /// Where a tree is received.
+    pub(crate) incoming: PathBuf,
+}
+
+impl Served {
+    /// Serves one lane to its end: until the other side ends it, breaks the protocol, or raft has stopped here.
+    pub async fn lane(&self, kind: LaneKind, lane: Lane) {
+        let ended = match kind {
+            LaneKind::Append => self.appends(lane).await,
+            LaneKind::Call => self.call(lane).await,
+            LaneKind::Snapshot => transfer::receive(&self.raft, &self.incoming, lane).await,
+        };
+        if let Err(why) = ended {
+            tracing::debug!(?kind, why, "a lane of another member has ended");
+        }
+    }
+
+    async fn appends(&self, (sender, receiver): Lane) -> Result<(), String> {
+        self.append_all(sender, receiver, None).await
+    }
+
+    /// One question, or a heartbeat.
+    async fn call(&self, (sender, mut receiver): Lane) -> Result<(), String> {
+        let frame = receiver.recv().await.map_err(|error| error.to_string())?;
+        let Some(frame) = frame else { return Ok(()) };
+        if let Ok(request) = messages::read_append(frame.clone()) {
+            return self.append_all(sender, receiver, Some(request)).await;
+        }
+        let call = Call::decode(frame).map_err(|error| error.to_string())?;
+        let answer = match call {
+            Call::Vote(request) => self.raft.vote(request).await.map(|answer| messages::voted(&answer)),
+            Call::PreVote(request) => {
+                self.raft.pre_vote(request).await.map(|answer| messages::voted(&answer))
+            }
+            Call::Transfer(request) => {
+                let answer = self.raft.handle_transfer_leader(request).await;
+                answer.map(|answer| messages::transferred(&answer)).map_err(Into::into)
+            }
+        };
+        let answer = answer.unwrap_or_else(|fatal| messages::failed(&fatal.to_string()));
+        sender.send(answer).await.map_err(|error| error.to_string())?;
+        sender.finish(FAREWELL).await.map_err(|error| error.to_string())
+    }
+
+    async fn append_all(
+        &self,
+        sender: LaneSender,
+        receiver: LaneReceiver,
+        first: Option<openraft::raft::AppendEntriesRequest<TypeConfig>>,
+    ) -> Result<(), String> {
+        let requests = stream::unfold(receiver, |mut receiver| async move {
+            match receiver.recv().await {
+                Ok(Some(frame)) => match messages::read_append(frame) {
+                    Ok(request) => Some((request, receiver)),
+                    Err(error) => {
+                        tracing::warn!(%error, "another member sent what can not be read; its lane ends");
+                        None
+                    }
+                },
+                Ok(None) | Err(_) => None,
+            }
+        });
+        let requests = stream::iter(first).chain(requests).boxed();
+        let mut answers = pin!(self.raft.stream_append(requests));
+        while let Some(answer) = answers.next().await {
+            let (frame, is_last) = match &answer {
+                Ok(result) => (messages::appended(result), result.is_err()),
+                Err(fatal) => (messages::failed(&fatal.to_string()), true),
+            };
+            sender.send(frame).await.map_err(|error| error.to_string())?;
+            if is_last {
+                break;
+            }
+        }
+        sender.finish(FAREWELL).await.map_err(|error| error.to_string())
+    }
+}

@@ -133,9 +133,11 @@ impl Member {
         let identity = Identity::open_or_make(
             &options.data.join("certificates"),
             &options.names,
+            MEMBER,
             SystemTime::now(),
         )?;
-        let config = ServerConfig::new(options.listen, identity.server.clone());
+        let config =
+            ServerConfig::new(options.listen, identity.server.clone(), identity.trust.clone());
         let server = Server::listen(port, &config)?;
         let address = server.local_address();
         let log = Arc::new(Log::open(

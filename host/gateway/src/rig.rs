@@ -33,9 +33,14 @@ pub(crate) struct Lane {
 impl Rig {
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let identity = Identity::open_or_make(directory.path(), &[], SystemTime::now()).unwrap();
+        let identity = Identity::open_or_make(directory.path(), &[], 1, SystemTime::now()).unwrap();
         let listen = "127.0.0.1:0".parse().unwrap();
-        let server = Server::bind(&ServerConfig::new(listen, identity.server.clone())).unwrap();
+        let server = Server::bind(&ServerConfig::new(
+            listen,
+            identity.server.clone(),
+            identity.trust.clone(),
+        ))
+        .unwrap();
         let client = Client::bind(ClientConfig::default()).unwrap();
         Self { server, client, identity, _directory: directory }
     }

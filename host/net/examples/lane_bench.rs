@@ -41,9 +41,10 @@ async fn bench(seconds: f64, frame_bytes: usize) -> Result<()> {
     let duration = Duration::from_secs_f64(seconds);
 
     let directory = tempfile::tempdir()?;
-    let identity = Identity::open_or_make(directory.path(), &[], SystemTime::now())?;
+    let identity = Identity::open_or_make(directory.path(), &[], 1, SystemTime::now())?;
     let listen = "127.0.0.1:0".parse()?;
-    let mut server = Server::bind(&ServerConfig::new(listen, identity.server.clone()))?;
+    let mut server =
+        Server::bind(&ServerConfig::new(listen, identity.server.clone(), identity.trust.clone()))?;
     let client = Client::bind(ClientConfig::default())?;
     let address = server.local_address();
 

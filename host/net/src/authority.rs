@@ -46,7 +46,9 @@ pub(crate) fn make_server(
     params.distinguished_name = subject(SERVER_NAME);
     params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    // The second is what a member needs that dials another.
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     validity(&mut params, CERTIFICATE_VALIDITY, now);
     let certificate = params.signed_by(&key, &issuer).map_err(failed)?;
     Ok(Made { certificate: certificate.pem(), key: key.serialize_pem() })

@@ -90,6 +90,14 @@ pub enum ConnectError {
         /// What the operating system said.
         cause: String,
     },
+    /// The name of the address to dial has no address at present, or is no `host:port`.
+    #[error("{address:?} can not be resolved: {cause}")]
+    Unresolved {
+        /// What was to be dialled.
+        address: String,
+        /// What the resolver said.
+        cause: String,
+    },
     /// The name is neither a host name nor an IP address.
     #[error("{0:?} is neither a host name nor an IP address")]
     BadName(String),
@@ -156,23 +164,10 @@ impl Client {
             .map_err(|cause| ConnectError::Handshake { address, cause })?;
         let mut settings = quinn::ClientConfig::new(Arc::new(crypto));
         settings.transport_config(Arc::clone(&self.transport));
-        let connecting = self
-            .endpoint
-            .connect_with(settings, address, server_name)
-            .map_err(|error| not_begun(error, address))?;
         let after = self.config.connect_timeout;
         let attempt = Attempt { address, server_name, protocol, after };
-        tokio::select! {
-            biased;
-            shaken = tokio::time::timeout(after, connecting) => match shaken {
-                Ok(Ok(connection)) => Ok(Connection::new(connection, protocol)),
-                Ok(Err(error)) => Err(attempt.failed(error)),
-                Err(_) => Err(ConnectError::TimedOut { address, after }),
-            },
-            cause = unreachable_cause(address) => {
-                Err(ConnectError::Unreachable { address, cause: cause.to_string() })
-            }
-        }
+        let connection = attempt.run(&self.endpoint, settings).await?;
+        Ok(Connection::new(connection, protocol))
     }
 
     /// Moves the client, with all its connections, to another local address; their lanes go on.
@@ -280,12 +275,13 @@ fn not_begun(error: quinn::ConnectError, address: SocketAddr) -> ConnectError {
     }
 }
 
-/// What was tried, for the error that says that it failed.
-struct Attempt<'a> {
-    address: SocketAddr,
-    server_name: &'a str,
-    protocol: Protocol,
-    after: Duration,
+/// What is tried, also for the error that says that it failed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Attempt<'a> {
+    pub(crate) address: SocketAddr,
+    pub(crate) server_name: &'a str,
+    pub(crate) protocol: Protocol,
+    pub(crate) after: Duration,
 }
 
 /// TLS alerts with which a client rejects a certificate (RFC 8446, 6.2): bad, unsupported, revoked,
@@ -295,6 +291,29 @@ const CERTIFICATE_ALERTS: [u8; 9] = [42, 43, 44, 45, 46, 47, 48, 49, 51];
 const NO_APPLICATION_PROTOCOL_ALERT: u8 = 120;
 
 impl Attempt<'_> {
+    /// Cancel-safe: dropped before it is ready, the attempt is given up.
+    pub(crate) async fn run(
+        self,
+        endpoint: &Endpoint,
+        settings: quinn::ClientConfig,
+    ) -> Result<quinn::Connection, ConnectError> {
+        let Self { address, server_name, after, .. } = self;
+        let connecting = endpoint
+            .connect_with(settings, address, server_name)
+            .map_err(|error| not_begun(error, address))?;
+        tokio::select! {
+            biased;
+            shaken = tokio::time::timeout(after, connecting) => match shaken {
+                Ok(Ok(connection)) => Ok(connection),
+                Ok(Err(error)) => Err(self.failed(error)),
+                Err(_) => Err(ConnectError::TimedOut { address, after }),
+            },
+            cause = unreachable_cause(address) => {
+                Err(ConnectError::Unreachable { address, cause: cause.to_string() })
+            }
+        }
+    }
+
     fn failed(self, error: ConnectionError) -> ConnectError {
         let Self { address, server_name, protocol, after } = self;
         let no_protocol = TransportErrorCode::crypto(NO_APPLICATION_PROTOCOL_ALERT);

@@ -33,13 +33,15 @@ pub enum CloseCode {
     /// The connection offers a protocol that the handshake let through, but that nobody here
     /// serves.
     UnknownProtocol = 6,
+    /// Only members are served there, and the peer has shown no certificate.
+    CertificateRequired = 7,
 }
 
 impl CloseCode {
     /// The first code that is not this crate's.
     pub const FIRST_OF_USER: u32 = 256;
 
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Normal,
         Self::ShuttingDown,
         Self::ProtocolError,
@@ -47,6 +49,7 @@ impl CloseCode {
         Self::Internal,
         Self::Abandoned,
         Self::UnknownProtocol,
+        Self::CertificateRequired,
     ];
 
     /// The code's number on the wire.
@@ -82,6 +85,7 @@ impl fmt::Display for CloseCode {
             Self::Internal => "internal",
             Self::Abandoned => "abandoned",
             Self::UnknownProtocol => "unknown-protocol",
+            Self::CertificateRequired => "certificate-required",
         })
     }
 }
@@ -165,12 +169,13 @@ mod tests {
             (4, "internal"),
             (5, "abandoned"),
             (6, "unknown-protocol"),
+            (7, "certificate-required"),
         ];
         assert_eq!(numbers, expected.map(|(number, name)| (number, name.to_owned())));
         for code in CloseCode::ALL {
             assert_eq!(CloseCode::from_number(u64::from(code.number())), Some(code));
         }
-        assert_eq!(CloseCode::from_number(7), None);
+        assert_eq!(CloseCode::from_number(8), None);
         assert_eq!(CloseCode::from_number(u64::MAX), None);
     }
 

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use quinn::VarInt;
+use rustls::pki_types::CertificateDer;
 
 use crate::budget::QueueBudget;
 use crate::bulk::{BulkReceiver, BulkSender};
@@ -14,6 +15,7 @@ use crate::lane::{LaneLimits, LaneReceiver, LaneSender, lane};
 use crate::limits::LANE_PRIORITY;
 use crate::tls::Protocol;
 use crate::transport::canonical;
+use crate::verify::is_of_member;
 
 /// A connection. Cheap to clone; all clones are the same connection.
 ///
@@ -36,8 +38,20 @@ impl Connection {
         self.protocol
     }
 
+    /// Whether the peer has shown a certificate for the member with this number
+    /// ([`crate::member_name`]), which the handshake found to be of an authority that is trusted
+    /// here. Holds at either end. A certificate with the names of several members is each of them.
+    #[must_use]
+    pub fn is_member(&self, member: u64) -> bool {
+        self.inner
+            .peer_identity()
+            .and_then(|shown| shown.downcast::<Vec<CertificateDer<'static>>>().ok())
+            .is_some_and(|chain| is_of_member(&chain, member))
+    }
+
     /// Opens a lane. The peer's `accept_lane` sees it when the first frame has been sent. Waits
-    /// while [`crate::limits::LANES_OPEN_MAX`] are open.
+    /// while [`crate::limits::LANES_OPEN_MAX`] are open, between members
+    /// [`crate::limits::MEMBER_LANES_OPEN_MAX`].
     ///
     /// Cancel-safe.
     ///
@@ -47,8 +61,24 @@ impl Connection {
         &self,
         limits: LaneLimits,
     ) -> Result<(LaneSender, LaneReceiver), CloseReason> {
+        self.open_lane_with_priority(limits, LANE_PRIORITY).await
+    }
+
+    /// As `open_lane`, with a priority of its own: of what this end has to send on this connection, a
+    /// stream of a higher one goes first. Lanes have [`LANE_PRIORITY`] by default, bulk streams 0. The
+    /// peer sets the priority of its own direction with [`LaneSender::set_priority`].
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub async fn open_lane_with_priority(
+        &self,
+        limits: LaneLimits,
+        priority: i32,
+    ) -> Result<(LaneSender, LaneReceiver), CloseReason> {
         let (send, receive) = self.inner.open_bi().await?;
-        Ok(prioritised_lane(send, receive, limits, None))
+        Ok(lane(send, receive, limits, None, priority))
     }
 
     /// The next lane that the peer has opened.
@@ -62,7 +92,7 @@ impl Connection {
         limits: LaneLimits,
     ) -> Result<(LaneSender, LaneReceiver), CloseReason> {
         let (send, receive) = self.inner.accept_bi().await?;
-        Ok(prioritised_lane(send, receive, limits, None))
+        Ok(lane(send, receive, limits, None, LANE_PRIORITY))
     }
 
     /// As `accept_lane`; what queues on the lane above its own part comes out of `budget`.
@@ -77,7 +107,7 @@ impl Connection {
         budget: &QueueBudget,
     ) -> Result<(LaneSender, LaneReceiver), CloseReason> {
         let (send, receive) = self.inner.accept_bi().await?;
-        Ok(prioritised_lane(send, receive, limits, Some(budget.clone())))
+        Ok(lane(send, receive, limits, Some(budget.clone()), LANE_PRIORITY))
     }
 
     /// Opens a bulk stream of a kind. The peer sees it when the first data has been sent or it was
@@ -143,15 +173,4 @@ impl fmt::Debug for Connection {
             .field("close_reason", &self.close_reason())
             .finish()
     }
-}
-
-fn prioritised_lane(
-    send: quinn::SendStream,
-    receive: quinn::RecvStream,
-    limits: LaneLimits,
-    budget: Option<QueueBudget>,
-) -> (LaneSender, LaneReceiver) {
-    // Fails if the peer has stopped the stream already; the first write will say so.
-    send.set_priority(LANE_PRIORITY).ok();
-    lane(send, receive, limits, budget)
 }

@@ -3,29 +3,31 @@
 //!
 //! A directory holds `ca.pem` (clients get this one), `ca-key.pem`, `server.pem` and
 //! `server-key.pem`. The authority's key is needed only to renew the server's certificate and may
-//! be kept elsewhere. Clients verify the server; they have no certificates of their own yet.
-//! Members will (mutual TLS): the same authority will sign them, and `tls` has the one line that
-//! asks for them.
+//! be kept elsewhere. Clients verify the server and have no certificates of their own. Members verify
+//! each other: the certificate of each carries [`member_name`] of its number beside its host names,
+//! and serves in both directions.
 
 use std::io;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::ServerCertVerifier;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::sign::CertifiedKey;
-use rustls::{CertificateError, RootCertStore};
+use rustls::RootCertStore;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::authority::{make_authority, make_server};
 use crate::files::{Secrecy, certificates, read_certificates, read_key, write_whole};
 use crate::limits::CERTIFICATE_RENEW_AHEAD;
-use crate::tls;
+use crate::verify::{check_key, parse_name, verify, verify_as_client};
 
 /// Names that every certificate made here is valid for, beside those asked for.
 pub const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+/// The DNS name by which a member's certificate says its number. It is never looked up.
+#[must_use]
+pub fn member_name(member: u64) -> String {
+    format!("member-{member}.quorate.internal")
+}
 
 /// What is wrong with a certificate, a key or a file of them.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +100,16 @@ pub enum IdentityError {
         file: PathBuf,
         /// The missing name.
         name: String,
+    },
+    /// The certificate's extended key usage leaves one of the two ends out.
+    #[error(
+        "the certificate in {} does not serve both ends: a member is dialled (serverAuth) and dials \
+         others (clientAuth)",
+        file.display()
+    )]
+    WrongPurpose {
+        /// The certificate's file.
+        file: PathBuf,
     },
     /// Not a host name and not an IP address.
     #[error("{name:?} is neither a host name nor an IP address")]
@@ -205,13 +217,15 @@ impl TrustAnchors {
 impl Identity {
     /// Reads the identity of a server from files that somebody else made, and verifies it as its
     /// clients will: the chain leads to the authority, the key fits, and the certificate is valid
-    /// at `now` for each of `names`.
+    /// at `now` for each of `names`. For a member, told by its number, also as other members will:
+    /// valid for its [`member_name`], at both ends of a connection.
     ///
     /// # Errors
     /// Each names the file and what is wrong with it.
     pub fn load(
         files: &IdentityFiles,
         names: &[String],
+        member: Option<u64>,
         now: SystemTime,
     ) -> Result<Self, IdentityError> {
         let trust = TrustAnchors::load(&files.authority)?;
@@ -221,6 +235,10 @@ impl Identity {
         for name in names {
             verify(files, &trust, &chain, name, now)?;
         }
+        if let Some(member) = member {
+            verify(files, &trust, &chain, &member_name(member), now)?;
+            verify_as_client(files, &trust, &chain, now)?;
+        }
         Ok(Self {
             server: ServerIdentity { chain, key },
             trust,
@@ -229,7 +247,8 @@ impl Identity {
         })
     }
 
-    /// The identity in a directory, for [`LOCAL_NAMES`] and `names` (host names or IP addresses).
+    /// The identity in a directory of the member with this number, for [`LOCAL_NAMES`] and `names`
+    /// (host names or IP addresses).
     /// What is missing is made: all, if there is no `ca.pem`; the server's certificate, if it is
     /// missing, has less than [`CERTIFICATE_RENEW_AHEAD`] left, lacks a name, or has lost its key.
     /// Files that are there and can not be understood are left alone and reported. Two processes
@@ -240,9 +259,11 @@ impl Identity {
     pub fn open_or_make(
         directory: &Path,
         names: &[String],
+        member: u64,
         now: SystemTime,
     ) -> Result<Self, IdentityError> {
-        let names = all_names(names)?;
+        let names = all_names(names, member)?;
+        let load = |files: &IdentityFiles, now| Self::load(files, &names, Some(member), now);
         let authority_key = directory.join("ca-key.pem");
         let files = IdentityFiles {
             authority: directory.join("ca.pem"),
@@ -257,16 +278,16 @@ impl Identity {
             write_whole(&authority_key, &made.key, Secrecy::OwnerOnly)?;
             write_whole(&files.authority, &made.certificate, Secrecy::Public)?;
             renew(&files, &made.key, &names, now)?;
-            let loaded = Self::load(&files, &names, now)?;
+            let loaded = load(&files, now)?;
             return Ok(Self { origin: IdentityOrigin::Made, ..loaded });
         }
-        match Self::load(&files, &names, now + CERTIFICATE_RENEW_AHEAD) {
+        match load(&files, now + CERTIFICATE_RENEW_AHEAD) {
             // Good for a while; and now? A clock that is behind sees certificates of the future.
-            Ok(_) => Self::load(&files, &names, now),
+            Ok(_) => load(&files, now),
             Err(found) if can_be_renewed(&found, &files) => {
                 if !exists(&authority_key)? {
                     // Still good for a while? Then serve with it as long as it lasts.
-                    return Self::load(&files, &names, now).map_err(|found| {
+                    return load(&files, now).map_err(|found| {
                         let found = Box::new(found);
                         IdentityError::AuthorityKeyMissing { found, key: authority_key }
                     });
@@ -275,7 +296,7 @@ impl Identity {
                     IdentityError::Unreadable { file: authority_key.clone(), cause }
                 })?;
                 renew(&files, &signing_key, &names, now)?;
-                let loaded = Self::load(&files, &names, now)?;
+                let loaded = load(&files, now)?;
                 Ok(Self { origin: IdentityOrigin::Renewed, ..loaded })
             }
             Err(found) => Err(found),
@@ -314,7 +335,7 @@ fn exists(file: &Path) -> Result<bool, IdentityError> {
     file.try_exists().map_err(|cause| IdentityError::Unreadable { file: file.to_owned(), cause })
 }
 
-fn all_names(names: &[String]) -> Result<Vec<String>, IdentityError> {
+fn all_names(names: &[String], member: u64) -> Result<Vec<String>, IdentityError> {
     let mut all: Vec<String> = LOCAL_NAMES.map(str::to_owned).into();
     for name in names {
         parse_name(name)?;
@@ -322,84 +343,6 @@ fn all_names(names: &[String]) -> Result<Vec<String>, IdentityError> {
             all.push(name.clone());
         }
     }
+    all.push(member_name(member));
     Ok(all)
-}
-
-fn parse_name(name: &str) -> Result<ServerName<'static>, IdentityError> {
-    if let Ok(address) = name.parse::<IpAddr>() {
-        return Ok(ServerName::from(address));
-    }
-    ServerName::try_from(name.to_owned())
-        .map_err(|_| IdentityError::BadName { name: name.to_owned() })
-}
-
-fn check_key(
-    files: &IdentityFiles,
-    chain: &[CertificateDer<'static>],
-    key: &PrivateKeyDer<'static>,
-) -> Result<(), IdentityError> {
-    let unusable = |file: &Path, error: &rustls::Error| IdentityError::Unusable {
-        file: file.to_owned(),
-        cause: error.to_string(),
-    };
-    let signing_key = tls::provider()
-        .key_provider
-        .load_private_key(key.clone_key())
-        .map_err(|error| unusable(&files.key, &error))?;
-    match CertifiedKey::new(chain.to_vec(), signing_key).keys_match() {
-        Ok(()) => Ok(()),
-        Err(rustls::Error::InconsistentKeys(_)) => Err(IdentityError::KeyMismatch {
-            certificate: files.certificate.clone(),
-            key: files.key.clone(),
-        }),
-        Err(error) => Err(unusable(&files.certificate, &error)),
-    }
-}
-
-/// Verifies the chain with the same code that a client's handshake runs.
-fn verify(
-    files: &IdentityFiles,
-    trust: &TrustAnchors,
-    chain: &[CertificateDer<'static>],
-    name: &str,
-    now: SystemTime,
-) -> Result<(), IdentityError> {
-    let file = files.certificate.clone();
-    let unusable = |cause: String| IdentityError::Unusable { file: file.clone(), cause };
-    let verifier =
-        WebPkiServerVerifier::builder_with_provider(Arc::clone(&trust.roots), tls::provider())
-            .build()
-            .map_err(|error| unusable(error.to_string()))?;
-    let Some((end_entity, intermediates)) = chain.split_first() else {
-        return Err(unusable("it holds no certificate".to_owned()));
-    };
-    let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let server_name = parse_name(name)?;
-    let verified = verifier.verify_server_cert(
-        end_entity,
-        intermediates,
-        &server_name,
-        &[],
-        UnixTime::since_unix_epoch(since_epoch),
-    );
-    let error = match verified {
-        Ok(_) => return Ok(()),
-        Err(rustls::Error::InvalidCertificate(error)) => error,
-        Err(error) => return Err(unusable(error.to_string())),
-    };
-    Err(match error {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            IdentityError::Expired { file }
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            IdentityError::NotYetValid { file }
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            IdentityError::WrongName { file, name: name.to_owned() }
-        }
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            IdentityError::WrongAuthority { file, authority: files.authority.clone() }
-        }
-        other => unusable(other.to_string()),
-    })
 }

@@ -170,6 +170,8 @@ struct Queue {
     unwritten: usize,
     // Of this, what came out of the budget.
     lent: usize,
+    // What the writer is to set before it writes on.
+    priority: Option<i32>,
     state: QueueState,
 }
 
@@ -186,13 +188,17 @@ pub(crate) fn lane(
     receive: RecvStream,
     limits: LaneLimits,
     budget: Option<QueueBudget>,
+    priority: i32,
 ) -> (LaneSender, LaneReceiver) {
+    // Fails if the peer has stopped the stream already; the first write will say so.
+    send.set_priority(priority).ok();
     let shared = Arc::new(Shared {
         queue: Mutex::new(Queue {
             encoder: Encoder::default(),
             cost: 0,
             unwritten: 0,
             lent: 0,
+            priority: None,
             state: QueueState::Open,
         }),
         work: Notify::new(),
@@ -212,6 +218,12 @@ impl LaneSender {
     #[must_use]
     pub fn handle(&self) -> LaneHandle {
         self.handle.clone()
+    }
+
+    /// Changes the priority of this direction, from the next frame on. For lanes that the peer has
+    /// opened, whose first frame says what they are for.
+    pub fn set_priority(&self, priority: i32) {
+        self.handle.shared.lock().priority = Some(priority);
     }
 
     /// See [`LaneHandle::send`].
@@ -452,11 +464,15 @@ impl Writer {
     async fn write_until_finished(&mut self) -> Result<(), LaneError> {
         let mut chunks = Vec::new();
         loop {
-            let (cost, state) = {
+            let (cost, priority, state) = {
                 let mut queue = self.shared.lock();
                 queue.encoder.take(&mut chunks);
-                (std::mem::take(&mut queue.cost), queue.state.clone())
+                (std::mem::take(&mut queue.cost), queue.priority.take(), queue.state.clone())
             };
+            if let Some(priority) = priority {
+                // Fails if the peer has stopped the stream: the write will say so.
+                self.stream.set_priority(priority).ok();
+            }
             if !chunks.is_empty() {
                 self.stream.write_all_chunks(&mut chunks).await.map_err(write_error)?;
                 chunks.clear();

@@ -1,10 +1,11 @@
 //! QUIC for Quorate: certificates, endpoints, connections, lanes of frames and bulk streams. It
-//! moves bytes and does not know what is in them: no session, no request, no member of a cluster.
+//! moves bytes and does not know what is in them: no session, no request, nothing of a cluster but
+//! the number in a member's certificate.
 //!
 //! This is the only crate that names quinn, rustls and rcgen; none of their types is in its public
 //! API. The modules in reading order: [`limits`], [`close`], [`frame`], [`identity`] (with
-//! `authority`, which makes certificates), `reset`, `tls` and `transport` (settings), [`lane`] (with `budget`),
-//! [`bulk`], [`connection`], [`server`], [`client`].
+//! `authority`, which makes certificates, and `verify`), `reset`, `tls` and `transport` (settings), [`lane`]
+//! (with `budget`), [`bulk`], [`connection`], [`client`], [`dialer`], [`server`].
 //!
 //! Ownership: each task that this crate spawns is held by a value whose consuming `finish`,
 //! `shutdown` or `close` awaits its end. [`server::Server`] owns the task that accepts,
@@ -21,6 +22,8 @@ pub mod frame;
 
 pub mod identity;
 
+mod verify;
+
 mod authority;
 mod files;
 mod reset;
@@ -35,18 +38,22 @@ pub mod bulk;
 
 pub mod connection;
 
-pub mod server;
-
 pub mod client;
+
+pub mod dialer;
+
+pub mod server;
 
 pub use budget::QueueBudget;
 pub use bulk::{BulkError, BulkReceiver, BulkSender};
 pub use client::{Client, ClientConfig, ConnectError};
 pub use close::{CloseCode, CloseReason};
 pub use connection::Connection;
+pub use dialer::Dialer;
 pub use frame::FrameTooLong;
 pub use identity::{
     Identity, IdentityError, IdentityFiles, IdentityOrigin, ServerIdentity, TrustAnchors,
+    member_name,
 };
 pub use lane::{LaneError, LaneHandle, LaneLimits, LaneReceiver, LaneSender, TrySendError};
 pub use server::{BindError, Port, Server, ServerConfig, ServerLoad, ShutdownTimedOut};

@@ -35,6 +35,31 @@ const _: () =
 // A sender can fill all windows of its peer and still has room to send on.
 const _: () = assert!(SEND_WINDOW_BYTES >= CONNECTION_WINDOW_BYTES as u64);
 
+/// Between members, as [`CONNECTION_WINDOW_BYTES`]: a handful of connections that carry the whole
+/// log, and not thousands.
+pub const MEMBER_CONNECTION_WINDOW_BYTES: u32 = 32 * 1024 * 1024;
+
+/// Between members, as [`STREAM_WINDOW_BYTES`], at the end that dialled. The other end has agreed on
+/// its windows before TLS tells it that a member is there, and keeps a client's: one lane carries 1
+/// MiB a round trip towards it, 26 MB/s over 40 ms. On loopback neither is a bound: frames of 4 MiB
+/// reach about 1 GB/s either way on two cores (`examples/member_bench.rs`).
+pub const MEMBER_STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+
+/// Between members, as [`SEND_WINDOW_BYTES`].
+pub const MEMBER_SEND_WINDOW_BYTES: u64 = MEMBER_CONNECTION_WINDOW_BYTES as u64;
+
+/// Lanes that a member may have open at another, each for a kind of traffic and with a priority.
+pub const MEMBER_LANES_OPEN_MAX: u32 = 6;
+
+// Also between members no stream ever blocks another: the lanes of both ends and the bulk streams
+// of one, none of them read, do not fill the connection.
+const _: () = assert!(
+    (2 * MEMBER_LANES_OPEN_MAX + BULKS_OPEN_MAX) * MEMBER_STREAM_WINDOW_BYTES
+        < MEMBER_CONNECTION_WINDOW_BYTES
+);
+const _: () = assert!(STREAM_WINDOW_BYTES <= MEMBER_STREAM_WINDOW_BYTES);
+const _: () = assert!(MEMBER_SEND_WINDOW_BYTES >= MEMBER_CONNECTION_WINDOW_BYTES as u64);
+
 /// Bytes before the payload of a frame: its length, u32 little-endian.
 pub const FRAME_HEADER_BYTES: usize = 4;
 
@@ -81,6 +106,18 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// The client sends a sign of life every `idle timeout / KEEP_ALIVE_DIVISOR`: two of them may be
 /// lost.
 pub const KEEP_ALIVE_DIVISOR: u32 = 3;
+
+/// How long a connection between members may be silent. Long against a lost packet, short against
+/// what a cluster's clients notice.
+pub const MEMBER_IDLE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long a member tries to reach another, all addresses of its name together. QUIC doubles its
+/// pauses between attempts: the next dial, with a name resolved anew, comes sooner than this one's
+/// last packets would.
+pub const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Addresses of one name that a dial tries.
+pub const DIAL_ADDRESSES_MAX: usize = 8;
 
 /// Default for how long a handshake may take at the server, and for how long a client tries to
 /// connect.

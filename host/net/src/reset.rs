@@ -144,7 +144,7 @@ mod tests {
     use crate::identity::Identity;
 
     fn identity(directory: &tempfile::TempDir) -> ServerIdentity {
-        Identity::open_or_make(directory.path(), &[], SystemTime::now()).unwrap().server
+        Identity::open_or_make(directory.path(), &[], 1, SystemTime::now()).unwrap().server
     }
 
     fn ids(identity: &ServerIdentity) -> Ids {

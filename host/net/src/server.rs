@@ -13,14 +13,15 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::close::CloseCode;
 use crate::connection::Connection;
-use crate::identity::ServerIdentity;
+use crate::dialer::Dialer;
+use crate::identity::{ServerIdentity, TrustAnchors};
 use crate::limits::{
     ACCEPT_QUEUE_MAX, CONNECTIONS_MAX, HANDSHAKE_RETRY_DIVISOR, HANDSHAKE_TIMEOUT, HANDSHAKES_MAX,
     IDLE_TIMEOUT, INCOMING_BUFFER_BYTES, INCOMING_BUFFER_BYTES_TOTAL, INCOMING_MAX,
 };
 use crate::reset::endpoint_config;
 use crate::tls::{Protocol, server_crypto};
-use crate::transport::{End, bind_socket, canonical, transport};
+use crate::transport::{End, bind_socket, canonical, transport, widen};
 
 /// What a server listens on, and its limits.
 #[derive(Debug, Clone)]
@@ -29,6 +30,8 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Certificate and key.
     pub identity: ServerIdentity,
+    /// Whose members are members: those that connect, and those that this one dials.
+    pub trust: TrustAnchors,
     /// What is served, the preferred first; a client that offers none of it is refused during the
     /// handshake.
     pub protocols: Vec<Protocol>,
@@ -45,10 +48,11 @@ pub struct ServerConfig {
 impl ServerConfig {
     /// Serves clients at `listen`, with the defaults of [`crate::limits`].
     #[must_use]
-    pub fn new(listen: SocketAddr, identity: ServerIdentity) -> Self {
+    pub fn new(listen: SocketAddr, identity: ServerIdentity, trust: TrustAnchors) -> Self {
         Self {
             listen,
             identity,
+            trust,
             protocols: vec![Protocol::Client],
             connections_max: CONNECTIONS_MAX,
             handshakes_max: HANDSHAKES_MAX,
@@ -118,13 +122,15 @@ pub struct ServerLoad {
 /// A listening endpoint. It owns the task that admits connections; `shutdown` awaits its end.
 ///
 /// Dropped without `shutdown`, it closes all its connections with [`CloseCode::ShuttingDown`] and
-/// does not wait. The UDP port is free when also the last [`Connection`] has been dropped.
+/// does not wait. The UDP port is free when also the last [`Connection`] and the last [`Dialer`] have
+/// been dropped.
 #[derive(Debug)]
 pub struct Server {
     endpoint: Endpoint,
     local_address: SocketAddr,
     established: mpsc::Receiver<Connection>,
     admission: Arc<Admission>,
+    dialer: Dialer,
     acceptor: JoinHandle<()>,
 }
 
@@ -157,8 +163,8 @@ impl Server {
         if config.protocols.is_empty() {
             return Err(BindError::Setting("a server must serve at least one protocol".to_owned()));
         }
-        let crypto =
-            server_crypto(&config.identity, &config.protocols).map_err(BindError::Identity)?;
+        let crypto = server_crypto(&config.identity, &config.trust, &config.protocols)
+            .map_err(BindError::Identity)?;
         let mut settings = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         settings
             .transport_config(
@@ -172,6 +178,7 @@ impl Server {
         let endpoint =
             Endpoint::new(endpoint_settings, Some(settings), socket, Arc::new(TokioRuntime))
                 .map_err(|cause| BindError::Address { address: local_address, cause })?;
+        let dialer = Dialer::new(endpoint.clone(), &config.identity, &config.trust)?;
         let admission = Arc::new(Admission {
             connections_max: config.connections_max as usize,
             handshakes_max: config.handshakes_max as usize,
@@ -181,7 +188,7 @@ impl Server {
         });
         let (sender, established) = mpsc::channel(ACCEPT_QUEUE_MAX);
         let acceptor = tokio::spawn(accept_all(endpoint.clone(), Arc::clone(&admission), sender));
-        Ok(Self { endpoint, local_address, established, admission, acceptor })
+        Ok(Self { endpoint, local_address, established, admission, dialer, acceptor })
     }
 
     /// The next connection that has come through its handshake; `None` when the endpoint is lost.
@@ -190,6 +197,12 @@ impl Server {
     /// Cancel-safe.
     pub async fn accept(&mut self) -> Option<Connection> {
         self.established.recv().await
+    }
+
+    /// Opens connections to other members from this server's port.
+    #[must_use]
+    pub fn dialer(&self) -> Dialer {
+        self.dialer.clone()
     }
 
     /// Where the server listens, with the port that it got.
@@ -327,6 +340,15 @@ async fn shake_hands(
         connection.close(CloseCode::UnknownProtocol.varint(), b"unknown protocol");
         return tracing::debug!(%peer, "connection without a known protocol");
     };
+    if protocol == Protocol::Member {
+        // A certificate that was shown has been verified.
+        if connection.peer_identity().is_none() {
+            let reason = b"members show a certificate of the cluster's authority";
+            connection.close(CloseCode::CertificateRequired.varint(), reason);
+            return tracing::debug!(%peer, "member without a certificate");
+        }
+        widen(&connection);
+    }
     if let Err(unwanted) = established.send(Connection::new(connection, protocol)).await {
         unwanted.0.close(CloseCode::ShuttingDown, "the server is shutting down");
     }

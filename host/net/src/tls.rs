@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::crypto::CryptoProvider;
+use rustls::server::WebPkiClientVerifier;
 use rustls::version::TLS13;
 
 use crate::identity::{ServerIdentity, TrustAnchors};
@@ -51,18 +52,26 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// For a server. Clients that offer none of `protocols` are refused by TLS.
+/// For a server. Clients that offer none of `protocols` are refused by TLS. Where members are
+/// served, everybody is asked for a certificate and nobody needs one: clients have none, and TLS
+/// asks before it knows the protocol. One that is shown must be of `trust`.
 pub(crate) fn server_crypto(
     identity: &ServerIdentity,
+    trust: &TrustAnchors,
     protocols: &[Protocol],
 ) -> Result<QuicServerConfig, String> {
+    let verifier = if protocols.contains(&Protocol::Member) {
+        WebPkiClientVerifier::builder_with_provider(Arc::clone(&trust.roots), provider())
+            .allow_unauthenticated()
+            .build()
+            .map_err(|error| error.to_string())?
+    } else {
+        WebPkiClientVerifier::no_client_auth()
+    };
     let mut config = rustls::ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
         .map_err(|error| error.to_string())?
-        // Mutual TLS between members comes in here, with a verifier that asks for a certificate
-        // without insisting: clients have none, and what a connection may do is decided by its
-        // protocol.
-        .with_no_client_auth()
+        .with_client_cert_verifier(verifier)
         .with_single_cert(identity.chain.clone(), identity.key.clone_key())
         .map_err(|error| error.to_string())?;
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.alpn().to_vec()).collect();
@@ -70,6 +79,22 @@ pub(crate) fn server_crypto(
     // a signature.
     config.send_tls13_tickets = 0;
     QuicServerConfig::try_from(config).map_err(|error| error.to_string())
+}
+
+/// For a member that dials members of `trust` and shows its own certificate.
+pub(crate) fn member_crypto(
+    identity: &ServerIdentity,
+    trust: &TrustAnchors,
+) -> Result<QuicClientConfig, String> {
+    let mut config = rustls::ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(Arc::clone(&trust.roots))
+        .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())
+        .map_err(|error| error.to_string())?;
+    config.alpn_protocols = vec![Protocol::Member.alpn().to_vec()];
+    config.resumption = rustls::client::Resumption::disabled();
+    QuicClientConfig::try_from(config).map_err(|error| error.to_string())
 }
 
 /// For a client that accepts servers of `trust` and speaks `protocol`.

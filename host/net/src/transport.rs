@@ -10,14 +10,17 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::limits::{
     BULKS_OPEN_MAX, CONNECTION_WINDOW_BYTES, INITIAL_RTT, KEEP_ALIVE_DIVISOR, LANES_OPEN_MAX,
-    SEND_WINDOW_BYTES, SOCKET_BUFFER_BYTES, STREAM_WINDOW_BYTES,
+    MEMBER_CONNECTION_WINDOW_BYTES, MEMBER_LANES_OPEN_MAX, MEMBER_SEND_WINDOW_BYTES,
+    MEMBER_STREAM_WINDOW_BYTES, SEND_WINDOW_BYTES, SOCKET_BUFFER_BYTES, STREAM_WINDOW_BYTES,
 };
 
-/// Which end of a connection the settings are for: the client keeps it alive.
+/// Which end of a connection the settings are for: the one that opened it keeps it alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     Client,
     Server,
+    /// A member that dials another. What is dialled learns by [`widen`] that it is one.
+    Dialler,
 }
 
 /// # Errors
@@ -38,10 +41,25 @@ pub(crate) fn transport(end: End, idle_timeout: Duration) -> Result<Arc<Transpor
         .receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES))
         .send_window(SEND_WINDOW_BYTES)
         .datagram_receive_buffer_size(None);
-    if end == End::Client {
+    if end == End::Dialler {
+        config
+            .max_concurrent_bidi_streams(VarInt::from_u32(MEMBER_LANES_OPEN_MAX))
+            .stream_receive_window(VarInt::from_u32(MEMBER_STREAM_WINDOW_BYTES))
+            .receive_window(VarInt::from_u32(MEMBER_CONNECTION_WINDOW_BYTES))
+            .send_window(MEMBER_SEND_WINDOW_BYTES);
+    }
+    if end != End::Server {
         config.keep_alive_interval(Some(idle_timeout / KEEP_ALIVE_DIVISOR));
     }
     Ok(Arc::new(config))
+}
+
+/// Gives a connection that turned out to come from a member what QUIC lets change by then: all but
+/// the windows of single streams.
+pub(crate) fn widen(connection: &quinn::Connection) {
+    connection.set_max_concurrent_bi_streams(VarInt::from_u32(MEMBER_LANES_OPEN_MAX));
+    connection.set_receive_window(VarInt::from_u32(MEMBER_CONNECTION_WINDOW_BYTES));
+    connection.set_send_window(MEMBER_SEND_WINDOW_BYTES);
 }
 
 /// A UDP socket with large buffers. An IPv4 address in IPv6 form gives an IPv6 socket that speaks

@@ -59,9 +59,11 @@ async fn strangers_on_the_port_are_refused_without_a_warning() {
     assert_eq!(heard.len(), 1, "the listener hears: {heard:?}");
 
     let directory = tempfile::tempdir().unwrap();
-    let identity = Identity::open_or_make(directory.path(), &[], SystemTime::now()).unwrap();
+    let identity = Identity::open_or_make(directory.path(), &[], 1, SystemTime::now()).unwrap();
     let listen = "127.0.0.1:0".parse().unwrap();
-    let mut server = Server::bind(&ServerConfig::new(listen, identity.server.clone())).unwrap();
+    let mut server =
+        Server::bind(&ServerConfig::new(listen, identity.server.clone(), identity.trust.clone()))
+            .unwrap();
     let address = server.local_address();
 
     // A browser, with a name for the protocol that nobody here speaks, and an authority that it

@@ -16,22 +16,16 @@ const SHUTTING_DOWN: u64 = 1;
 #[tokio::test]
 async fn a_connection_carries_its_protocol() {
     let mut rig = Rig::with(
-        |config| config.protocols = vec![Protocol::Client, Protocol::Member],
+        |config| config.protocols = vec![Protocol::Member, Protocol::Client],
         ClientConfig::default(),
     );
-    for protocol in [Protocol::Client, Protocol::Member] {
-        let address = rig.server.local_address();
-        let connecting = rig.client.connect(address, "localhost", &rig.identity.trust, protocol);
-        let (connected, accepted) =
-            within(async { tokio::join!(connecting, rig.server.accept()) }).await;
-        let (connected, accepted) = (connected.unwrap(), accepted.unwrap());
-        assert_eq!(connected.protocol(), protocol);
-        assert_eq!(accepted.protocol(), protocol);
-        assert_eq!(connected.remote_address(), rig.server.local_address());
-        let client_port = rig.client.local_address().unwrap().port();
-        assert_eq!(accepted.remote_address().to_string(), format!("127.0.0.1:{client_port}"));
-        assert!(connected.rtt() < Duration::from_secs(5));
-    }
+    let (connected, accepted) = rig.connect().await;
+    assert_eq!(connected.protocol(), Protocol::Client);
+    assert_eq!(accepted.protocol(), Protocol::Client);
+    assert_eq!(connected.remote_address(), rig.server.local_address());
+    let client_port = rig.client.local_address().unwrap().port();
+    assert_eq!(accepted.remote_address().to_string(), format!("127.0.0.1:{client_port}"));
+    assert!(connected.rtt() < Duration::from_secs(5));
 }
 
 #[tokio::test]
@@ -58,7 +52,7 @@ async fn a_server_with_another_certificate_is_not_connected_to() {
     let rig = Rig::new();
     let address = rig.server.local_address();
     let elsewhere = tempfile::tempdir().unwrap();
-    let other = Identity::open_or_make(elsewhere.path(), &[], SystemTime::now()).unwrap();
+    let other = Identity::open_or_make(elsewhere.path(), &[], 1, SystemTime::now()).unwrap();
     let wrong_authority =
         rig.client.connect(address, "localhost", &other.trust, Protocol::Client).await;
     let wrong_name =
@@ -232,7 +226,8 @@ async fn a_dropped_server_closes_its_connections() {
 async fn an_address_in_use_is_a_typed_error() {
     let rig = Rig::new();
     let address = rig.server.local_address();
-    let config = ServerConfig::new(address, rig.identity.server.clone());
+    let config =
+        ServerConfig::new(address, rig.identity.server.clone(), rig.identity.trust.clone());
     match Server::bind(&config) {
         Err(BindError::Address { address: named, cause }) => {
             assert_eq!(named, address);
@@ -240,7 +235,8 @@ async fn an_address_in_use_is_a_typed_error() {
         }
         other => panic!("{other:?}"),
     }
-    let mut config = ServerConfig::new("127.0.0.1:0".parse().unwrap(), rig.identity.server);
+    let mut config =
+        ServerConfig::new("127.0.0.1:0".parse().unwrap(), rig.identity.server, rig.identity.trust);
     config.protocols.clear();
     assert!(matches!(Server::bind(&config), Err(BindError::Setting(_))));
     config.protocols.push(Protocol::Client);

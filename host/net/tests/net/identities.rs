@@ -12,7 +12,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 fn open(directory: &Path, names: &[&str], now: SystemTime) -> Result<Identity, IdentityError> {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    Identity::open_or_make(directory, &names, now)
+    Identity::open_or_make(directory, &names, 1, now)
 }
 
 fn files(directory: &Path) -> IdentityFiles {
@@ -34,7 +34,7 @@ fn the_first_start_makes_all_and_the_next_finds_it() {
     let found = open(&path, &["quorate.test", "10.1.2.3"], now).unwrap();
     assert_eq!(found.origin, IdentityOrigin::Found);
     let names = ["localhost", "127.0.0.1", "::1", "quorate.test", "10.1.2.3"].map(str::to_owned);
-    Identity::load(&files(&path), &names, now).unwrap();
+    Identity::load(&files(&path), &names, None, now).unwrap();
     let mut listed: Vec<(String, u32)> = fs::read_dir(&path)
         .unwrap()
         .map(|entry| entry.unwrap())
@@ -108,15 +108,15 @@ fn each_fault_names_its_file() {
     open(path, &[], now).unwrap();
     let files = files(path);
     let names = ["localhost".to_owned()];
-    let load = |files: &IdentityFiles, now| Identity::load(files, &names, now).unwrap_err();
+    let load = |files: &IdentityFiles, now| Identity::load(files, &names, None, now).unwrap_err();
 
     let expired = load(&files, now + CERTIFICATE_VALIDITY + DAY);
     assert!(matches!(&expired, IdentityError::Expired { file } if *file == files.certificate));
     let early = load(&files, now - 30 * DAY);
     assert!(matches!(&early, IdentityError::NotYetValid { file } if *file == files.certificate));
-    let name = Identity::load(&files, &["other.test".to_owned()], now).unwrap_err();
+    let name = Identity::load(&files, &["other.test".to_owned()], None, now).unwrap_err();
     assert!(matches!(&name, IdentityError::WrongName { name, .. } if name == "other.test"));
-    let no_name = Identity::load(&files, &["a b".to_owned()], now).unwrap_err();
+    let no_name = Identity::load(&files, &["a b".to_owned()], None, now).unwrap_err();
     assert!(matches!(&no_name, IdentityError::BadName { name } if name == "a b"));
 
     let missing = path.join("missing.pem");
@@ -138,7 +138,7 @@ fn a_foreign_authority_and_a_file_that_is_none_are_named() {
     open(path, &[], now).unwrap();
     let files = files(path);
     let names = ["localhost".to_owned()];
-    let load = |files: &IdentityFiles, now| Identity::load(files, &names, now).unwrap_err();
+    let load = |files: &IdentityFiles, now| Identity::load(files, &names, None, now).unwrap_err();
 
     let elsewhere = tempfile::tempdir().unwrap();
     open(elsewhere.path(), &[], now).unwrap();

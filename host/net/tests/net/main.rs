@@ -8,5 +8,6 @@ mod endpoints;
 mod hostile;
 mod identities;
 mod lanes;
+mod members;
 mod restarts;
 mod rig;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use quorate_net::lane::LaneLimits;
 use quorate_net::{
     BindError, Client, ClientConfig, CloseReason, Connection, Identity, Protocol, Server,
-    ServerConfig, ServerIdentity,
+    ServerConfig,
 };
 
 use crate::rig::{DEADLINE, until, within};
@@ -18,8 +18,9 @@ use crate::rig::{DEADLINE, until, within};
 const IDLE: Duration = Duration::from_secs(120);
 const _: () = assert!(IDLE.as_secs() > 2 * DEADLINE.as_secs());
 
-fn config(listen: SocketAddr, identity: &ServerIdentity) -> ServerConfig {
-    ServerConfig { idle_timeout: IDLE, ..ServerConfig::new(listen, identity.clone()) }
+fn config(listen: SocketAddr, identity: &Identity) -> ServerConfig {
+    let (server, trust) = (identity.server.clone(), identity.trust.clone());
+    ServerConfig { idle_timeout: IDLE, ..ServerConfig::new(listen, server, trust) }
 }
 
 /// A server with a runtime of its own, which can be taken from it: it is gone then as if it had been killed.
@@ -30,7 +31,7 @@ struct Mortal {
 }
 
 impl Mortal {
-    fn start(identity: &ServerIdentity) -> Self {
+    fn start(identity: &Identity) -> Self {
         let config = config("127.0.0.1:0".parse().unwrap(), identity);
         let (bound, is_bound) = mpsc::channel();
         let (die, dies) = mpsc::channel::<()>();
@@ -67,9 +68,9 @@ async fn connect(client: &Client, address: SocketAddr, identity: &Identity) -> C
 #[tokio::test]
 async fn a_server_killed_and_started_again_ends_the_connections_of_the_one_before() {
     let directory = tempfile::tempdir().unwrap();
-    let open = || Identity::open_or_make(directory.path(), &[], SystemTime::now()).unwrap();
+    let open = || Identity::open_or_make(directory.path(), &[], 1, SystemTime::now()).unwrap();
     let identity = open();
-    let killed = Mortal::start(&identity.server);
+    let killed = Mortal::start(&identity);
     let client =
         Client::bind(ClientConfig { idle_timeout: IDLE, ..ClientConfig::default() }).unwrap();
     let connection = connect(&client, killed.address, &identity).await;
@@ -80,7 +81,7 @@ async fn a_server_killed_and_started_again_ends_the_connections_of_the_one_befor
     // As a new process would: everything from the files.
     let mut again = None;
     until("the port is free again", || {
-        again = Server::bind(&config(address, &open().server)).ok();
+        again = Server::bind(&config(address, &open())).ok();
         again.is_some()
     })
     .await;
@@ -94,8 +95,8 @@ async fn a_server_killed_and_started_again_ends_the_connections_of_the_one_befor
 async fn many_connections_are_ended_by_one_restart() {
     const CONNECTIONS: usize = 200;
     let directory = tempfile::tempdir().unwrap();
-    let identity = Identity::open_or_make(directory.path(), &[], SystemTime::now()).unwrap();
-    let killed = Mortal::start(&identity.server);
+    let identity = Identity::open_or_make(directory.path(), &[], 1, SystemTime::now()).unwrap();
+    let killed = Mortal::start(&identity);
     let client =
         Client::bind(ClientConfig { idle_timeout: IDLE, ..ClientConfig::default() }).unwrap();
     let mut lanes = Vec::new();
@@ -107,7 +108,7 @@ async fn many_connections_are_ended_by_one_restart() {
     let address = killed.kill();
     let mut again = None;
     until("the port is free again", || {
-        again = match Server::bind(&config(address, &identity.server)) {
+        again = match Server::bind(&config(address, &identity)) {
             Ok(server) => Some(server),
             Err(BindError::Address { .. }) => None,
             Err(other) => panic!("{other}"),

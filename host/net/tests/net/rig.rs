@@ -33,8 +33,12 @@ impl Rig {
 
     pub fn with(change: impl FnOnce(&mut ServerConfig), client: ClientConfig) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let identity = Identity::open_or_make(directory.path(), &[], SystemTime::now()).unwrap();
-        let mut config = ServerConfig::new("127.0.0.1:0".parse().unwrap(), identity.server.clone());
+        let identity = Identity::open_or_make(directory.path(), &[], 1, SystemTime::now()).unwrap();
+        let mut config = ServerConfig::new(
+            "127.0.0.1:0".parse().unwrap(),
+            identity.server.clone(),
+            identity.trust.clone(),
+        );
         change(&mut config);
         let server = Server::bind(&config).unwrap();
         let client = Client::bind(client).unwrap();

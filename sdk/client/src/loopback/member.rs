@@ -81,10 +81,12 @@ pub(super) struct Member {
 impl Member {
     pub(super) fn start() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let identity =
-            Identity::open_or_make(directory.path(), &[], SystemTime::now()).expect("certificates");
+        let identity = Identity::open_or_make(directory.path(), &[], 1, SystemTime::now())
+            .expect("certificates");
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let server = Server::bind(&ServerConfig::new(listen, identity.server)).expect("a port");
+        let server =
+            Server::bind(&ServerConfig::new(listen, identity.server, identity.trust.clone()))
+                .expect("a port");
         let tree = Arc::new(MemoryTree::new());
         seed(&tree);
         let sequencer = Sequencer::new(tree.clone(), Box::new(Closures));

@@ -177,6 +177,8 @@ error_codes! {
     ChangeRefused = 5008, "change-refused", NotApplied, Never;
     /// A change of the members had begun when the leadership ended: it may still happen.
     ChangeUnfinished = 5009, "change-unfinished", Unknown, Backoff;
+    /// A member that is to vote, or to lead, has not caught up with the log yet.
+    NotCaughtUp = 5010, "not-caught-up", NotApplied, Backoff;
 
     // Q6: not allowed.
     /// The manifest or the caller's rights do not cover this.

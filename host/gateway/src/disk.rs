@@ -1,6 +1,7 @@
 //! Tells the sequencer how much room the data directory's disk has. What is refused for that is the sequencer's.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use quorate_sequencer::{Input, Reserve};
 use quorate_store::DataDirectory;
@@ -10,7 +11,14 @@ use crate::leader::SequencerHandle;
 use crate::limits;
 
 /// Looks and tells, at once and then again and again; never ends. Dropping it ends the telling.
-pub async fn watch(directory: Arc<DataDirectory>, reserve: Reserve, sequencer: SequencerHandle) {
+///
+/// `free` is set to the bytes that were found.
+pub async fn watch(
+    directory: Arc<DataDirectory>,
+    reserve: Reserve,
+    sequencer: SequencerHandle,
+    free: Arc<AtomicU64>,
+) {
     let mut looks = tokio::time::interval(limits::DISK_LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut told = None;
@@ -23,6 +31,7 @@ pub async fn watch(directory: Arc<DataDirectory>, reserve: Reserve, sequencer: S
         match looked {
             Ok(Ok(free_bytes)) => {
                 has_failed = false;
+                free.store(free_bytes, Ordering::Relaxed);
                 if told.replace(free_bytes) != Some(free_bytes) {
                     sequencer.send(Input::Disk { free_bytes, reserve });
                 }

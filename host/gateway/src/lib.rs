@@ -6,15 +6,19 @@
 //!
 //! Reading order: [`registry`] (attachments and what they wait for), [`leader`] (the thread around the sequencer),
 //! [`disk`] (how full it is), [`reads`], [`compile`], `backlog` (what waits behind bulk bodies), [`quic`] (the face),
-//! [`member`] (all of it, started and stopped).
+//! [`mesh`] (connections to other members), [`administration`] (commands to the cluster), [`member`] (all of it, started
+//! and stopped).
 #![forbid(unsafe_code)]
 
+pub mod administration;
 mod backlog;
 pub mod compile;
 pub mod disk;
 pub mod leader;
+pub mod level;
 pub mod limits;
 pub mod member;
+pub mod mesh;
 pub mod process;
 pub mod quic;
 pub mod reads;

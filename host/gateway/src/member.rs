@@ -2,9 +2,10 @@
 //! reverse one; what each does is not known here.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Instant, SystemTime};
 
@@ -17,8 +18,10 @@ use quorate_core::ids::{Epoch, Term};
 use quorate_core::read::{Read, SharedRead};
 use quorate_core::transaction::Entry;
 use quorate_engine::{Engine, Level};
-use quorate_net::{Identity, IdentityError, Port, QueueBudget, Server, ServerConfig};
-use quorate_raft::{InitializeRefusal, Kind, Leadership, Node, ProposeResult, Store};
+use quorate_net::{
+    Identity, IdentityError, Port, Protocol, QueueBudget, Server, ServerConfig,
+};
+use quorate_raft::{Contact, Kind, Lane, Leadership, Node, ProposeResult, Store};
 use quorate_sequencer::{Input, Reserve, Sequencer};
 use quorate_store::log::FatalHandler;
 use quorate_store::{DataDirectory, Log, LogOptions, OpenError, Tree, TreeOptions};
@@ -26,10 +29,13 @@ use quorate_wire::message::query::{LogLine, Status};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::administration::Administration;
 use crate::compile::{Compiler, Prepare};
 use crate::disk;
 use crate::leader::{self, Propose, Running, SequencerHandle};
+use crate::level::LEVEL;
 use crate::limits;
+use crate::mesh::{self, Mesh, Note, Own, Purpose, RaftNetwork, Serve, Task};
 use crate::process;
 use crate::quic::{self, Barrier, Face};
 use crate::reads::{Reads, Surroundings};
@@ -38,8 +44,14 @@ use crate::registry::Registry;
 /// What a member is started with.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// Its number in the cluster; never that of another, nor of one that was. A new directory of a member with a number
+    /// waits to be made part of a cluster. None: of a new directory, member 1 of a cluster of its own; else what the
+    /// directory says.
+    pub member: Option<u64>,
     /// Directory for all of its state. Made if it is not there.
     pub data: PathBuf,
+    /// Host and port where other members reach it; none: the address listened on.
+    pub address: Option<String>,
     /// UDP address for clients; port 0 takes a free one.
     pub listen: SocketAddr,
     /// Host names and addresses for the certificate, beside those of this machine.
@@ -59,7 +71,9 @@ impl Options {
     #[must_use]
     pub fn new(data: PathBuf, listen: SocketAddr) -> Self {
         Self {
+            member: None,
             data,
+            address: None,
             listen,
             names: Vec::new(),
             advertise: Vec::new(),
@@ -91,22 +105,44 @@ pub enum StartError {
     /// Raft.
     #[error(transparent)]
     Raft(#[from] quorate_raft::StartError),
-    /// The first start of a cluster of one.
+    /// What the member knows of itself.
     #[error(transparent)]
-    Initialize(#[from] InitializeRefusal),
+    Note(#[from] mesh::NoteError),
+    /// The directory is another member's.
+    #[error(
+        "the data directory is that of member {found}, and the configuration says member {configured}: give each member \
+         a directory of its own"
+    )]
+    OtherMember {
+        /// What the directory says.
+        found: String,
+        /// What the configuration says.
+        configured: u64,
+    },
+    /// The number can not be one.
+    #[error("members are numbered from 1")]
+    MemberZero,
+    /// Other members could not reach it.
+    #[error(
+        "other members can not reach {0}: set `address` to a host and port of this machine that they know"
+    )]
+    Address(String),
+    /// The first start of a cluster of one.
+    #[error("{0}")]
+    Initialize(Refusal),
     /// A thread.
     #[error("a thread can not be started: {0}")]
     Thread(std::io::Error),
 }
 
-/// The one member of a cluster of one. Numbers of further members come with the cluster's membership.
-const MEMBER: u64 = 1;
-
 /// A running member. To be ended with [`Member::shutdown`].
 pub struct Member {
     address: SocketAddr,
     authority: PathBuf,
+    number: u64,
     node: Arc<Node>,
+    mesh: Arc<Mesh>,
+    announcing: JoinHandle<()>,
     log: Arc<Log>,
     compiler: Arc<OnceLock<Mutex<Compiler>>>,
     sequencer: SequencerHandle,
@@ -125,21 +161,28 @@ impl Member {
     /// [`StartError`]; nothing runs then.
     #[expect(clippy::too_many_lines, reason = "one straight list, in the order of starting")]
     pub async fn start(options: Options) -> Result<Self, StartError> {
+        if options.member == Some(0) {
+            return Err(StartError::MemberZero);
+        }
         // First: a port that is in use must not leave a data directory and certificates behind.
         let port = Port::take(options.listen)?;
-        let directory =
-            DataDirectory::open(&options.data, || format!("member {MEMBER}").into_bytes())?;
+        let directory = DataDirectory::open(&options.data, || identity(options.member.unwrap_or(1)))?;
         let directory = Arc::new(directory);
+        let member = number(&directory, options.member)?;
+        let note = Note::open(directory.clone())?;
         let identity = Identity::open_or_make(
             &options.data.join("certificates"),
-            &options.names,
-            MEMBER,
+            &names(&options),
+            member,
             SystemTime::now(),
         )?;
-        let config =
+        let mut config =
             ServerConfig::new(options.listen, identity.server.clone(), identity.trust.clone());
+        config.protocols = vec![Protocol::Client, Protocol::Member];
         let server = Server::listen(port, &config)?;
         let address = server.local_address();
+        let own = own(member, &options, address)?;
+        let mesh = Mesh::new(own, note, server.dialer());
         let log = Arc::new(Log::open(
             &directory.log_path(),
             LogOptions { queue_bytes_max: limits::LOG_QUEUE_BYTES_MAX, ..LogOptions::default() },
@@ -160,21 +203,18 @@ impl Member {
         let registry = Arc::new(Registry::new(sequencer.clone()));
         let compiler: Arc<OnceLock<Mutex<Compiler>>> = Arc::default();
         let listener = listener(registry.clone(), sequencer.clone(), compiler.clone());
-        let store = Store { log: log.clone(), tree: Arc::new(tree) };
-        let node = Node::start(quorate_raft::Config::new(MEMBER), store, listener).await?;
+        let incoming = directory.incoming_path();
+        let store = Store { log: log.clone(), tree: Arc::new(tree), incoming };
+        let config = quorate_raft::Config::new(member);
+        let node = Node::start(config, store, Arc::new(RaftNetwork(mesh.clone())), listener).await?;
         let node = Arc::new(node);
         let tree = node.tree();
         registry.advance(tree.meta().zxid);
-        // Asked at every start: only the log knows whether this member belongs to a cluster already.
-        match node.initialize_single(&address.to_string()).await {
-            Ok(()) | Err(InitializeRefusal::Initialized) => {}
-            Err(stopped) => return Err(stopped.into()),
-        }
-
         let prepare = Arc::new(EnginePrepare { engine: engine.clone() });
         let started = Compiler::start(tree.clone(), prepare).map_err(StartError::Thread)?;
         let _first = compiler.set(Mutex::new(started));
-        let proposer = Box::new(NodeProposer { node: node.clone(), sequencer: sequencer.clone() });
+        let proposer =
+            Box::new(NodeProposer { member, node: node.clone(), sequencer: sequencer.clone() });
         let sequencer_thread = leader::start(
             sequencer.clone(),
             Sequencer::new(tree.clone(), Box::new(engine.runner())),
@@ -184,7 +224,9 @@ impl Member {
         .map_err(StartError::Thread)?;
         let leadership = tokio::spawn(tell_leadership(node.clone(), sequencer.clone()));
         let reserve = Reserve::of(options.disk_reserve_bytes);
-        let disk = tokio::spawn(disk::watch(directory.clone(), reserve, sequencer.clone()));
+        let free: Arc<AtomicU64> = Arc::default();
+        let watched = disk::watch(directory.clone(), reserve, sequencer.clone(), free.clone());
+        let disk = tokio::spawn(watched);
 
         let (stop, stopped) = watch::channel(false);
         let surroundings = Arc::new(Around {
@@ -193,11 +235,28 @@ impl Member {
             tree: tree.clone(),
             sequencer: sequencer.clone(),
             began: Instant::now(),
+            free,
         });
-        let members = match options.advertise {
-            none if none.is_empty() => vec![address.to_string()],
-            some => some,
+        let around = surroundings.clone();
+        let administration = Administration {
+            node: node.clone(),
+            mesh: mesh.clone(),
+            status: Arc::new(move || around.status()),
         };
+        let raft = node.served();
+        mesh.set_serve(Arc::new(Served {
+            raft,
+            node: node.clone(),
+            administration: administration.clone(),
+        }));
+        if options.member.is_none() && member == 1 {
+            // Asked at every start: only the log knows whether this member belongs to a cluster already.
+            administration.stand_alone().await.map_err(StartError::Initialize)?;
+        } else if mesh.note().cluster().is_none() {
+            tracing::info!(member, "waiting to be made part of a cluster");
+        }
+        let announcement = administration.clone();
+        let announcing = tokio::spawn(async move { announcement.announce().await });
         let face = Arc::new(Face {
             registry,
             sequencer: sequencer.clone(),
@@ -206,13 +265,17 @@ impl Member {
             compiler: compiler.clone(),
             lane_queues: QueueBudget::new(limits::MEMBER_LANE_QUEUE_BYTES_MAX),
             agent: agent(),
-            members,
+            mesh: mesh.clone(),
+            administration,
         });
         let face = tokio::spawn(quic::serve(face, server, stopped));
         Ok(Self {
             address,
             authority: identity.authority_file,
+            number: member,
             node,
+            mesh,
+            announcing,
             log,
             compiler,
             sequencer,
@@ -229,6 +292,12 @@ impl Member {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Its number in the cluster.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// The certificate that clients must be given.
@@ -260,6 +329,7 @@ impl Member {
         }
         self.leadership.abort();
         self.disk.abort();
+        self.announcing.abort();
         self.sequencer.stop();
         let thread = self.sequencer_thread.thread;
         if !matches!(tokio::task::spawn_blocking(move || thread.join()).await, Ok(Ok(()))) {
@@ -269,9 +339,96 @@ impl Member {
             compiler.lock().unwrap_or_else(std::sync::PoisonError::into_inner).stop();
         }
         self.node.shutdown().await;
+        self.mesh.shutdown().await;
         if let Err(error) = self.log.close() {
             tracing::error!(%error, "the log did not close in order; the next start replays it");
         }
+    }
+}
+
+/// What a new data directory says of whose it is.
+fn identity(member: u64) -> Vec<u8> {
+    format!("member {member}").into_bytes()
+}
+
+/// Whose directory it is, if it is that of the member that is meant.
+fn number(directory: &DataDirectory, configured: Option<u64>) -> Result<u64, StartError> {
+    let text = String::from_utf8_lossy(directory.identity()).into_owned();
+    let found = text.strip_prefix("member ").and_then(|number| number.parse().ok());
+    match (found, configured) {
+        (Some(found), None) => Ok(found),
+        (Some(found), Some(configured)) if found == configured => Ok(found),
+        (found, configured) => Err(StartError::OtherMember {
+            found: found.map_or(text, |number: u64| number.to_string()),
+            configured: configured.unwrap_or(1),
+        }),
+    }
+}
+
+/// Names for the certificate: those asked for, and the one by which members know this one.
+fn names(options: &Options) -> Vec<String> {
+    let mut names = options.names.clone();
+    let host = options.address.as_deref().and_then(|address| address.rsplit_once(':'));
+    if let Some((host, _)) = host {
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        if !names.contains(&host) {
+            names.push(host);
+        }
+    }
+    names
+}
+
+/// How members and clients reach this one.
+fn own(member: u64, options: &Options, listens: SocketAddr) -> Result<Own, StartError> {
+    let is_everywhere = |ip: IpAddr| ip.is_unspecified();
+    let address = match &options.address {
+        Some(address) => {
+            let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+            match port {
+                None => return Err(StartError::Address(format!("{address:?}, which has no port"))),
+                Some(_) => address.clone(),
+            }
+        }
+        None if is_everywhere(listens.ip()) && options.member.is_some() => {
+            return Err(StartError::Address(listens.to_string()));
+        }
+        None => listens.to_string(),
+    };
+    let clients = match &*options.advertise {
+        [] => vec![options.address.clone().unwrap_or_else(|| listens.to_string())],
+        some => some.to_vec(),
+    };
+    Ok(Own { member, address, clients, agent: agent() })
+}
+
+/// What other members ask.
+struct Served {
+    raft: quorate_raft::serve::Served,
+    node: Arc<Node>,
+    administration: Administration,
+}
+
+impl Serve for Served {
+    fn lane(&self, from: u64, purpose: Purpose, lane: Lane) -> Task<'_, ()> {
+        Box::pin(async move {
+            let ended = match purpose {
+                Purpose::Raft(kind) => {
+                    self.raft.lane(kind, lane).await;
+                    Ok(())
+                }
+                Purpose::Administer | Purpose::Status => {
+                    self.administration.serve(purpose, lane).await
+                }
+                Purpose::Link => Ok(()),
+            };
+            if let Err(why) = ended {
+                tracing::debug!(from, ?purpose, why, "a lane of a member has ended");
+            }
+        })
+    }
+
+    fn contact(&self, member: u64) -> Option<Contact> {
+        self.node.members().contacts.get(&member).cloned()
     }
 }
 
@@ -332,6 +489,7 @@ async fn tell_leadership(node: Arc<Node>, sequencer: SequencerHandle) {
 }
 
 struct NodeProposer {
+    member: u64,
     node: Arc<Node>,
     sequencer: SequencerHandle,
 }
@@ -339,7 +497,7 @@ struct NodeProposer {
 impl Propose for NodeProposer {
     fn propose(&mut self, epoch: Epoch, batch: u64, entry: Arc<Entry>) {
         let sequencer = self.sequencer.clone();
-        let leadership = Leadership { term: entry.term, member: MEMBER };
+        let leadership = Leadership { term: entry.term, member: self.member };
         self.node.propose_with(entry, leadership, move |result| {
             // An entry that was taken, or discarded, is told by the apply listener, in order.
             if matches!(result, ProposeResult::Refused(_) | ProposeResult::Lost) {
@@ -389,6 +547,8 @@ struct Around {
     tree: SharedRead,
     sequencer: SequencerHandle,
     began: Instant,
+    /// Bytes free on the data directory's disk, when it was last looked.
+    free: Arc<AtomicU64>,
 }
 
 impl Surroundings for Around {
@@ -433,16 +593,21 @@ impl Surroundings for Around {
         Status {
             member: metrics.member,
             version: agent(),
-            role: if metrics.is_leader { "leader" } else { "follower" }.to_owned(),
+            role: metrics.role.name().to_owned(),
             term: Term(metrics.term.0),
             epoch: self.sequencer.epoch(),
             zxid: meta.zxid,
+            leader: metrics.leader,
+            last_index: metrics.last_log.unwrap_or(0),
+            committed_index: metrics.committed.map_or(0, |at| at.index),
             applied_index: metrics.applied.map_or(0, |at| at.index),
             digest: meta.digest,
             sessions: meta.sessions_count,
             cpu_us: usage.cpu_us,
             memory_bytes: usage.memory_bytes,
             uptime_ms: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            disk_free_bytes: self.free.load(Ordering::Relaxed),
+            level: LEVEL,
         }
     }
 }

@@ -15,10 +15,12 @@ use quorate_core::limits as core_limits;
 use quorate_core::request::{Body, Request};
 use quorate_core::session::{Acks, Session};
 use quorate_net::{
-    BulkReceiver, CloseCode, Connection, LaneLimits, LaneReceiver, LaneSender, QueueBudget, Server,
+    BulkReceiver, CloseCode, Connection, LaneLimits, LaneReceiver, LaneSender, Protocol,
+    QueueBudget, Server,
 };
+use quorate_wire::message::admin::Command;
 use quorate_wire::message::{
-    Attach, ClientMessage, Consistency, Hello, LANE_FRAME_BYTES_MAX, PROTOCOL, Results,
+    Attach, ClientMessage, Consistency, Hello, LANE_FRAME_BYTES_MAX, MEMBERS_MAX, PROTOCOL, Results,
     ServerMessage, Welcome, body, bulk,
 };
 use sha2::{Digest as _, Sha256};
@@ -26,10 +28,12 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::administration::Administration;
 use crate::backlog::{Backlog, Message, WaitingRead};
 use crate::compile::Compiler;
 use crate::leader::SequencerHandle;
 use crate::limits;
+use crate::mesh::Mesh;
 use crate::reads::Reads;
 use crate::registry::{Attachment, NotTaken, Registry};
 
@@ -58,11 +62,24 @@ pub struct Face {
     pub lane_queues: QueueBudget,
     /// Name and version, for clients.
     pub agent: String,
-    /// Addresses at which clients reach the service.
-    pub members: Vec<String>,
+    /// Connections of other members, on the same port.
+    pub mesh: Arc<Mesh>,
+    /// Commands to the cluster.
+    pub administration: Administration,
 }
 
 impl Face {
+    /// Where clients reach the service: this member first, then the others.
+    fn client_addresses(&self) -> Vec<String> {
+        let own = self.mesh.own();
+        let contacts = self.administration.node.members().contacts;
+        let others = contacts.into_iter().filter(|(member, _)| *member != own.member);
+        let mut addresses = own.clients.clone();
+        addresses.extend(others.flat_map(|(_, contact)| contact.clients));
+        addresses.truncate(MEMBERS_MAX);
+        addresses
+    }
+
     /// What is going to be activated is compiled in the background, in case it is not yet: until then it is answered
     /// `compiling`.
     fn prepare_for(&self, body: &Body) {
@@ -86,7 +103,14 @@ pub async fn serve(face: Arc<Face>, mut server: Server, mut stop: watch::Receive
         tokio::select! {
             connection = server.accept() => {
                 let Some(connection) = connection else { break };
-                connections.spawn(Lane::serve(face.clone(), connection, stop.clone()));
+                match connection.protocol() {
+                    Protocol::Client => {
+                        connections.spawn(Lane::serve(face.clone(), connection, stop.clone()));
+                    }
+                    Protocol::Member => {
+                        connections.spawn(face.mesh.clone().serve(connection, stop.clone()));
+                    }
+                }
             }
             Some(ended) = connections.join_next() => report(ended),
             _ = stop.changed() => break,
@@ -157,7 +181,13 @@ impl Lane {
         let hello = receive_hello(&connection, lane_limits, &face.lane_queues);
         let hello = timeout(limits::HELLO_TIMEOUT, hello).await;
         let (hello, sender, receiver) = match hello {
-            Ok(Ok(parts)) => parts,
+            Ok(Ok((First::Session(hello), sender, receiver))) => (hello, sender, receiver),
+            Ok(Ok((First::Command(request, command), sender, receiver))) => {
+                let first = (request, command);
+                let ended = administer(&face, first, &sender, receiver, stop).await;
+                finish(connection, sender, ended).await;
+                return;
+            }
             Ok(Err(Ended::Protocol(why))) => {
                 tracing::debug!(remote = %connection.remote_address(), why, "no hello");
                 connection.close(CloseCode::ProtocolError, &why);
@@ -270,6 +300,10 @@ impl Lane {
                     } else {
                         reads.push(read);
                     }
+                }
+                ClientMessage::Administer { .. } => {
+                    let cause = "a command to the cluster on the lane of a session";
+                    return Err(Ended::Protocol(cause.to_owned()));
                 }
                 ClientMessage::Heartbeat { request } => {
                     if let Err(refusal) = self.face.registry.heartbeat(&self.attachment, request) {
@@ -418,11 +452,54 @@ fn take_in(frame: Bytes) -> Result<ClientMessage, Malformed> {
     ClientMessage::decode(if is_slice { Bytes::copy_from_slice(&frame) } else { frame })
 }
 
+/// What a lane begins with.
+enum First {
+    /// It is for a session.
+    Session(Hello),
+    /// It is for commands to the cluster.
+    Command(u64, Command),
+}
+
+/// Carries out commands to the cluster, one after the other.
+async fn administer(
+    face: &Face,
+    first: (u64, Command),
+    sender: &LaneSender,
+    mut receiver: LaneReceiver,
+    mut stop: watch::Receiver<bool>,
+) -> Ended {
+    let mut next = first;
+    loop {
+        let (request, command) = next;
+        let outcome = tokio::select! {
+            outcome = face.administration.administer(command) => outcome,
+            _ = stop.changed() => Err(Refusal::new(ErrorCode::ShuttingDown, "this member is shutting down")),
+        };
+        let answer = ServerMessage::Administered { request, outcome };
+        if sender.send(answer.encode()).await.is_err() {
+            return Ended::Client;
+        }
+        let frame = tokio::select! {
+            frame = receiver.recv() => frame,
+            _ = stop.changed() => return Ended::Over,
+        };
+        next = match frame {
+            Ok(Some(frame)) => match ClientMessage::decode(frame) {
+                Ok(ClientMessage::Administer { request, command }) => (request, command),
+                Ok(_) => return Ended::Protocol("neither a session nor a command".to_owned()),
+                Err(error) => return error.into(),
+            },
+            Ok(None) => return Ended::Client,
+            Err(error) => return Ended::Protocol(error.to_string()),
+        };
+    }
+}
+
 async fn receive_hello(
     connection: &Connection,
     lane_limits: LaneLimits,
     lane_queues: &QueueBudget,
-) -> Result<(Hello, LaneSender, LaneReceiver), Ended> {
+) -> Result<(First, LaneSender, LaneReceiver), Ended> {
     let accepted = connection.accept_lane_within(lane_limits, lane_queues).await;
     let (sender, mut receiver) = accepted.map_err(|_| Ended::Client)?;
     let frame = match receiver.recv().await {
@@ -431,7 +508,10 @@ async fn receive_hello(
         Err(error) => return Err(Ended::Protocol(error.to_string())),
     };
     match ClientMessage::decode(frame)? {
-        ClientMessage::Hello(hello) => Ok((hello, sender, receiver)),
+        ClientMessage::Hello(hello) => Ok((First::Session(hello), sender, receiver)),
+        ClientMessage::Administer { request, command } => {
+            Ok((First::Command(request, command), sender, receiver))
+        }
         _ => Err(Ended::Protocol("the first frame is no hello".to_owned())),
     }
 }
@@ -474,7 +554,7 @@ async fn attach(
         attachment: attachment.number,
         zxid: face.registry.zxid(),
         last_write: record.map_or(WriteNumber(0), |record| record.last_write),
-        members: face.members.clone(),
+        members: face.client_addresses(),
     };
     Ok((attachment, welcome))
 }

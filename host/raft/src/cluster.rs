@@ -48,6 +48,9 @@ pub enum ChangeRefusal {
     /// Another member has to be asked.
     #[error("{0}")]
     NotLeader(Refusal),
+    /// The member has not caught up with the log yet.
+    #[error("{0}")]
+    NotCaughtUp(String),
     /// It would lose the quorum, makes no sense, or is under way already.
     #[error("{0}")]
     Refused(String),
@@ -229,7 +232,7 @@ impl Node {
                 "member {member} has {at} of {last} entries; it may lag by {PROMOTE_LAG_MAX}: wait until it has caught up"
             ),
         };
-        Err(ChangeRefusal::Refused(cause))
+        Err(ChangeRefusal::NotCaughtUp(cause))
     }
 
     /// Whether enough of these voters are alive now: who loses the quorum by a change can not undo it.

@@ -51,6 +51,6 @@ pub use cluster::{ChangeRefusal, Members, Progress};
 pub use contact::{Contact, Incarnation};
 pub use leadership::{Leader, Leadership};
 pub use network::{Lane, LaneKind, Network};
-pub use node::{BarrierError, Config, InitializeRefusal, Metrics, Node, StartError, Store};
+pub use node::{BarrierError, Config, InitializeRefusal, Metrics, Node, Role, StartError, Store};
 pub use position::Position;
 pub use proposal::{Proposal, ProposeResult, Refusal};

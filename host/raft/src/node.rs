@@ -163,6 +163,45 @@ pub enum BarrierError {
     Stopped,
 }
 
+/// What a member does for raft.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It orders the log.
+    Leader,
+    /// It follows a leader, and votes.
+    Follower,
+    /// It stands for election.
+    Candidate,
+    /// It gets the log and does not vote.
+    Learner,
+    /// It is being stopped.
+    Stopping,
+}
+
+impl Role {
+    fn of(state: ServerState) -> Self {
+        match state {
+            ServerState::Leader => Self::Leader,
+            ServerState::Follower => Self::Follower,
+            ServerState::Candidate => Self::Candidate,
+            ServerState::Learner => Self::Learner,
+            ServerState::Shutdown => Self::Stopping,
+        }
+    }
+
+    /// The word for people.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Leader => "leader",
+            Self::Follower => "follower",
+            Self::Candidate => "candidate",
+            Self::Learner => "learner",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
 /// How a member stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metrics {
@@ -172,8 +211,8 @@ pub struct Metrics {
     pub term: Term,
     /// Who leads, as far as it knows.
     pub leader: Option<u64>,
-    /// Whether openraft leads here; see [`Node::leadership`] for whether it may execute.
-    pub is_leader: bool,
+    /// What openraft does here; see [`Node::leadership`] for whether this member may execute.
+    pub role: Role,
     /// Index of the last entry in its log, durable or not.
     pub last_log: Option<u64>,
     /// The last entry that it knows to be committed.
@@ -462,7 +501,7 @@ impl Node {
             member: metrics.id,
             term: Term(metrics.current_term),
             leader: metrics.current_leader,
-            is_leader: metrics.state == ServerState::Leader,
+            role: Role::of(metrics.state),
             last_log: metrics.last_log_index,
             committed: at(&metrics.local_committed),
             applied: at(&metrics.last_applied),

@@ -13,8 +13,12 @@ use crate::telemetry::LogFormat;
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// This member's number in a cluster; absent: a cluster of its own.
+    pub member: Option<u64>,
     /// Directory for all state of this member.
     pub data: PathBuf,
+    /// Host and port where other members reach this one; the address listened on if absent.
+    pub address: Option<String>,
     /// UDP address for clients.
     #[serde(default = "listen")]
     pub listen: SocketAddr,
@@ -87,6 +91,8 @@ impl Config {
     #[must_use]
     pub fn options(&self) -> Options {
         Options {
+            member: self.member,
+            address: self.address.clone(),
             names: self.names.clone(),
             advertise: self.advertise.clone(),
             cache_bytes: self.cache_mib.saturating_mul(MIB),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use quorate_client::admin::AdminError;
 use quorate_client::{ConnectError, Error};
 use quorate_core::error::{Advice, ErrorCode};
 use serde_json::{Value, json};
@@ -107,6 +108,11 @@ fn classify(error: &anyhow::Error) -> (u8, Option<ErrorCode>, Option<String>) {
         }
         if let Some(error) = cause.downcast_ref::<Error>() {
             known = Some((REFUSED, Some(error.code()), hint(error.code()).map(str::to_owned)));
+        } else if let Some(error) = cause.downcast_ref::<AdminError>() {
+            if let AdminError::Refused(refusal) = error {
+                let hint = hint(refusal.code).map(str::to_owned);
+                known = Some((REFUSED, Some(refusal.code), hint));
+            }
         } else if let Some(error) = cause.downcast_ref::<ConnectError>() {
             known = Some(unreachable(error));
         } else if cause.is::<Usage>() {

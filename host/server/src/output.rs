@@ -17,7 +17,8 @@ pub const FAINT: Style = Style::new().dimmed();
 pub const TITLE: Style = Style::new().bold();
 /// What went well.
 pub const GOOD: Style = AnsiColor::Green.on_default();
-const BAD: Style = AnsiColor::Red.on_default().bold();
+/// What went wrong.
+pub const BAD: Style = AnsiColor::Red.on_default().bold();
 
 /// What is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -5,6 +5,8 @@
 //! <data>/FORMAT   magic, format version, identity
 //! <data>/log/     the raft log, see `log`
 //! <data>/tree/    RocksDB
+//! <data>/incoming/ trees that other members send
+//! <data>/MEMBER   a note: what the member knows of itself and of others, in the form of FORMAT
 //! ```
 
 use std::ffi::OsString;
@@ -19,6 +21,7 @@ const LOCK: &str = "LOCK";
 const FORMAT: &str = "FORMAT";
 const LOG: &str = "log";
 const TREE: &str = "tree";
+const INCOMING: &str = "incoming";
 /// Made by mkfs at the root of a volume; a fresh volume is an empty directory to us.
 const LOST_AND_FOUND: &str = "lost+found";
 /// Most bytes read of a lock file: a process id has 20 digits at most.
@@ -83,6 +86,33 @@ impl DataDirectory {
     #[must_use]
     pub fn tree_path(&self) -> PathBuf {
         self.path.join(TREE)
+    }
+
+    /// The bytes of a note that was kept in this directory; `None` if there is none of this name.
+    ///
+    /// # Errors
+    /// [`OpenError::Corrupt`], [`OpenError::Foreign`], [`OpenError::UnknownVersion`], [`OpenError::Io`].
+    pub fn note(&self, name: &str) -> Result<Option<Vec<u8>>, OpenError> {
+        let path = self.path.join(name);
+        match path.try_exists() {
+            Ok(false) => Ok(None),
+            Ok(true) => format::read(&path).map(Some),
+            Err(source) => Err(OpenError::io(&path, "look for")(source)),
+        }
+    }
+
+    /// Keeps a note (at most 4096 bytes): it is there whole and durable when this returns, or the one before is.
+    ///
+    /// # Errors
+    /// [`OpenError::Io`].
+    pub fn keep_note(&self, name: &str, bytes: &[u8]) -> Result<(), OpenError> {
+        format::write(&self.path, name, bytes)
+    }
+
+    /// Where trees that other members send are received. What is in it is nobody's after a restart.
+    #[must_use]
+    pub fn incoming_path(&self) -> PathBuf {
+        self.path.join(INCOMING)
     }
 
     /// Bytes that this process may still write on the file system of the directory (the reserve of root excluded).

@@ -81,10 +81,57 @@ impl Dialer {
 
     /// Connects, and waits for the answer to `Hello`, whatever it is. Cancel-safe: dropped, the attempt is given up.
     pub(crate) async fn dial(&self, address: String, attach: Attach) -> Result<Link, String> {
-        let host = address.rsplit_once(':').map_or(&*address, |(host, _)| host);
+        let hello = ClientMessage::Hello(Hello {
+            protocol_min: PROTOCOL,
+            protocol_max: PROTOCOL,
+            namespace: self.options.namespace,
+            agent: self.options.agent.clone(),
+            attach,
+        });
+        self.ask(address, &hello, ANSWER_TIMEOUT).await
+    }
+
+    /// Connects, sends a first frame on a lane, and waits for the answer to it, whatever it is. Cancel-safe: dropped, the
+    /// attempt is given up.
+    pub(crate) async fn ask(
+        &self,
+        address: String,
+        first: &ClientMessage,
+        patience: Duration,
+    ) -> Result<Link, String> {
+        let connection = self.connect(&address).await?;
+        self.ask_on(address, connection, first, patience).await
+    }
+
+    /// As `ask`, on a connection that stands.
+    pub(crate) async fn ask_on(
+        &self,
+        address: String,
+        connection: Connection,
+        first: &ClientMessage,
+        patience: Duration,
+    ) -> Result<Link, String> {
+        let limits = LaneLimits { frame_bytes_max: FRAME_BYTES_MAX, ..LaneLimits::default() };
+        let (sender, mut receiver) =
+            connection.open_lane(limits).await.map_err(|error| error.to_string())?;
+        let exchange = async {
+            sender.send(first.encode()).await.map_err(|error| error.to_string())?;
+            let frame = receiver.recv().await.map_err(|error| error.to_string())?;
+            let frame = frame.ok_or("the member ended the lane without an answer")?;
+            ServerMessage::decode(frame).map_err(|error| error.to_string())
+        };
+        let first = tokio::time::timeout(patience, exchange)
+            .await
+            .map_err(|_| format!("no answer to the first frame within {patience:?}"))??;
+        Ok(Link { address, connection, sender, receiver, first })
+    }
+
+    /// Connects to the first address of a name that answers. Cancel-safe.
+    pub(crate) async fn connect(&self, address: &str) -> Result<Connection, String> {
+        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let server_name = self.options.server_name.as_deref().unwrap_or(host);
-        let resolved: Vec<_> = tokio::net::lookup_host(&address)
+        let resolved: Vec<_> = tokio::net::lookup_host(address)
             .await
             .map_err(|error| format!("the address can not be resolved: {error}"))?
             .take(RESOLVED_MAX)
@@ -94,39 +141,11 @@ impl Dialer {
             let connecting =
                 self.endpoint.connect(resolved, server_name, &self.trust, Protocol::Client);
             match connecting.await {
-                Ok(connection) => return self.greet(address, connection, attach).await,
+                Ok(connection) => return Ok(connection),
                 Err(error) => failed = error.to_string(),
             }
         }
         Err(failed)
-    }
-
-    async fn greet(
-        &self,
-        address: String,
-        connection: Connection,
-        attach: Attach,
-    ) -> Result<Link, String> {
-        let limits = LaneLimits { frame_bytes_max: FRAME_BYTES_MAX, ..LaneLimits::default() };
-        let (sender, mut receiver) =
-            connection.open_lane(limits).await.map_err(|error| error.to_string())?;
-        let hello = ClientMessage::Hello(Hello {
-            protocol_min: PROTOCOL,
-            protocol_max: PROTOCOL,
-            namespace: self.options.namespace,
-            agent: self.options.agent.clone(),
-            attach,
-        });
-        let exchange = async {
-            sender.send(hello.encode()).await.map_err(|error| error.to_string())?;
-            let frame = receiver.recv().await.map_err(|error| error.to_string())?;
-            let frame = frame.ok_or("the member ended the lane without an answer")?;
-            ServerMessage::decode(frame).map_err(|error| error.to_string())
-        };
-        let first = tokio::time::timeout(ANSWER_TIMEOUT, exchange)
-            .await
-            .map_err(|_| format!("no answer to the first frame within {ANSWER_TIMEOUT:?}"))??;
-        Ok(Link { address, connection, sender, receiver, first })
     }
 }
 

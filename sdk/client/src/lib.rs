@@ -19,7 +19,7 @@
 //! the call, if it still waits.
 //!
 //! Modules in reading order: [`limits`], `clock`, `session` (the state machine, and the argument for the promises above), `error`,
-//! `options`, `dial`, `owner` (the one task of a client), `client` (the handle), then what can be asked: `tree`, [`wave`], `recipe`,
+//! `options`, `dial`, [`admin`] (commands to a cluster), `owner` (the one task of a client), `client` (the handle), then what can be asked: `tree`, [`wave`], `recipe`,
 //! [`typed`], [`types`], `deploy`, `lock`.
 #![forbid(unsafe_code)]
 
@@ -36,6 +36,8 @@ mod error;
 mod options;
 
 mod dial;
+
+pub mod admin;
 
 mod owner;
 

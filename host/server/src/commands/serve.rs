@@ -16,6 +16,8 @@ use crate::telemetry;
 #[command(
     after_help = "The file is TOML; only `data` must be there, and an unknown key is refused:
   data = \"/var/lib/quorate\"        # directory for all state of this member
+  member = 1                       # number in a cluster; absent: a cluster of its own
+  address = \"one.example:4747\"    # where other members reach this one; absent: the address listened on
   listen = \"127.0.0.1:4747\"        # UDP address for clients
   names = []                       # further host names and addresses for the certificate
   advertise = []                   # addresses that clients are told; empty: the one listened on

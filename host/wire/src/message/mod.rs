@@ -27,7 +27,7 @@ const _: () = assert!(LANE_FRAME_BYTES_MAX as usize > limits::REPLY_BYTES_MAX + 
 /// Bytes of a client's or server's own description of itself.
 const AGENT_BYTES_MAX: usize = 256;
 /// Addresses of members in a welcome.
-const MEMBERS_MAX: usize = 64;
+pub const MEMBERS_MAX: usize = 64;
 
 /// From the client.
 #[derive(Debug, Clone, PartialEq, Eq)]

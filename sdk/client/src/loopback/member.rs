@@ -351,6 +351,8 @@ fn status(zxid: Zxid) -> Status {
         cpu_us: 0,
         memory_bytes: 0,
         uptime_ms: 0,
+        disk_free_bytes: 0,
+        level: 1,
     }
 }
 
@@ -443,7 +445,7 @@ async fn take(
             lock(world).heartbeat(session, token, request);
             return false;
         }
-        ClientMessage::Hello(_) => panic!("a second hello"),
+        ClientMessage::Hello(_) | ClientMessage::Administer { .. } => panic!("a second hello"),
     };
     let hash = body::hash(&body);
     let body = body::decode(body).expect("a client's body");

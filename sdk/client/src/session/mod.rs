@@ -283,6 +283,10 @@ impl Session {
                     }
                 }
             }
+            ServerMessage::Administered { .. } => {
+                tracing::debug!("an answer to a command that was not given");
+                return Flow::Leave;
+            }
             ServerMessage::Confirmed { request } => {
                 if let Some(alive) = &mut self.alive {
                     alive.confirmed(request);

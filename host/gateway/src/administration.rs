@@ -1,0 +1,367 @@
+//! Commands to the cluster: carried out where they can be, by the leader most of them, handed on to it else. It does not know
+//! who asks, nor how members are reached.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_core::codec::{Reader, Writer};
+use quorate_core::error::{ErrorCode, Refusal};
+use quorate_raft::contact::CLIENT_ADDRESSES_MAX;
+use quorate_raft::{ChangeRefusal, Contact, Incarnation, InitializeRefusal, Lane, Members, Node};
+use quorate_wire::member::Identity;
+use quorate_wire::message::admin::{
+    ClusterStatus, Command, MemberLine, Outcome, read_outcome, write_outcome,
+};
+use quorate_wire::message::query::Status;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::limits;
+use crate::mesh::{self, Mesh, Purpose};
+
+/// How long another member may take to say how it is.
+const STATUS_PATIENCE: Duration = Duration::from_millis(1500);
+/// How long a leader may take for a change of the members.
+const CHANGE_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a member may take to take the leadership over.
+const TRANSFER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How this member is.
+pub type OwnStatus = Arc<dyn Fn() -> Status + Send + Sync>;
+
+/// Carries out commands to the cluster.
+#[derive(Clone)]
+pub struct Administration {
+    /// This member's part in raft.
+    pub node: Arc<Node>,
+    /// The way to the others.
+    pub mesh: Arc<Mesh>,
+    /// How this member is.
+    pub status: OwnStatus,
+}
+
+impl Administration {
+    /// Carries out a command that a client has given to this member.
+    ///
+    /// # Errors
+    /// `no-leader`, `no-cluster`, `change-refused`, `change-unfinished`, `member-refused`, `bad-arguments`.
+    pub async fn administer(&self, command: Command) -> Result<Outcome, Refusal> {
+        match command {
+            Command::Status => Ok(Outcome::Status(self.gather().await)),
+            Command::Initialize { members } => self.initialize(members).await,
+            command if self.leads() => self.change(command).await,
+            command => self.hand_on(command).await,
+        }
+    }
+
+    /// Serves a lane on which another member hands a command on, or a member says how it is.
+    ///
+    /// # Errors
+    /// Why the lane has ended early, for people.
+    pub async fn serve(&self, purpose: Purpose, (sender, mut receiver): Lane) -> Result<(), String> {
+        let mut writer = Writer::new();
+        if purpose == Purpose::Status {
+            (self.status)().write(&mut writer);
+        } else {
+            let frame = receiver.recv().await.map_err(|error| error.to_string())?;
+            let mut reader = Reader::new(frame.ok_or("no command")?);
+            let command = Command::read(&mut reader).map_err(|error| error.to_string())?;
+            let outcome = if self.leads() {
+                self.change(command).await
+            } else {
+                Err(no_leader("the leadership has moved on meanwhile; ask again"))
+            };
+            write_outcome(&mut writer, &outcome);
+        }
+        sender.send(writer.finish()).await.map_err(|error| error.to_string())?;
+        sender.finish(limits::FAREWELL).await.map_err(|error| error.to_string())
+    }
+
+    /// Sees to it that the membership names the addresses that this member has now. Returns when it does.
+    pub async fn announce(&self) {
+        let own = self.mesh.own();
+        loop {
+            let contact = self.mesh.contact();
+            if self.node.members().contacts.get(&own.member).is_none_or(|known| *known == contact) {
+                return;
+            }
+            let Contact { address, incarnation, clients } = contact;
+            let member = own.member;
+            let command = Command::Update { member, address, incarnation: incarnation.0, clients };
+            match self.administer(command).await {
+                Ok(_) => tracing::info!(address = own.address, "the cluster knows the new addresses"),
+                Err(refusal) => {
+                    tracing::debug!(%refusal, "the new addresses are not told yet");
+                    tokio::time::sleep(limits::ANNOUNCE_EVERY).await;
+                }
+            }
+        }
+    }
+
+    fn leads(&self) -> bool {
+        let own = self.mesh.own().member;
+        self.node.leader().borrow().is_some_and(|leader| leader.member == own)
+    }
+
+    async fn hand_on(&self, command: Command) -> Result<Outcome, Refusal> {
+        if self.mesh.note().cluster().is_none() && self.node.members().contacts.is_empty() {
+            return Err(Refusal::new(
+                ErrorCode::NoCluster,
+                "this member belongs to no cluster yet: make one with `quorate cluster init`, or add it to one",
+            ));
+        }
+        let leader = *self.node.leader().borrow();
+        let Some(leader) = leader else {
+            return Err(no_leader("no leader is known here: a quorum of the voters must be running"));
+        };
+        let contact = self.node.members().contacts.get(&leader.member).cloned();
+        let contact = contact.ok_or_else(|| no_leader("the leader is not known here yet"))?;
+        let asked = self.ask_leader(leader.member, &contact, &command);
+        match timeout(CHANGE_PATIENCE, asked).await {
+            Ok(Ok(outcome)) => outcome,
+            // It may have been heard: the answer is what is missing.
+            Ok(Err(why)) => Err(Refusal::new(
+                ErrorCode::ChangeUnfinished,
+                format!("member {} leads and did not answer: {why}", leader.member),
+            )),
+            Err(_) => Err(Refusal::new(
+                ErrorCode::ChangeUnfinished,
+                format!("member {} leads and did not answer in time", leader.member),
+            )),
+        }
+    }
+
+    async fn ask_leader(
+        &self,
+        leader: u64,
+        contact: &Contact,
+        command: &Command,
+    ) -> Result<Result<Outcome, Refusal>, String> {
+        let opened = timeout(limits::HELLO_TIMEOUT, self.mesh.open(leader, contact, Purpose::Administer));
+        let (sender, mut receiver) = match opened.await {
+            Ok(Ok(lane)) => lane,
+            Ok(Err(why)) => return Ok(Err(no_leader(&format!("member {leader} leads and is not reached: {why}")))),
+            Err(_) => return Ok(Err(no_leader(&format!("member {leader} leads and is not reached in time")))),
+        };
+        let mut writer = Writer::new();
+        command.write(&mut writer);
+        sender.send(writer.finish()).await.map_err(|error| error.to_string())?;
+        let frame = receiver.recv().await.map_err(|error| error.to_string())?;
+        read_whole(frame.ok_or("the lane ended without an answer")?)
+    }
+
+    /// Changes the members; this member leads.
+    async fn change(&self, command: Command) -> Result<Outcome, Refusal> {
+        let changed = async {
+            match command {
+                Command::Add { member, address } => self.add(member, address).await,
+                Command::Promote { member } => refused(self.node.promote(member).await),
+                Command::Remove { member } => refused(self.node.remove(member).await),
+                Command::TransferLeader { to } => {
+                    refused(self.node.transfer_leader(to, TRANSFER_PATIENCE).await)
+                }
+                Command::Update { member, address, incarnation, clients } => {
+                    let contact = Contact { address, incarnation: Incarnation(incarnation), clients };
+                    refused(self.node.update_contact(member, contact).await)
+                }
+                Command::Status | Command::Initialize { .. } => Err(Refusal::new(
+                    ErrorCode::BadArguments,
+                    "this command is not handed on",
+                )),
+            }
+        };
+        match timeout(CHANGE_PATIENCE, changed).await {
+            Ok(Ok(())) => Ok(Outcome::Done),
+            Ok(Err(refusal)) => Err(refusal),
+            Err(_) => Err(Refusal::new(
+                ErrorCode::ChangeUnfinished,
+                "the change was not committed in time; see what `quorate cluster status` says",
+            )),
+        }
+    }
+
+    async fn add(&self, member: u64, address: String) -> Result<(), Refusal> {
+        if member == 0 {
+            return Err(Refusal::new(ErrorCode::BadArguments, "members are numbered from 1"));
+        }
+        if let Some(known) = self.node.members().contacts.get(&member) {
+            let message = format!("member {member} belongs to the cluster already, at {}", known.address);
+            return Err(Refusal::new(ErrorCode::ChangeRefused, message));
+        }
+        let found = self.probe(member, &address).await?;
+        let own = self.mesh.note().cluster();
+        if found.cluster.is_some_and(|theirs| Some(theirs) != own) {
+            return Err(Refusal::new(
+                ErrorCode::MemberRefused,
+                format!("member {member} at {address} belongs to another cluster already: give it an empty directory"),
+            ));
+        }
+        refused(self.node.add_learner(member, contact(&found, address)).await)
+    }
+
+    async fn probe(&self, member: u64, address: &str) -> Result<Identity, Refusal> {
+        self.mesh.probe(member, address).await.map_err(|why| {
+            Refusal::new(
+                ErrorCode::MemberRefused,
+                format!("member {member} was not found at {address}: {why}; is it running, with a certificate of this cluster's authority?"),
+            )
+        })
+    }
+
+    /// Makes a cluster of members that wait, this one among them.
+    async fn initialize(&self, members: Vec<(u64, String)>) -> Result<Outcome, Refusal> {
+        let own = self.mesh.own().member;
+        let bad = |message: String| Refusal::new(ErrorCode::BadArguments, message);
+        if !self.node.members().contacts.is_empty() {
+            return Err(initialized());
+        }
+        if members.iter().all(|(member, _)| *member != own) {
+            return Err(bad(format!("the members must include the one that is asked, which is {own}")));
+        }
+        let mut contacts = BTreeMap::new();
+        for (member, address) in members {
+            if member == 0 {
+                return Err(bad("members are numbered from 1".to_owned()));
+            }
+            let found = if member == own {
+                Contact { address, ..self.mesh.contact() }
+            } else {
+                let found = self.probe(member, &address).await?;
+                if found.cluster.is_some() {
+                    return Err(Refusal::new(
+                        ErrorCode::MemberRefused,
+                        format!("member {member} at {address} belongs to a cluster already"),
+                    ));
+                }
+                contact(&found, address)
+            };
+            if contacts.insert(member, found).is_some() {
+                return Err(bad(format!("member {member} is named twice")));
+            }
+        }
+        self.join_new()?;
+        match self.node.initialize(contacts).await {
+            Ok(()) => Ok(Outcome::Done),
+            Err(InitializeRefusal::Initialized) => Err(initialized()),
+            Err(InitializeRefusal::Stopped(why)) => Err(Refusal::new(ErrorCode::Internal, why)),
+        }
+    }
+
+    /// Makes this member a cluster of its own, unless it belongs to one.
+    ///
+    /// # Errors
+    /// If raft has stopped, or the disk can not be written.
+    pub async fn stand_alone(&self) -> Result<(), Refusal> {
+        if self.node.members().contacts.is_empty() {
+            self.join_new()?;
+        }
+        let contacts = BTreeMap::from([(self.mesh.own().member, self.mesh.contact())]);
+        match self.node.initialize(contacts).await {
+            Ok(()) | Err(InitializeRefusal::Initialized) => Ok(()),
+            Err(InitializeRefusal::Stopped(why)) => Err(Refusal::new(ErrorCode::Internal, why)),
+        }
+    }
+
+    fn join_new(&self) -> Result<(), Refusal> {
+        let cluster = mesh::new_cluster()?;
+        // One that was named by an attempt that failed is as good.
+        match self.mesh.note().join(cluster) {
+            Ok(cluster) => {
+                tracing::info!(%cluster, "a new cluster");
+                Ok(())
+            }
+            Err(error) => Err(Refusal::new(ErrorCode::Internal, error.to_string())),
+        }
+    }
+
+    /// Asks every member how it is, all at once.
+    async fn gather(&self) -> ClusterStatus {
+        let Members { voters, is_changing, contacts } = self.node.members();
+        let own = self.mesh.own();
+        let mut asked = JoinSet::new();
+        for (member, contact) in &contacts {
+            let (mesh, member, contact) = (Arc::clone(&self.mesh), *member, contact.clone());
+            let status = Arc::clone(&self.status);
+            let is_own = member == own.member;
+            asked.spawn(async move {
+                let found = if is_own { Ok(status()) } else { ask_status(&mesh, member, &contact).await };
+                (member, found)
+            });
+        }
+        let mut found: BTreeMap<u64, Result<Status, String>> = BTreeMap::new();
+        while let Some(answered) = asked.join_next().await {
+            if let Ok((member, status)) = answered {
+                found.insert(member, status);
+            }
+        }
+        if contacts.is_empty() {
+            found.insert(own.member, Ok((self.status)()));
+        }
+        let members = found.into_iter().map(|(member, status)| MemberLine {
+            member,
+            address: contacts.get(&member).map_or_else(|| own.address.clone(), |contact| contact.address.clone()),
+            is_voter: voters.contains(&member),
+            status,
+        });
+        ClusterStatus {
+            cluster: self.mesh.note().cluster().map(|cluster| cluster.0),
+            asked: own.member,
+            leader: self.node.leader().borrow().map(|leader| leader.member),
+            is_changing,
+            trouble: self.mesh.trouble(),
+            members: members.collect(),
+        }
+    }
+}
+
+async fn ask_status(mesh: &Arc<Mesh>, member: u64, contact: &Contact) -> Result<Status, String> {
+    let asked = async {
+        let (_sender, mut receiver) = mesh.open(member, contact, Purpose::Status).await?;
+        let frame = receiver.recv().await.map_err(|error| error.to_string())?;
+        let mut reader = Reader::new(frame.ok_or("no answer")?);
+        let status = Status::read(&mut reader).map_err(|error| error.to_string())?;
+        Ok(status)
+    };
+    match timeout(STATUS_PATIENCE, asked).await {
+        Ok(answer) => answer,
+        Err(_) => Err("no answer in time".to_owned()),
+    }
+}
+
+fn read_whole(frame: Bytes) -> Result<Result<Outcome, Refusal>, String> {
+    let mut reader = Reader::new(frame);
+    let outcome = read_outcome(&mut reader).map_err(|error| error.to_string())?;
+    reader.finish("outcome of a command").map_err(|error| error.to_string())?;
+    Ok(outcome)
+}
+
+fn contact(found: &Identity, address: String) -> Contact {
+    let clients = found.clients.iter().take(CLIENT_ADDRESSES_MAX).cloned().collect();
+    Contact { address, incarnation: Incarnation(found.incarnation), clients }
+}
+
+fn initialized() -> Refusal {
+    Refusal::new(
+        ErrorCode::ChangeRefused,
+        "this member belongs to a cluster already; further members join with `quorate cluster add`",
+    )
+}
+
+fn no_leader(message: &str) -> Refusal {
+    Refusal::new(ErrorCode::NoLeader, message)
+}
+
+fn refused(changed: Result<(), ChangeRefusal>) -> Result<(), Refusal> {
+    changed.map_err(|refusal| {
+        let code = match &refusal {
+            ChangeRefusal::NotLeader(_) => ErrorCode::NoLeader,
+            ChangeRefusal::Refused(_) => ErrorCode::ChangeRefused,
+            ChangeRefusal::NotCaughtUp(_) => ErrorCode::NotCaughtUp,
+            ChangeRefusal::Unfinished(_) => ErrorCode::ChangeUnfinished,
+            ChangeRefusal::Stopped(_) => ErrorCode::ShuttingDown,
+        };
+        Refusal::new(code, refusal.to_string())
+    })
+}

@@ -1,0 +1,168 @@
+//! Who is there: what both ends of a connection between members check before anything else. It does not know what is said
+//! after.
+
+use quorate_core::error::{ErrorCode, Refusal};
+use quorate_net::{Connection, LaneLimits};
+use quorate_raft::Incarnation;
+use quorate_wire::member::{Answer, ClusterId, FRAME_BYTES_MAX, Hello, Identity, PROTOCOL};
+
+use super::Mesh;
+use crate::limits;
+
+const GREETING_LIMITS: LaneLimits = LaneLimits {
+    frame_bytes_max: FRAME_BYTES_MAX,
+    queue_bytes_max: 2 * FRAME_BYTES_MAX,
+    queue_bytes_own: 2 * FRAME_BYTES_MAX,
+};
+
+impl Mesh {
+    /// Says who this is, on a connection that it has dialled, and hears who answers: the member with this number, and the
+    /// data directory that is meant, if one is.
+    ///
+    /// # Errors
+    /// Why it is not, or does not want this one, for people.
+    pub(super) async fn greet(
+        &self,
+        connection: &Connection,
+        member: u64,
+        incarnation: Option<Incarnation>,
+    ) -> Result<Identity, String> {
+        let opened = connection.open_lane(GREETING_LIMITS).await;
+        let (sender, mut receiver) = opened.map_err(|reason| reason.to_string())?;
+        let hello = Hello {
+            protocol_min: PROTOCOL,
+            protocol_max: PROTOCOL,
+            from: self.identity(),
+            to: member,
+            to_incarnation: incarnation.map(|incarnation| incarnation.0),
+        };
+        sender.send(hello.encode()).await.map_err(|error| error.to_string())?;
+        let frame = receiver.recv().await.map_err(|error| error.to_string())?;
+        let frame = frame.ok_or("the other side has ended the greeting")?;
+        let found = match Answer::decode(frame).map_err(|error| error.to_string())? {
+            Answer::Welcome { from, .. } => from,
+            Answer::Refused(refusal) => {
+                if incarnation.is_some() && refusal.code == ErrorCode::MemberRefused {
+                    self.set_trouble(&format!("member {member}: {}", refusal.message));
+                }
+                return Err(format!("member {member} refuses: {}", refusal.message));
+            }
+        };
+        if found.member != member {
+            return Err(format!("member {} answers for member {member}", found.member));
+        }
+        let Some(wanted) = incarnation else { return Ok(found) };
+        check_directory(&found, wanted).map_err(|refusal| refusal.message)?;
+        if found.cluster != self.note.cluster() {
+            return Err(format!("member {member} belongs to another cluster"));
+        }
+        let met = self.note.meet(member, Incarnation(found.incarnation), found.starts);
+        met.map_err(|older| older.to_string())?;
+        self.set_trouble("");
+        Ok(found)
+    }
+
+    /// Hears who has dialled, and answers. Gives the number of a member whose lanes may be served.
+    ///
+    /// # Errors
+    /// Why not, for people; the other side has been told.
+    pub(super) async fn be_greeted(&self, connection: &Connection) -> Result<u64, String> {
+        let accepted = connection.accept_lane(GREETING_LIMITS).await;
+        let (sender, mut receiver) = accepted.map_err(|reason| reason.to_string())?;
+        let frame = receiver.recv().await.map_err(|error| error.to_string())?;
+        let frame = frame.ok_or("the lane of the greeting has ended")?;
+        let hello = Hello::decode(frame).map_err(|error| error.to_string())?;
+        let checked = if connection.is_member(hello.from.member) {
+            self.check(&hello)
+        } else {
+            let cause = format!("the certificate is not one of member {}", hello.from.member);
+            Err(Refusal::new(ErrorCode::MemberRefused, cause))
+        };
+        let answer = match &checked {
+            Ok(()) => Answer::Welcome { protocol: PROTOCOL, from: self.identity() },
+            Err(refusal) => Answer::Refused(refusal.clone()),
+        };
+        sender.send(answer.encode()).await.map_err(|error| error.to_string())?;
+        if let Err(error) = sender.finish(limits::FAREWELL).await {
+            tracing::debug!(%error, "a member left during its greeting");
+        }
+        checked.map_err(|refusal| format!("member {}: {}", hello.from.member, refusal.message))?;
+        if hello.to_incarnation.is_none() {
+            return Err(format!("member {} has only asked who is here", hello.from.member));
+        }
+        Ok(hello.from.member)
+    }
+
+    /// Whether who says this hello may speak to this member as the one that it says it is.
+    fn check(&self, hello: &Hello) -> Result<(), Refusal> {
+        let from = &hello.from;
+        if !(hello.protocol_min..=hello.protocol_max).contains(&PROTOCOL) {
+            let message = format!(
+                "member {} speaks the protocols {} to {} with members, this one {PROTOCOL}: \
+                 no two neighbouring versions are that far apart; upgrade one version at a time",
+                from.member, hello.protocol_min, hello.protocol_max
+            );
+            return Err(Refusal::new(ErrorCode::BadProtocolVersion, message));
+        }
+        if hello.to != self.own.member {
+            return Err(refused(format!(
+                "member {} is meant, and this is member {}: the address is another member's",
+                hello.to, self.own.member
+            )));
+        }
+        if from.member == self.own.member {
+            return Err(refused(format!("two members have the number {}", from.member)));
+        }
+        // Who only asks who is here learns it.
+        let Some(wanted) = hello.to_incarnation else { return Ok(()) };
+        check_directory(&self.identity(), Incarnation(wanted))?;
+        let Some(cluster) = from.cluster else {
+            return Err(refused(format!("member {} belongs to no cluster", from.member)));
+        };
+        self.check_joined(from, cluster)?;
+        if let Some(known) = self.serve.get().and_then(|serve| serve.contact(from.member)) {
+            check_directory(from, known.incarnation)?;
+        }
+        let met = self.note.meet(from.member, Incarnation(from.incarnation), from.starts);
+        met.map_err(|older| refused(older.to_string()))
+    }
+
+    /// Whether both are of the same cluster. A member that waits for one joins that which knows its data directory.
+    fn check_joined(&self, from: &Identity, cluster: ClusterId) -> Result<(), Refusal> {
+        let own = match self.note.cluster() {
+            Some(own) => own,
+            None => {
+                let joined = self.note.join(cluster);
+                let joined =
+                    joined.map_err(|error| Refusal::new(ErrorCode::Internal, error.to_string()))?;
+                tracing::info!(cluster = %joined, by = from.member, "this member has joined a cluster");
+                joined
+            }
+        };
+        if own == cluster {
+            return Ok(());
+        }
+        Err(refused(format!(
+            "member {} belongs to cluster {cluster}, and this is one of cluster {own}",
+            from.member
+        )))
+    }
+}
+
+fn refused(message: String) -> Refusal {
+    Refusal::new(ErrorCode::MemberRefused, message)
+}
+
+/// Whether a member has the data directory with which it joined.
+fn check_directory(found: &Identity, joined: Incarnation) -> Result<(), Refusal> {
+    let directory = Incarnation(found.incarnation);
+    if directory == joined {
+        return Ok(());
+    }
+    let member = found.member;
+    Err(refused(format!(
+        "member {member} has the data directory {directory}, and {joined} has joined the cluster: its directory was lost, or \
+         two members have the number {member}; start the one that has joined, or remove member {member} from the cluster and \
+         add the new one with a number that was never used"
+    )))
+}

@@ -1,0 +1,368 @@
+//! The connections between this member and the others: dialled when somebody needs one, kept, and made anew when they break;
+//! taken from others when they are who they say. It knows who a member is, not what is said on lanes.
+//!
+//! Each member dials each other one that it has something to say to, so two members have up to two connections, and one more
+//! while a whole tree is sent. Nothing is believed of a connection before both ends have said who they are and have found the
+//! other to be the one that the membership names (`handshake`).
+
+mod handshake;
+mod note;
+mod peer;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use bytes::Bytes;
+use quorate_core::error::{ErrorCode, Refusal};
+use quorate_net::{CloseCode, Connection, Dialer, LaneLimits};
+use quorate_raft::{Contact, Incarnation, Lane, LaneKind};
+use quorate_wire::member::{ClusterId, Identity, PROTOCOL};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+pub use self::note::{Note, NoteError};
+use self::peer::Peer;
+use crate::limits;
+
+/// What a lane is for. Numbers are frozen: they are sent. Raft's own are below 16.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Raft's.
+    Raft(LaneKind),
+    /// Requests of clients on their way to the leader, and its answers.
+    Link,
+    /// One command to the cluster, and what came of it.
+    Administer,
+    /// How the other member is.
+    Status,
+}
+
+impl Purpose {
+    fn number(self) -> u8 {
+        match self {
+            Self::Raft(kind) => kind as u8,
+            Self::Link => 16,
+            Self::Administer => 17,
+            Self::Status => 18,
+        }
+    }
+
+    fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            1 => Self::Raft(LaneKind::Append),
+            2 => Self::Raft(LaneKind::Call),
+            3 => Self::Raft(LaneKind::Snapshot),
+            16 => Self::Link,
+            17 => Self::Administer,
+            18 => Self::Status,
+            _ => return None,
+        })
+    }
+
+    /// What goes first on a connection: heartbeats and votes before all, entries last.
+    fn priority(self) -> i32 {
+        match self {
+            Self::Raft(LaneKind::Call) => 10,
+            Self::Link | Self::Status | Self::Administer => 5,
+            Self::Raft(LaneKind::Append) => 1,
+            Self::Raft(LaneKind::Snapshot) => 0,
+        }
+    }
+
+    /// Whole trees go on a connection of their own: their bytes would fill the windows of the others.
+    fn is_bulk(self) -> bool {
+        self == Self::Raft(LaneKind::Snapshot)
+    }
+}
+
+/// Lanes between members carry the largest entry, and queue one.
+pub(crate) const LANE_LIMITS: LaneLimits = LaneLimits {
+    frame_bytes_max: quorate_raft::network::FRAME_BYTES_MAX,
+    queue_bytes_max: quorate_raft::network::FRAME_BYTES_MAX + 1024 * 1024,
+    queue_bytes_own: quorate_raft::network::FRAME_BYTES_MAX + 1024 * 1024,
+};
+
+/// A boxed future that may be sent.
+pub type Task<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What is done with lanes of other members.
+pub trait Serve: Send + Sync + 'static {
+    /// Serves one lane of this member to its end.
+    fn lane(&self, from: u64, purpose: Purpose, lane: Lane) -> Task<'_, ()>;
+
+    /// What the membership says of a member, as far as is known here.
+    fn contact(&self, member: u64) -> Option<Contact>;
+}
+
+/// Who this member is.
+#[derive(Debug, Clone)]
+pub struct Own {
+    /// Its number.
+    pub member: u64,
+    /// Where members reach it.
+    pub address: String,
+    /// Where clients reach it.
+    pub clients: Vec<String>,
+    /// Name and version.
+    pub agent: String,
+}
+
+/// The connections of one member.
+pub struct Mesh {
+    own: Own,
+    note: Note,
+    dialer: Dialer,
+    peers: Mutex<HashMap<PeerKey, Arc<Peer>>>,
+    serve: OnceLock<Arc<dyn Serve>>,
+    /// Dials under way; ended with the mesh.
+    dials: Mutex<JoinSet<()>>,
+    /// Why others refuse this member; empty if they do not.
+    trouble: Mutex<String>,
+}
+
+/// A connection is to one data directory at one address.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct PeerKey {
+    member: u64,
+    address: String,
+    incarnation: Incarnation,
+    is_bulk: bool,
+}
+
+impl Mesh {
+    /// No connections yet.
+    #[must_use]
+    pub fn new(own: Own, note: Note, dialer: Dialer) -> Arc<Self> {
+        Arc::new(Self {
+            own,
+            note,
+            dialer,
+            peers: Mutex::default(),
+            serve: OnceLock::new(),
+            dials: Mutex::default(),
+            trouble: Mutex::default(),
+        })
+    }
+
+    /// Lanes of others go there. To be called once, before the first connection is served.
+    pub fn set_serve(&self, serve: Arc<dyn Serve>) {
+        if self.serve.set(serve).is_err() {
+            tracing::error!("lanes of members are served already");
+        }
+    }
+
+    /// Who this member is.
+    #[must_use]
+    pub fn own(&self) -> &Own {
+        &self.own
+    }
+
+    /// What it has written down.
+    #[must_use]
+    pub fn note(&self) -> &Note {
+        &self.note
+    }
+
+    /// How this member is to be reached, for the membership.
+    #[must_use]
+    pub fn contact(&self) -> Contact {
+        Contact {
+            address: self.own.address.clone(),
+            incarnation: self.note.incarnation(),
+            clients: self.own.clients.clone(),
+        }
+    }
+
+    /// Why others refuse this member; empty if they do not.
+    #[must_use]
+    pub fn trouble(&self) -> String {
+        lock(&self.trouble).clone()
+    }
+
+    /// Opens a lane to a member. Waits for a connection if one is being made; callers bound how long. Cancel-safe: a
+    /// connection that is being made goes on being made, for the next caller.
+    ///
+    /// # Errors
+    /// Why the member is not reached; at once, while it is too soon to try again.
+    pub async fn open(
+        self: &Arc<Self>,
+        member: u64,
+        contact: &Contact,
+        purpose: Purpose,
+    ) -> Result<Lane, String> {
+        let peer = self.peer(member, contact, purpose.is_bulk());
+        let connection = peer.connection(self).await?;
+        let opened = connection.open_lane_with_priority(LANE_LIMITS, purpose.priority()).await;
+        let (sender, receiver) = opened.map_err(|reason| reason.to_string())?;
+        let kind = Bytes::copy_from_slice(&[purpose.number()]);
+        sender.send(kind).await.map_err(|error| error.to_string())?;
+        Ok((sender, receiver))
+    }
+
+    /// Asks who answers at an address, as the member with this number.
+    ///
+    /// # Errors
+    /// Why nobody does, or not as that member.
+    pub async fn probe(self: &Arc<Self>, member: u64, address: &str) -> Result<Identity, String> {
+        let connection = self.dialer.dial(address, member).await.map_err(|error| error.to_string())?;
+        let asked = timeout(limits::HELLO_TIMEOUT, self.greet(&connection, member, None)).await;
+        connection.close(CloseCode::Normal, "");
+        match asked {
+            Ok(Ok(identity)) => Ok(identity),
+            Ok(Err(why)) => Err(why),
+            Err(_) => Err(format!("{address} does not answer as a member")),
+        }
+    }
+
+    /// Serves a connection that another member has opened, to its end or until told to stop.
+    pub async fn serve(self: Arc<Self>, connection: Connection, mut stop: watch::Receiver<bool>) {
+        let from = match timeout(limits::HELLO_TIMEOUT, self.be_greeted(&connection)).await {
+            Ok(Ok(from)) => from,
+            Ok(Err(why)) => {
+                tracing::warn!(remote = %connection.remote_address(), why, "a member is refused");
+                // The other side closes when it has read why; this one when it does not.
+                let _closed = timeout(limits::FAREWELL, connection.closed()).await;
+                connection.close(CloseCode::ProtocolError, &why);
+                return;
+            }
+            Err(_) => {
+                connection.close(CloseCode::ProtocolError, "no hello in time");
+                return;
+            }
+        };
+        let Some(serve) = self.serve.get() else {
+            connection.close(CloseCode::ShuttingDown, "not ready");
+            return;
+        };
+        let mut lanes = JoinSet::new();
+        loop {
+            tokio::select! {
+                lane = connection.accept_lane(LANE_LIMITS) => {
+                    let Ok(lane) = lane else { break };
+                    lanes.spawn(take_lane(Arc::clone(serve), from, lane));
+                }
+                Some(ended) = lanes.join_next() => {
+                    if let Err(error) = ended && error.is_panic() {
+                        tracing::error!(%error, from, "a lane of a member has panicked; the others go on");
+                    }
+                }
+                _ = stop.changed() => break,
+            }
+        }
+        lanes.shutdown().await;
+        connection.close(CloseCode::Normal, "");
+    }
+
+    /// Ends all that this mesh has begun.
+    pub async fn shutdown(&self) {
+        let mut dials = std::mem::take(&mut *lock(&self.dials));
+        dials.shutdown().await;
+        let peers = std::mem::take(&mut *lock(&self.peers));
+        for peer in peers.into_values() {
+            peer.close();
+        }
+    }
+
+    fn peer(&self, member: u64, contact: &Contact, is_bulk: bool) -> Arc<Peer> {
+        let key = PeerKey {
+            member,
+            address: contact.address.clone(),
+            incarnation: contact.incarnation,
+            is_bulk,
+        };
+        let mut peers = lock(&self.peers);
+        if let Some(peer) = peers.get(&key) {
+            return Arc::clone(peer);
+        }
+        // Other addresses or directories of that member are of the past.
+        peers.retain(|known, peer| {
+            let is_kept = known.member != member || known.is_bulk != is_bulk;
+            if !is_kept {
+                peer.close();
+            }
+            is_kept
+        });
+        let peer = Arc::new(Peer::new(member, contact));
+        peers.insert(key, Arc::clone(&peer));
+        peer
+    }
+
+    /// Runs a dial beside its callers.
+    fn spawn(&self, dial: impl Future<Output = ()> + Send + 'static) {
+        let mut dials = lock(&self.dials);
+        while dials.try_join_next().is_some() {}
+        dials.spawn(dial);
+    }
+
+    fn identity(&self) -> Identity {
+        Identity {
+            member: self.own.member,
+            cluster: self.note.cluster(),
+            incarnation: self.note.incarnation().0,
+            starts: self.note.starts(),
+            clients: self.own.clients.clone(),
+            agent: self.own.agent.clone(),
+            level: crate::level::LEVEL,
+        }
+    }
+
+    fn set_trouble(&self, why: &str) {
+        let mut trouble = lock(&self.trouble);
+        if *trouble != why {
+            if !why.is_empty() {
+                tracing::error!(why, "other members refuse this one");
+            }
+            why.clone_into(&mut trouble);
+        }
+    }
+}
+
+/// The mesh as raft wants it.
+pub struct RaftNetwork(pub Arc<Mesh>);
+
+impl quorate_raft::Network for RaftNetwork {
+    fn open<'a>(
+        &'a self,
+        member: u64,
+        contact: &'a Contact,
+        kind: LaneKind,
+    ) -> Task<'a, Result<Lane, String>> {
+        Box::pin(self.0.open(member, contact, Purpose::Raft(kind)))
+    }
+}
+
+async fn take_lane(serve: Arc<dyn Serve>, from: u64, (sender, mut receiver): Lane) {
+    let first = match timeout(limits::HELLO_TIMEOUT, receiver.recv()).await {
+        Ok(Ok(Some(first))) => first,
+        Ok(Ok(None) | Err(_)) | Err(_) => return,
+    };
+    let purpose = (first.len() == 1).then(|| Purpose::from_number(first[0])).flatten();
+    match purpose {
+        Some(purpose) => {
+            sender.set_priority(purpose.priority());
+            serve.lane(from, purpose, (sender, receiver)).await;
+        }
+        None => tracing::warn!(from, "a lane for an unknown purpose: the member may be newer than this one"),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A new cluster's id.
+///
+/// # Errors
+/// The operating system has no random bytes.
+pub fn new_cluster() -> Result<ClusterId, Refusal> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|error| {
+        Refusal::new(ErrorCode::Internal, format!("no random bytes for a cluster's id: {error}"))
+    })?;
+    Ok(ClusterId(random))
+}
+
+const _: () = assert!(PROTOCOL == 1, "the handshake knows one protocol");

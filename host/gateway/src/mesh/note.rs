@@ -1,0 +1,232 @@
+//! What a member knows of itself and of others beside the log, in a small file: which data directory this is, how often it was
+//! started, which cluster it belongs to, and how often other members' directories had been started when they were last met.
+//! It does not know connections.
+//!
+//! ```text
+//! note   format: u8 = 1, incarnation: 16 bytes, starts, cluster: option of 16 bytes,
+//!        met: list of (member, incarnation: 16 bytes, starts)
+//! ```
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use quorate_core::codec::{Malformed, Reader, Writer, malformed};
+use quorate_raft::Incarnation;
+use quorate_store::{DataDirectory, OpenError};
+use quorate_wire::member::ClusterId;
+
+/// Name of the file in the data directory.
+const NAME: &str = "MEMBER";
+const FORMAT: u8 = 1;
+/// Directories of other members that are remembered; those that were met long ago go first.
+const MET_MAX: usize = 64;
+
+/// Why a note can not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum NoteError {
+    /// The disk.
+    #[error(transparent)]
+    Disk(#[from] OpenError),
+    /// The file is whole, but is no note.
+    #[error("the file {NAME} in the data directory can not be read: {0}")]
+    Malformed(#[from] Malformed),
+    /// The operating system's random bytes.
+    #[error("no random bytes for a new data directory: {0}")]
+    Random(String),
+}
+
+/// Another member is not what it was.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the data directory of member {member} is an older copy: it was started {starts} times, and {met} times when it was \
+     met before; remove the member from the cluster and add it anew, with an empty directory and a new number"
+)]
+pub struct OlderCopy {
+    member: u64,
+    starts: u64,
+    met: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Contents {
+    incarnation: Incarnation,
+    starts: u64,
+    cluster: Option<ClusterId>,
+    met: Vec<(u64, Incarnation, u64)>,
+}
+
+/// The note of a running member.
+pub struct Note {
+    directory: Arc<DataDirectory>,
+    contents: Mutex<Contents>,
+}
+
+impl Note {
+    /// Reads the note, or makes one for a new directory, and counts this start.
+    ///
+    /// # Errors
+    /// [`NoteError`].
+    pub fn open(directory: Arc<DataDirectory>) -> Result<Self, NoteError> {
+        let mut contents = match directory.note(NAME)? {
+            Some(bytes) => Contents::read(bytes.into())?,
+            None => {
+                let mut random = [0; 16];
+                getrandom::fill(&mut random).map_err(|error| NoteError::Random(error.to_string()))?;
+                let incarnation = Incarnation(random);
+                Contents { incarnation, starts: 0, cluster: None, met: Vec::new() }
+            }
+        };
+        contents.starts += 1;
+        directory.keep_note(NAME, &contents.bytes())?;
+        Ok(Self { directory, contents: Mutex::new(contents) })
+    }
+
+    /// This data directory.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        self.lock().incarnation
+    }
+
+    /// How often it was started, this time included.
+    #[must_use]
+    pub fn starts(&self) -> u64 {
+        self.lock().starts
+    }
+
+    /// The cluster that this member belongs to.
+    #[must_use]
+    pub fn cluster(&self) -> Option<ClusterId> {
+        self.lock().cluster
+    }
+
+    /// Belongs to this cluster from now on, unless it belongs to one already. Gives the one that holds.
+    ///
+    /// # Errors
+    /// The disk: it belongs to none then.
+    pub fn join(&self, cluster: ClusterId) -> Result<ClusterId, NoteError> {
+        let mut contents = self.lock();
+        if let Some(known) = contents.cluster {
+            return Ok(known);
+        }
+        let joined = Contents { cluster: Some(cluster), ..contents.clone() };
+        self.directory.keep_note(NAME, &joined.bytes())?;
+        *contents = joined;
+        Ok(cluster)
+    }
+
+    /// Checks that the directory of a member is at least as new as when it was met before, and remembers it.
+    ///
+    /// # Errors
+    /// [`OlderCopy`].
+    pub fn meet(&self, member: u64, incarnation: Incarnation, starts: u64) -> Result<(), OlderCopy> {
+        let mut contents = self.lock();
+        let found = contents.met.iter().position(|(id, directory, _)| {
+            *id == member && *directory == incarnation
+        });
+        match found.map(|at| (at, contents.met[at].2)) {
+            Some((_, met)) if met > starts => return Err(OlderCopy { member, starts, met }),
+            Some((_, met)) if met == starts => return Ok(()),
+            Some((at, _)) => drop(contents.met.remove(at)),
+            None => {}
+        }
+        contents.met.push((member, incarnation, starts));
+        if contents.met.len() > MET_MAX {
+            contents.met.remove(0);
+        }
+        // Not fatal: what could not be kept is asked again at the next meeting.
+        if let Err(error) = self.directory.keep_note(NAME, &contents.bytes()) {
+            tracing::warn!(%error, member, "who was met can not be written down");
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Contents> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Contents {
+    fn bytes(&self) -> Bytes {
+        let mut writer = Writer::new();
+        writer.u8(FORMAT);
+        writer.raw(&self.incarnation.0);
+        writer.u64(self.starts);
+        writer.option(self.cluster.as_ref(), |writer, cluster| writer.raw(&cluster.0));
+        writer.u64(self.met.len() as u64);
+        for (member, incarnation, starts) in &self.met {
+            writer.u64(*member);
+            writer.raw(&incarnation.0);
+            writer.u64(*starts);
+        }
+        writer.finish()
+    }
+
+    fn read(bytes: Bytes) -> Result<Self, Malformed> {
+        const WHAT: &str = "note of a member";
+        let mut reader = Reader::new(bytes);
+        if reader.u8(WHAT)? != FORMAT {
+            return Err(malformed("format of a note of a member"));
+        }
+        let mut contents = Self {
+            incarnation: Incarnation(reader.array(WHAT)?),
+            starts: reader.u64(WHAT)?,
+            cluster: reader.option(WHAT, |reader| reader.array(WHAT).map(ClusterId))?,
+            met: Vec::new(),
+        };
+        for _ in 0..reader.count(WHAT, MET_MAX)? {
+            let member = reader.u64(WHAT)?;
+            contents.met.push((member, Incarnation(reader.array(WHAT)?), reader.u64(WHAT)?));
+        }
+        reader.finish(WHAT)?;
+        Ok(contents)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn open(path: &std::path::Path) -> Note {
+        let directory = DataDirectory::open(path, || b"member 2".to_vec()).unwrap();
+        Note::open(Arc::new(directory)).unwrap()
+    }
+
+    #[test]
+    fn a_directory_keeps_its_incarnation_and_counts_its_starts() {
+        let temporary = tempfile::tempdir().unwrap();
+        let first = open(temporary.path());
+        let incarnation = first.incarnation();
+        assert_eq!((first.starts(), first.cluster()), (1, None));
+        drop(first);
+        let second = open(temporary.path());
+        assert_eq!((second.starts(), second.incarnation()), (2, incarnation));
+        let other = tempfile::tempdir().unwrap();
+        assert_ne!(open(other.path()).incarnation(), incarnation);
+    }
+
+    #[test]
+    fn a_member_joins_one_cluster_and_stays_there() {
+        let temporary = tempfile::tempdir().unwrap();
+        let note = open(temporary.path());
+        assert_eq!(note.join(ClusterId([1; 16])).unwrap(), ClusterId([1; 16]));
+        assert_eq!(note.join(ClusterId([2; 16])).unwrap(), ClusterId([1; 16]));
+        drop(note);
+        assert_eq!(open(temporary.path()).cluster(), Some(ClusterId([1; 16])));
+    }
+
+    #[test]
+    fn an_older_copy_of_a_directory_is_known_as_such_after_a_restart_too() {
+        let temporary = tempfile::tempdir().unwrap();
+        let note = open(temporary.path());
+        let [one, two] = [Incarnation([1; 16]), Incarnation([2; 16])];
+        assert_eq!(note.meet(3, one, 5), Ok(()));
+        assert_eq!(note.meet(3, one, 5), Ok(()));
+        assert_eq!(note.meet(3, two, 1), Ok(()), "another directory");
+        drop(note);
+        let note = open(temporary.path());
+        assert!(note.meet(3, one, 4).is_err());
+        assert_eq!(note.meet(3, one, 6), Ok(()));
+        assert!(note.meet(3, one, 5).is_err());
+    }
+}

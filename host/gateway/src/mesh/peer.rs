@@ -1,0 +1,149 @@
+//! The connection to one other member: made when somebody needs it, by a task that outlives its callers, and made anew with
+//! growing pauses. It does not know what the connection is used for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use quorate_net::{CloseCode, Connection};
+use quorate_raft::{Contact, Incarnation};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::Mesh;
+use crate::limits;
+
+/// The first pause after a failed attempt, doubled after each, with a random part of up to as much again.
+const PAUSE_FIRST: Duration = Duration::from_millis(25);
+/// The longest pause: a member that comes back is reached within it.
+const PAUSE_MAX: Duration = Duration::from_millis(800);
+
+#[derive(Clone)]
+enum State {
+    /// Nobody has tried, or what there was has ended.
+    Idle,
+    /// Being made.
+    Dialling,
+    /// There. It may have ended since.
+    Up(Connection),
+    /// Failed; not to be tried again before.
+    Down { why: Arc<str>, until: Instant },
+}
+
+/// The way to one data directory of one member.
+pub(super) struct Peer {
+    member: u64,
+    address: String,
+    incarnation: Incarnation,
+    state: watch::Sender<State>,
+    /// Attempts that have failed since the last that did not.
+    failures: AtomicU32,
+}
+
+impl Peer {
+    pub(super) fn new(member: u64, contact: &Contact) -> Self {
+        let (address, incarnation) = (contact.address.clone(), contact.incarnation);
+        let state = watch::Sender::new(State::Idle);
+        Self { member, address, incarnation, state, failures: AtomicU32::new(0) }
+    }
+
+    /// A connection that stood a moment ago. Cancel-safe.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) async fn connection(self: &Arc<Self>, mesh: &Arc<Mesh>) -> Result<Connection, String> {
+        let mut state = self.state.subscribe();
+        loop {
+            let mut is_to_dial = false;
+            self.state.send_if_modified(|state| {
+                is_to_dial = match state {
+                    State::Idle => true,
+                    State::Dialling => false,
+                    State::Up(connection) => connection.close_reason().is_some(),
+                    State::Down { until, .. } => *until <= Instant::now(),
+                };
+                if is_to_dial {
+                    *state = State::Dialling;
+                }
+                is_to_dial
+            });
+            if is_to_dial {
+                mesh.spawn(Arc::clone(self).dial(Arc::clone(mesh)));
+            }
+            match &*state.borrow_and_update() {
+                State::Up(connection) => return Ok(connection.clone()),
+                State::Down { why, .. } => return Err(why.to_string()),
+                State::Idle | State::Dialling => {}
+            }
+            if state.changed().await.is_err() {
+                return Err("this member is shutting down".to_owned());
+            }
+        }
+    }
+
+    /// Ends the connection, if there is one.
+    pub(super) fn close(&self) {
+        if let State::Up(connection) = self.state.send_replace(State::Idle) {
+            connection.close(CloseCode::Normal, "");
+        }
+    }
+
+    async fn dial(self: Arc<Self>, mesh: Arc<Mesh>) {
+        let found = self.try_once(&mesh).await;
+        let state = match found {
+            Ok(connection) => {
+                tracing::debug!(member = self.member, address = self.address, "connected to a member");
+                self.failures.store(0, Ordering::Relaxed);
+                State::Up(connection)
+            }
+            Err(why) => {
+                tracing::debug!(member = self.member, address = self.address, why, "a member is not reached");
+                let failures = self.failures.fetch_add(1, Ordering::Relaxed);
+                State::Down { why: why.into(), until: Instant::now() + pause(failures) }
+            }
+        };
+        if let State::Up(unwanted) = self.state.send_replace(state) {
+            unwanted.close(CloseCode::Normal, "");
+        }
+    }
+
+    async fn try_once(&self, mesh: &Mesh) -> Result<Connection, String> {
+        let dialled = mesh.dialer.dial(&self.address, self.member).await;
+        let connection = dialled.map_err(|error| error.to_string())?;
+        let greeting = mesh.greet(&connection, self.member, Some(self.incarnation));
+        match timeout(limits::HELLO_TIMEOUT, greeting).await {
+            Ok(Ok(_identity)) => Ok(connection),
+            Ok(Err(why)) => {
+                connection.close(CloseCode::Normal, "");
+                Err(why)
+            }
+            Err(_) => {
+                connection.close(CloseCode::Normal, "");
+                Err(format!("{} does not answer as a member", self.address))
+            }
+        }
+    }
+}
+
+/// How long to wait after so many failures before.
+fn pause(failures: u32) -> Duration {
+    let grown = PAUSE_FIRST.saturating_mul(1_u32.checked_shl(failures).unwrap_or(u32::MAX));
+    let mut random = [0];
+    // Without random bytes the pauses of two members are the same, which is no harm.
+    let _filled = getrandom::fill(&mut random);
+    let pause = grown.min(PAUSE_MAX);
+    pause + pause.mul_f64(f64::from(random[0]) / 256.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_bound() {
+        assert!(pause(0) < PAUSE_FIRST * 2);
+        for failures in [5, 31, 32, u32::MAX] {
+            assert!((PAUSE_MAX..PAUSE_MAX * 2).contains(&pause(failures)), "{failures}");
+        }
+    }
+}

@@ -6,7 +6,7 @@
 //!
 //! Reading order: [`registry`] (attachments and what they wait for), [`leader`] (the thread around the sequencer),
 //! [`disk`] (how full it is), [`reads`], [`compile`], `backlog` (what waits behind bulk bodies), [`quic`] (the face),
-//! [`mesh`] (connections to other members), [`administration`] (commands to the cluster), [`member`] (all of it, started
+//! [`mesh`] (connections to other members), [`divergence`] (is its tree the same as theirs), [`administration`] (commands to the cluster), [`member`] (all of it, started
 //! and stopped).
 #![forbid(unsafe_code)]
 
@@ -14,6 +14,7 @@ pub mod administration;
 mod backlog;
 pub mod compile;
 pub mod disk;
+pub mod divergence;
 pub mod leader;
 pub mod level;
 pub mod limits;

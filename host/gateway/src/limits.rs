@@ -42,6 +42,10 @@ pub const SEQUENCER_INBOX_MAX: usize = 64 * 1024;
 pub const BURST_FRAMES_MAX: usize = 256;
 /// How long a new lane may take to say hello.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a member compares the digests of its tree with the others'.
+pub const DIGESTS_COMPARE_EVERY: Duration = Duration::from_secs(1);
+/// How long another member may take to tell its digests.
+pub const DIGESTS_PATIENCE: Duration = Duration::from_secs(1);
 /// How often a member tries to tell the cluster its new addresses.
 pub const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
 /// How long an attach waits for a leader.

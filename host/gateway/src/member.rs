@@ -32,6 +32,7 @@ use tokio::task::JoinHandle;
 use crate::administration::Administration;
 use crate::compile::{Compiler, Prepare};
 use crate::disk;
+use crate::divergence;
 use crate::leader::{self, Propose, Running, SequencerHandle};
 use crate::level::LEVEL;
 use crate::limits;
@@ -119,6 +120,9 @@ pub enum StartError {
         /// What the configuration says.
         configured: u64,
     },
+    /// Its tree was found to differ from the others'.
+    #[error("{0}")]
+    Diverged(String),
     /// The number can not be one.
     #[error("members are numbered from 1")]
     MemberZero,
@@ -143,6 +147,8 @@ pub struct Member {
     node: Arc<Node>,
     mesh: Arc<Mesh>,
     announcing: JoinHandle<()>,
+    diverged: watch::Receiver<Option<String>>,
+    comparing: JoinHandle<()>,
     log: Arc<Log>,
     compiler: Arc<OnceLock<Mutex<Compiler>>>,
     sequencer: SequencerHandle,
@@ -169,6 +175,7 @@ impl Member {
         let directory = DataDirectory::open(&options.data, || identity(options.member.unwrap_or(1)))?;
         let directory = Arc::new(directory);
         let member = number(&directory, options.member)?;
+        divergence::check(&directory).map_err(StartError::Diverged)?;
         let note = Note::open(directory.clone())?;
         let identity = Identity::open_or_make(
             &options.data.join("certificates"),
@@ -257,6 +264,12 @@ impl Member {
         }
         let announcement = administration.clone();
         let announcing = tokio::spawn(async move { announcement.announce().await });
+        let (told_diverged, diverged) = watch::channel(None);
+        let compared = divergence::watch(node.clone(), mesh.clone(), directory.clone());
+        let comparing = tokio::spawn(async move {
+            let why = compared.await;
+            told_diverged.send_replace(Some(why));
+        });
         let face = Arc::new(Face {
             registry,
             sequencer: sequencer.clone(),
@@ -276,6 +289,8 @@ impl Member {
             node,
             mesh,
             announcing,
+            diverged,
+            comparing,
             log,
             compiler,
             sequencer,
@@ -309,12 +324,20 @@ impl Member {
     /// Returns when the member can not go on, with the reason. The process must end then.
     pub async fn failed(&self) -> String {
         let mut ended = self.sequencer_thread.ended.clone();
+        let mut diverged = self.diverged.clone();
+        let diverged = async {
+            match diverged.wait_for(Option::is_some).await.map(|why| (*why).clone()) {
+                Ok(Some(why)) => why,
+                Ok(None) | Err(_) => std::future::pending().await,
+            }
+        };
         let sequencer_ended = async { while ended.changed().await.is_ok() {} };
         tokio::select! {
             stopped = self.node.stopped() => match stopped {
                 Some(why) => why,
                 None => std::future::pending().await,
             },
+            why = diverged => why,
             () = sequencer_ended => "the sequencer's thread has ended".to_owned(),
         }
     }
@@ -330,6 +353,7 @@ impl Member {
         self.leadership.abort();
         self.disk.abort();
         self.announcing.abort();
+        self.comparing.abort();
         self.sequencer.stop();
         let thread = self.sequencer_thread.thread;
         if !matches!(tokio::task::spawn_blocking(move || thread.join()).await, Ok(Ok(()))) {
@@ -419,6 +443,7 @@ impl Serve for Served {
                 Purpose::Administer | Purpose::Status => {
                     self.administration.serve(purpose, lane).await
                 }
+                Purpose::Digests => divergence::tell(&self.node, lane).await,
                 Purpose::Link => Ok(()),
             };
             if let Err(why) = ended {

@@ -15,7 +15,7 @@ use quorate_core::limits as core_limits;
 use quorate_core::request::{Body, Request};
 use quorate_core::session::{Acks, Session};
 use quorate_net::{
-    BulkReceiver, CloseCode, Connection, LaneLimits, LaneReceiver, LaneSender, Protocol,
+    BulkReceiver, CloseCode, Connection, LaneError, LaneLimits, LaneReceiver, LaneSender, Protocol,
     QueueBudget, Server,
 };
 use quorate_wire::message::admin::Command;
@@ -489,7 +489,8 @@ async fn administer(
                 Ok(_) => return Ended::Protocol("neither a session nor a command".to_owned()),
                 Err(error) => return error.into(),
             },
-            Ok(None) => return Ended::Client,
+            // It has closed the connection as soon as it had its answer.
+            Ok(None) | Err(LaneError::ConnectionLost(_)) => return Ended::Client,
             Err(error) => return Ended::Protocol(error.to_string()),
         };
     }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use openraft::storage::ApplyResponder;
 use quorate_core::apply;
-use quorate_core::draft::Draft;
+use quorate_core::draft::{Draft, ReadRecords};
 use quorate_core::ids::{NamespaceId, Term};
 use quorate_core::read::{Direction, Read};
 use quorate_core::transaction::Entry;
@@ -21,6 +21,7 @@ use quorate_store::Tree;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::codec::rotten;
+use crate::digests::{self, Digests};
 use crate::namespace::{END, RaftRecord, Scoped, key, raft_key};
 use crate::recent::Recent;
 use crate::snapshot::SnapshotData;
@@ -90,6 +91,8 @@ pub(crate) struct Applier {
     pub applying_term: Arc<AtomicU64>,
     /// Index of the last applied entry.
     pub index: watch::Sender<Option<u64>>,
+    /// Digests at certain indexes, for comparison with other members.
+    pub digests: Arc<Digests>,
 }
 
 /// Keys that an installation deletes in one batch.
@@ -145,6 +148,9 @@ impl Applier {
         let Some(last) = last else { return Ok(()) };
         if is_changed {
             apply::seal(&mut draft);
+        }
+        if digests::is_point(last.index) {
+            self.digests.push(last.index, draft.meta().digest);
         }
         let (_, writes) = draft.into_parts();
         let namespace = self.namespace;
@@ -208,6 +214,7 @@ impl Applier {
                 chunk.into_iter().map(|(tail, value)| (key(namespace, &tail), Some(value)));
             tree.commit(writes);
         })?;
+        self.digests.clear();
         tree.commit(standing.writes(namespace).into_iter().chain([(mark, None)]));
         tree.flush();
         if let Some(last) = standing.applied {

@@ -3,7 +3,7 @@
 //! about, nor what a reply is.
 //!
 //! Reading order: [`position`] (places in the log), [`contact`] (how a member is reached), `types` (what openraft is told about us), `codec` (bytes of log
-//! records), `namespace` and `standing` (raft's records in the one tree), `recent` and `log_store` (the raft log), `apply` and `state_machine` (the
+//! records), `namespace` and `standing` (raft's records in the one tree), `recent` and `log_store` (the raft log), [`digests`], `apply` and `state_machine` (the
 //! tree), [`snapshot`] (the tree as a stream of bytes), `acknowledged` and `messages` (what members say to each other),
 //! [`network`] (the way to others) and [`serve`] (the way from them), `transfer` (whole trees), [`proposal`], [`leadership`],
 //! `housekeeping`, [`node`] (what everybody else holds), [`cluster`] (its changes of members).
@@ -25,6 +25,8 @@ mod log_store;
 mod recent;
 
 pub mod snapshot;
+
+pub mod digests;
 
 mod apply;
 mod state_machine;

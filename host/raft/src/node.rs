@@ -25,6 +25,7 @@ use crate::acknowledged::Acknowledged;
 use crate::apply::{Applier, ApplyListener, is_half_installed};
 use crate::codec::RECORD_HEAD_BYTES;
 use crate::contact::Contact;
+use crate::digests::Digests;
 use crate::housekeeping::Housekeeper;
 use crate::leadership::{self, Leader, Leadership};
 use crate::log_store::LogStore;
@@ -239,6 +240,7 @@ pub struct Node {
     leader: watch::Receiver<Option<Leader>>,
     applied: watch::Receiver<Option<u64>>,
     applying_term: Arc<AtomicU64>,
+    digests: Arc<Digests>,
     applier: Mutex<Option<JoinHandle<()>>>,
     tasks: Mutex<Vec<task::JoinHandle<()>>>,
 }
@@ -273,6 +275,7 @@ impl Node {
         let recent = log_store.recent();
         let (index, applied) = watch::channel(standing.applied.map(|at| at.index));
         let applying_term = Arc::new(AtomicU64::new(applied_term.0));
+        let digests: Arc<Digests> = Arc::default();
         let applier = Applier {
             tree: Arc::clone(&tree),
             namespace,
@@ -281,6 +284,7 @@ impl Node {
             term,
             applying_term: Arc::clone(&applying_term),
             index,
+            digests: Arc::clone(&digests),
         };
         let thread = std::thread::Builder::new().name("apply".to_owned());
         let applier =
@@ -313,6 +317,7 @@ impl Node {
             leader,
             applied,
             applying_term,
+            digests,
             applier,
             tasks,
         };
@@ -434,6 +439,12 @@ impl Node {
     #[must_use]
     pub fn applying_term(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.applying_term)
+    }
+
+    /// Digests of the tree at indexes of the log, oldest first: the same on every member that has them.
+    #[must_use]
+    pub fn digests(&self) -> Vec<(u64, u128)> {
+        self.digests.all()
     }
 
     /// The index up to which everything that was acknowledged anywhere before the call goes. A quorum has confirmed after

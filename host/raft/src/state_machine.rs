@@ -13,6 +13,7 @@ use quorate_core::limits;
 use quorate_store::Tree;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::digests;
 use crate::apply::{Job, flushed_standing};
 use crate::snapshot::SnapshotData;
 use crate::standing::Standing;
@@ -71,9 +72,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     {
         let mut batch = Vec::new();
         let mut bytes = 0;
+        let mut is_full = false;
         while let Some(committed) = entries.next().await {
             let committed = committed?;
-            if batch.len() >= BATCH_ENTRIES_MAX || bytes >= BATCH_BYTES_MAX {
+            if is_full || batch.len() >= BATCH_ENTRIES_MAX || bytes >= BATCH_BYTES_MAX {
                 let full = std::mem::take(&mut batch);
                 self.ask(Job::Apply { entries: full, done: None }).await?;
                 bytes = 0;
@@ -81,6 +83,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             if let RaftPayload::Normal(payload) = &committed.0.payload {
                 bytes += payload.bytes.len();
             }
+            is_full = digests::is_point(committed.0.log_id.index);
             batch.push(committed);
         }
         let (done, applied) = oneshot::channel();

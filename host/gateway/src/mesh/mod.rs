@@ -38,6 +38,8 @@ pub enum Purpose {
     Administer,
     /// How the other member is.
     Status,
+    /// The digests of the other member's tree.
+    Digests,
 }
 
 impl Purpose {
@@ -47,6 +49,7 @@ impl Purpose {
             Self::Link => 16,
             Self::Administer => 17,
             Self::Status => 18,
+            Self::Digests => 19,
         }
     }
 
@@ -58,6 +61,7 @@ impl Purpose {
             16 => Self::Link,
             17 => Self::Administer,
             18 => Self::Status,
+            19 => Self::Digests,
             _ => return None,
         })
     }
@@ -66,7 +70,7 @@ impl Purpose {
     fn priority(self) -> i32 {
         match self {
             Self::Raft(LaneKind::Call) => 10,
-            Self::Link | Self::Status | Self::Administer => 5,
+            Self::Link | Self::Status | Self::Administer | Self::Digests => 5,
             Self::Raft(LaneKind::Append) => 1,
             Self::Raft(LaneKind::Snapshot) => 0,
         }
@@ -220,7 +224,11 @@ impl Mesh {
     /// Serves a connection that another member has opened, to its end or until told to stop.
     pub async fn serve(self: Arc<Self>, connection: Connection, mut stop: watch::Receiver<bool>) {
         let from = match timeout(limits::HELLO_TIMEOUT, self.be_greeted(&connection)).await {
-            Ok(Ok(from)) => from,
+            Ok(Ok(Some(from))) => from,
+            Ok(Ok(None)) => {
+                let _closed = timeout(limits::FAREWELL, connection.closed()).await;
+                return;
+            }
             Ok(Err(why)) => {
                 tracing::warn!(remote = %connection.remote_address(), why, "a member is refused");
                 // The other side closes when it has read why; this one when it does not.

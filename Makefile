@@ -11,15 +11,19 @@ BIN := $(CARGO_TARGET_DIR)/debug
 CARGO := cargo
 LOCKED := --locked
 
-.PHONY: help run test setup recipes build lint fuzz unit clean
+.PHONY: help run cluster test setup recipes build lint fuzz unit clean
 
 help:
 	@echo 'make run    set this machine up, build, show three clients contending for a lock, and serve on 127.0.0.1:4747/udp'
+	@echo 'make cluster  the same, with a cluster of three members on this machine, a process for each'
 	@echo 'make test   set this machine up, build, and run every test'
 	@echo 'make build  only the binary: $(BIN)/quorate'
 
 run: build
 	@$(BIN)/quorate dev --demo
+
+cluster: build
+	@$(BIN)/quorate dev --members 3
 
 # Cheap steps first; each prints its time.
 test:

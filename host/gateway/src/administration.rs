@@ -60,7 +60,11 @@ impl Administration {
     ///
     /// # Errors
     /// Why the lane has ended early, for people.
-    pub async fn serve(&self, purpose: Purpose, (sender, mut receiver): Lane) -> Result<(), String> {
+    pub async fn serve(
+        &self,
+        purpose: Purpose,
+        (sender, mut receiver): Lane,
+    ) -> Result<(), String> {
         let mut writer = Writer::new();
         if purpose == Purpose::Status {
             (self.status)().write(&mut writer);
@@ -91,7 +95,9 @@ impl Administration {
             let member = own.member;
             let command = Command::Update { member, address, incarnation: incarnation.0, clients };
             match self.administer(command).await {
-                Ok(_) => tracing::info!(address = own.address, "the cluster knows the new addresses"),
+                Ok(_) => {
+                    tracing::info!(address = own.address, "the cluster knows the new addresses")
+                }
                 Err(refusal) => {
                     tracing::debug!(%refusal, "the new addresses are not told yet");
                     tokio::time::sleep(limits::ANNOUNCE_EVERY).await;
@@ -114,7 +120,9 @@ impl Administration {
         }
         let leader = *self.node.leader().borrow();
         let Some(leader) = leader else {
-            return Err(no_leader("no leader is known here: a quorum of the voters must be running"));
+            return Err(no_leader(
+                "no leader is known here: a quorum of the voters must be running",
+            ));
         };
         let contact = self.node.members().contacts.get(&leader.member).cloned();
         let contact = contact.ok_or_else(|| no_leader("the leader is not known here yet"))?;
@@ -139,11 +147,20 @@ impl Administration {
         contact: &Contact,
         command: &Command,
     ) -> Result<Result<Outcome, Refusal>, String> {
-        let opened = timeout(limits::HELLO_TIMEOUT, self.mesh.open(leader, contact, Purpose::Administer));
+        let opened =
+            timeout(limits::HELLO_TIMEOUT, self.mesh.open(leader, contact, Purpose::Administer));
         let (sender, mut receiver) = match opened.await {
             Ok(Ok(lane)) => lane,
-            Ok(Err(why)) => return Ok(Err(no_leader(&format!("member {leader} leads and is not reached: {why}")))),
-            Err(_) => return Ok(Err(no_leader(&format!("member {leader} leads and is not reached in time")))),
+            Ok(Err(why)) => {
+                return Ok(Err(no_leader(&format!(
+                    "member {leader} leads and is not reached: {why}"
+                ))));
+            }
+            Err(_) => {
+                return Ok(Err(no_leader(&format!(
+                    "member {leader} leads and is not reached in time"
+                ))));
+            }
         };
         let mut writer = Writer::new();
         command.write(&mut writer);
@@ -163,13 +180,13 @@ impl Administration {
                     refused(self.node.transfer_leader(to, TRANSFER_PATIENCE).await)
                 }
                 Command::Update { member, address, incarnation, clients } => {
-                    let contact = Contact { address, incarnation: Incarnation(incarnation), clients };
+                    let contact =
+                        Contact { address, incarnation: Incarnation(incarnation), clients };
                     refused(self.node.update_contact(member, contact).await)
                 }
-                Command::Status | Command::Initialize { .. } => Err(Refusal::new(
-                    ErrorCode::BadArguments,
-                    "this command is not handed on",
-                )),
+                Command::Status | Command::Initialize { .. } => {
+                    Err(Refusal::new(ErrorCode::BadArguments, "this command is not handed on"))
+                }
             }
         };
         match timeout(CHANGE_PATIENCE, changed).await {
@@ -187,7 +204,8 @@ impl Administration {
             return Err(Refusal::new(ErrorCode::BadArguments, "members are numbered from 1"));
         }
         if let Some(known) = self.node.members().contacts.get(&member) {
-            let message = format!("member {member} belongs to the cluster already, at {}", known.address);
+            let message =
+                format!("member {member} belongs to the cluster already, at {}", known.address);
             return Err(Refusal::new(ErrorCode::ChangeRefused, message));
         }
         let found = self.probe(member, &address).await?;
@@ -195,7 +213,9 @@ impl Administration {
         if found.cluster.is_some_and(|theirs| Some(theirs) != own) {
             return Err(Refusal::new(
                 ErrorCode::MemberRefused,
-                format!("member {member} at {address} belongs to another cluster already: give it an empty directory"),
+                format!(
+                    "member {member} at {address} belongs to another cluster already: give it an empty directory"
+                ),
             ));
         }
         refused(self.node.add_learner(member, contact(&found, address)).await)
@@ -218,7 +238,9 @@ impl Administration {
             return Err(initialized());
         }
         if members.iter().all(|(member, _)| *member != own) {
-            return Err(bad(format!("the members must include the one that is asked, which is {own}")));
+            return Err(bad(format!(
+                "the members must include the one that is asked, which is {own}"
+            )));
         }
         let mut contacts = BTreeMap::new();
         for (member, address) in members {
@@ -286,7 +308,8 @@ impl Administration {
             let status = Arc::clone(&self.status);
             let is_own = member == own.member;
             asked.spawn(async move {
-                let found = if is_own { Ok(status()) } else { ask_status(&mesh, member, &contact).await };
+                let found =
+                    if is_own { Ok(status()) } else { ask_status(&mesh, member, &contact).await };
                 (member, found)
             });
         }
@@ -301,7 +324,9 @@ impl Administration {
         }
         let members = found.into_iter().map(|(member, status)| MemberLine {
             member,
-            address: contacts.get(&member).map_or_else(|| own.address.clone(), |contact| contact.address.clone()),
+            address: contacts
+                .get(&member)
+                .map_or_else(|| own.address.clone(), |contact| contact.address.clone()),
             is_voter: voters.contains(&member),
             status,
         });

@@ -67,7 +67,9 @@ pub fn judge(own: u64, found: &BTreeMap<u64, Digests>, voters: &BTreeSet<u64>) -
         }
         let index = *index;
         return match counts.iter().find(|(_, count)| **count >= quorum) {
-            Some((majority, _)) if majority == digest => Judgement::Others { index, members: others },
+            Some((majority, _)) if majority == digest => {
+                Judgement::Others { index, members: others }
+            }
             Some(_) => Judgement::Minority { index },
             None => Judgement::Undecided { index },
         };
@@ -180,7 +182,10 @@ mod tests {
     use super::*;
 
     fn found(members: &[(u64, &[(u64, u128)])]) -> BTreeMap<u64, Digests> {
-        members.iter().map(|(member, digests)| (*member, digests.iter().copied().collect())).collect()
+        members
+            .iter()
+            .map(|(member, digests)| (*member, digests.iter().copied().collect()))
+            .collect()
     }
 
     fn voters(count: u64) -> BTreeSet<u64> {

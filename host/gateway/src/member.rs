@@ -18,9 +18,7 @@ use quorate_core::ids::{Epoch, Term};
 use quorate_core::read::{Read, SharedRead};
 use quorate_core::transaction::Entry;
 use quorate_engine::{Engine, Level};
-use quorate_net::{
-    Identity, IdentityError, Port, Protocol, QueueBudget, Server, ServerConfig,
-};
+use quorate_net::{Identity, IdentityError, Port, Protocol, QueueBudget, Server, ServerConfig};
 use quorate_raft::{Contact, Kind, Lane, Leadership, Node, ProposeResult, Store};
 use quorate_sequencer::{Input, Reserve, Sequencer};
 use quorate_store::log::FatalHandler;
@@ -51,6 +49,8 @@ pub struct Options {
     pub member: Option<u64>,
     /// Directory for all of its state. Made if it is not there.
     pub data: PathBuf,
+    /// Directory of its certificates; none: `certificates` in the data directory.
+    pub certificates: Option<PathBuf>,
     /// Host and port where other members reach it; none: the address listened on.
     pub address: Option<String>,
     /// UDP address for clients; port 0 takes a free one.
@@ -74,6 +74,7 @@ impl Options {
         Self {
             member: None,
             data,
+            certificates: None,
             address: None,
             listen,
             names: Vec::new(),
@@ -172,17 +173,16 @@ impl Member {
         }
         // First: a port that is in use must not leave a data directory and certificates behind.
         let port = Port::take(options.listen)?;
-        let directory = DataDirectory::open(&options.data, || identity(options.member.unwrap_or(1)))?;
+        let directory =
+            DataDirectory::open(&options.data, || identity(options.member.unwrap_or(1)))?;
         let directory = Arc::new(directory);
         let member = number(&directory, options.member)?;
         divergence::check(&directory).map_err(StartError::Diverged)?;
         let note = Note::open(directory.clone())?;
-        let identity = Identity::open_or_make(
-            &options.data.join("certificates"),
-            &names(&options),
-            member,
-            SystemTime::now(),
-        )?;
+        let certificates =
+            options.certificates.clone().unwrap_or_else(|| options.data.join("certificates"));
+        let identity =
+            Identity::open_or_make(&certificates, &names(&options), member, SystemTime::now())?;
         let mut config =
             ServerConfig::new(options.listen, identity.server.clone(), identity.trust.clone());
         config.protocols = vec![Protocol::Client, Protocol::Member];
@@ -213,7 +213,8 @@ impl Member {
         let incoming = directory.incoming_path();
         let store = Store { log: log.clone(), tree: Arc::new(tree), incoming };
         let config = quorate_raft::Config::new(member);
-        let node = Node::start(config, store, Arc::new(RaftNetwork(mesh.clone())), listener).await?;
+        let node =
+            Node::start(config, store, Arc::new(RaftNetwork(mesh.clone())), listener).await?;
         let node = Arc::new(node);
         let tree = node.tree();
         registry.advance(tree.meta().zxid);

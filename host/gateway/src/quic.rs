@@ -20,8 +20,8 @@ use quorate_net::{
 };
 use quorate_wire::message::admin::Command;
 use quorate_wire::message::{
-    Attach, ClientMessage, Consistency, Hello, LANE_FRAME_BYTES_MAX, MEMBERS_MAX, PROTOCOL, Results,
-    ServerMessage, Welcome, body, bulk,
+    Attach, ClientMessage, Consistency, Hello, LANE_FRAME_BYTES_MAX, MEMBERS_MAX, PROTOCOL,
+    Results, ServerMessage, Welcome, body, bulk,
 };
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Semaphore, mpsc, watch};

@@ -55,7 +55,9 @@ pub enum ChangeRefusal {
     #[error("{0}")]
     Refused(String),
     /// The change had begun when the leadership ended: the next leader goes on with it, or undoes it.
-    #[error("the change had begun when this member ceased to lead; see what `cluster status` says, and ask again: {0}")]
+    #[error(
+        "the change had begun when this member ceased to lead; see what `cluster status` says, and ask again: {0}"
+    )]
     Unfinished(String),
     /// Raft has stopped.
     #[error("raft has stopped: {0}")]
@@ -190,7 +192,8 @@ impl Node {
             return Ok(());
         }
         self.check_caught_up(to)?;
-        let stopped = |error: openraft::errors::Fatal<TypeConfig>| ChangeRefusal::Stopped(error.to_string());
+        let stopped =
+            |error: openraft::errors::Fatal<TypeConfig>| ChangeRefusal::Stopped(error.to_string());
         self.raft.trigger().transfer_leader(to).await.map_err(stopped)?;
         let led = async {
             loop {
@@ -227,7 +230,9 @@ impl Node {
             return Ok(());
         }
         let cause = match matched {
-            None => format!("member {member} has not acknowledged anything yet: is it running, and reachable?"),
+            None => format!(
+                "member {member} has not acknowledged anything yet: is it running, and reachable?"
+            ),
             Some(at) => format!(
                 "member {member} has {at} of {last} entries; it may lag by {PROMOTE_LAG_MAX}: wait until it has caught up"
             ),
@@ -274,7 +279,8 @@ impl Node {
                 }
                 ClientWriteError::ChangeMembershipError(ChangeMembershipError::InProgress(_)) => {
                     ChangeRefusal::Refused(
-                        "another change of the members is under way: wait until it is done".to_owned(),
+                        "another change of the members is under way: wait until it is done"
+                            .to_owned(),
                     )
                 }
                 ClientWriteError::ChangeMembershipError(error) => {

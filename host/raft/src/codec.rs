@@ -292,8 +292,12 @@ mod tests {
         let entry = RaftEntry { log_id: log_id(at(1, 0)), payload };
         let mut expected = b"\x01\x02\x01\x02\x01\x01\x02\x01\x02\x03".to_vec();
         expected.extend_from_slice(b"\x01\x03a:1\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x01\x03c:1");
-        expected.extend_from_slice(b"\x02\x03b:2\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\0");
-        expected.extend_from_slice(b"\x09\0\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\0");
+        expected.extend_from_slice(
+            b"\x02\x03b:2\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\0",
+        );
+        expected.extend_from_slice(
+            b"\x09\0\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\0",
+        );
         assert_eq!(&record(&entry)[..], expected);
         assert_eq!(&vote(&Vote::new_committed(2, 3))[..], [1, 2, 3, 1]);
         assert_eq!(&place(at(2, 300))[..], [1, 2, 0xac, 2]);

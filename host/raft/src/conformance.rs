@@ -40,6 +40,9 @@ fn state_machine(tree: &Arc<Tree>, log_store: &LogStore) -> StateMachine {
         listener: Box::new(|_applied| ()),
         recent: log_store.recent(),
         term: watch::channel(Term(0)).0,
+        applying_term: Arc::default(),
+        index: watch::channel(None).0,
+        digests: Arc::default(),
     };
     std::thread::spawn(move || applier.run(receiver));
     StateMachine::new(Arc::clone(tree), NAMESPACE, jobs)

@@ -113,7 +113,11 @@ fn broken(why: impl fmt::Display) -> RPCError<TypeConfig> {
 }
 
 impl Way {
-    async fn open(&self, kind: LaneKind, patience: Duration) -> Result<Lane, Unreachable<TypeConfig>> {
+    async fn open(
+        &self,
+        kind: LaneKind,
+        patience: Duration,
+    ) -> Result<Lane, Unreachable<TypeConfig>> {
         let opened = self.network.open(self.member, &self.contact, kind);
         match timeout(patience, opened).await {
             Ok(opened) => opened.map_err(unreachable),
@@ -150,7 +154,11 @@ impl Way {
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         let lane = self.open(LaneKind::Snapshot, patience).await?;
         let (member, own) = (self.member, self.own);
-        tracing::info!(member, own, "sending the tree to a member whose log ends before ours begins");
+        tracing::info!(
+            member,
+            own,
+            "sending the tree to a member whose log ends before ours begins"
+        );
         match transfer::send(lane, &vote, snapshot).await {
             Ok(vote) => Ok(SnapshotResponse::new(vote)),
             Err(error) => {
@@ -249,7 +257,8 @@ impl RaftNetworkV2<TypeConfig> for Way {
     }
 
     fn backoff(&self) -> Option<Backoff> {
-        let pauses = std::iter::successors(Some(BACKOFF_FIRST), |pause| Some((*pause * 2).min(BACKOFF_MAX)));
+        let pauses =
+            std::iter::successors(Some(BACKOFF_FIRST), |pause| Some((*pause * 2).min(BACKOFF_MAX)));
         Some(Backoff::new(pauses))
     }
 }
@@ -283,10 +292,8 @@ fn pipeline<'s>(
         }
     });
     // Ends with the first error of either side, and when the answers have ended: requests may go on for ever.
-    let both = stream::select(
-        sending.map(Some),
-        receiving.map(Some).chain(stream::once(async { None })),
-    );
+    let both =
+        stream::select(sending.map(Some), receiving.map(Some).chain(stream::once(async { None })));
     both.scan(false, |is_over, next: Option<Answer>| {
         let next = if *is_over { None } else { next };
         *is_over = !matches!(&next, Some(Ok(Ok(_))));

@@ -2,11 +2,11 @@
 //! know where entries come from, nor where the disk is.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::pin::pin;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use futures::FutureExt;

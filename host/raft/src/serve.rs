@@ -52,7 +52,9 @@ impl Served {
         }
         let call = Call::decode(frame).map_err(|error| error.to_string())?;
         let answer = match call {
-            Call::Vote(request) => self.raft.vote(request).await.map(|answer| messages::voted(&answer)),
+            Call::Vote(request) => {
+                self.raft.vote(request).await.map(|answer| messages::voted(&answer))
+            }
             Call::PreVote(request) => {
                 self.raft.pre_vote(request).await.map(|answer| messages::voted(&answer))
             }

@@ -13,8 +13,8 @@ use quorate_core::limits;
 use quorate_store::Tree;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::digests;
 use crate::apply::{Job, flushed_standing};
+use crate::digests;
 use crate::snapshot::SnapshotData;
 use crate::standing::Standing;
 use crate::types::{

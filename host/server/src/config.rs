@@ -19,6 +19,8 @@ pub struct Config {
     pub data: PathBuf,
     /// Host and port where other members reach this one; the address listened on if absent.
     pub address: Option<String>,
+    /// Directory of `ca.pem`, `server.pem` and `server-key.pem`; in the data directory, and made, if absent.
+    pub certificates: Option<PathBuf>,
     /// UDP address for clients.
     #[serde(default = "listen")]
     pub listen: SocketAddr,
@@ -93,6 +95,7 @@ impl Config {
         Options {
             member: self.member,
             address: self.address.clone(),
+            certificates: self.certificates.clone(),
             names: self.names.clone(),
             advertise: self.advertise.clone(),
             cache_bytes: self.cache_mib.saturating_mul(MIB),

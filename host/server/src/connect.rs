@@ -85,7 +85,8 @@ impl Global {
         let addresses = match (&*self.connect, &dev) {
             ([], Some(dev)) => {
                 output.note(format_args!("using {}, as {file} says", dev.address));
-                vec![dev.address.to_string()]
+                let all = std::iter::once(&dev.address).chain(&dev.others);
+                all.map(ToString::to_string).collect()
             }
             ([], None) => {
                 return Err(hinted(

@@ -16,6 +16,9 @@ use serde::{Deserialize, Serialize};
 pub struct DevFile {
     /// Its UDP address, as clients of this machine reach it.
     pub address: SocketAddr,
+    /// The addresses of further members.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<SocketAddr>,
     /// The certificate that clients must be given.
     pub ca: PathBuf,
     /// Its process.
@@ -57,7 +60,7 @@ impl DevFile {
             });
         }
         let ca = fs::canonicalize(ca).unwrap_or_else(|_| ca.to_owned());
-        Self { address, ca, pid: process::id() }
+        Self { address, others: Vec::new(), ca, pid: process::id() }
     }
 
     /// Reads the file; none if no server has been started.

@@ -142,9 +142,7 @@ impl Answer {
         const WHAT: &str = "answer of a member";
         let mut reader = Reader::new(frame);
         let answer = match reader.u8(WHAT)? {
-            0 => {
-                Self::Welcome { protocol: reader.u32(WHAT)?, from: Identity::read(&mut reader)? }
-            }
+            0 => Self::Welcome { protocol: reader.u32(WHAT)?, from: Identity::read(&mut reader)? },
             1 => Self::Refused(read_refusal(&mut reader)?),
             _ => return Err(malformed(WHAT)),
         };

@@ -67,10 +67,7 @@ impl Mesh {
     ///
     /// # Errors
     /// Why not, for people; the other side has been told.
-    pub(super) async fn be_greeted(
-        &self,
-        connection: &Connection,
-    ) -> Result<Option<u64>, String> {
+    pub(super) async fn be_greeted(&self, connection: &Connection) -> Result<Option<u64>, String> {
         let accepted = connection.accept_lane(GREETING_LIMITS).await;
         let (sender, mut receiver) = accepted.map_err(|reason| reason.to_string())?;
         let frame = receiver.recv().await.map_err(|error| error.to_string())?;

@@ -211,7 +211,8 @@ impl Mesh {
     /// # Errors
     /// Why nobody does, or not as that member.
     pub async fn probe(self: &Arc<Self>, member: u64, address: &str) -> Result<Identity, String> {
-        let connection = self.dialer.dial(address, member).await.map_err(|error| error.to_string())?;
+        let connection =
+            self.dialer.dial(address, member).await.map_err(|error| error.to_string())?;
         let asked = timeout(limits::HELLO_TIMEOUT, self.greet(&connection, member, None)).await;
         connection.close(CloseCode::Normal, "");
         match asked {
@@ -353,7 +354,10 @@ async fn take_lane(serve: Arc<dyn Serve>, from: u64, (sender, mut receiver): Lan
             sender.set_priority(purpose.priority());
             serve.lane(from, purpose, (sender, receiver)).await;
         }
-        None => tracing::warn!(from, "a lane for an unknown purpose: the member may be newer than this one"),
+        None => tracing::warn!(
+            from,
+            "a lane for an unknown purpose: the member may be newer than this one"
+        ),
     }
 }
 

@@ -71,7 +71,8 @@ impl Note {
             Some(bytes) => Contents::read(bytes.into())?,
             None => {
                 let mut random = [0; 16];
-                getrandom::fill(&mut random).map_err(|error| NoteError::Random(error.to_string()))?;
+                getrandom::fill(&mut random)
+                    .map_err(|error| NoteError::Random(error.to_string()))?;
                 let incarnation = Incarnation(random);
                 Contents { incarnation, starts: 0, cluster: None, met: Vec::new() }
             }
@@ -118,11 +119,17 @@ impl Note {
     ///
     /// # Errors
     /// [`OlderCopy`].
-    pub fn meet(&self, member: u64, incarnation: Incarnation, starts: u64) -> Result<(), OlderCopy> {
+    pub fn meet(
+        &self,
+        member: u64,
+        incarnation: Incarnation,
+        starts: u64,
+    ) -> Result<(), OlderCopy> {
         let mut contents = self.lock();
-        let found = contents.met.iter().position(|(id, directory, _)| {
-            *id == member && *directory == incarnation
-        });
+        let found = contents
+            .met
+            .iter()
+            .position(|(id, directory, _)| *id == member && *directory == incarnation);
         match found.map(|at| (at, contents.met[at].2)) {
             Some((_, met)) if met > starts => return Err(OlderCopy { member, starts, met }),
             Some((_, met)) if met == starts => return Ok(()),

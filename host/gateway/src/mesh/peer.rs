@@ -51,7 +51,10 @@ impl Peer {
     ///
     /// # Errors
     /// Why there is none.
-    pub(super) async fn connection(self: &Arc<Self>, mesh: &Arc<Mesh>) -> Result<Connection, String> {
+    pub(super) async fn connection(
+        self: &Arc<Self>,
+        mesh: &Arc<Mesh>,
+    ) -> Result<Connection, String> {
         let mut state = self.state.subscribe();
         loop {
             let mut is_to_dial = false;
@@ -92,12 +95,21 @@ impl Peer {
         let found = self.try_once(&mesh).await;
         let state = match found {
             Ok(connection) => {
-                tracing::debug!(member = self.member, address = self.address, "connected to a member");
+                tracing::debug!(
+                    member = self.member,
+                    address = self.address,
+                    "connected to a member"
+                );
                 self.failures.store(0, Ordering::Relaxed);
                 State::Up(connection)
             }
             Err(why) => {
-                tracing::debug!(member = self.member, address = self.address, why, "a member is not reached");
+                tracing::debug!(
+                    member = self.member,
+                    address = self.address,
+                    why,
+                    "a member is not reached"
+                );
                 let failures = self.failures.fetch_add(1, Ordering::Relaxed);
                 State::Down { why: why.into(), until: Instant::now() + pause(failures) }
             }

@@ -11,7 +11,7 @@ use quorate_raft::{
     Applied, BarrierError, Config, InitializeRefusal, Kind, Leadership, ProposeResult, Refusal,
 };
 
-use crate::rig::{Life, Script};
+use crate::rig::{Life, Script, alone};
 
 #[test]
 fn pipelined_entries_enter_the_log_in_the_order_of_their_proposals() {
@@ -133,7 +133,7 @@ fn a_proposal_whose_answer_is_lost_is_told_so_and_the_entry_may_be_there() {
         told.lock().expect("sound").push(applied);
     };
     let life = Life::start_with(directory.path(), Config::new(1), Box::new(listener), events);
-    life.runtime.block_on(life.node.initialize_single("here:1")).expect("initialized");
+    life.initialize();
     let leadership = life.leads();
     let mut script = life.barrier(leadership, 1);
     let proposal = life.node.propose(script.create(["/held"]), leadership);
@@ -197,9 +197,9 @@ fn a_member_of_no_cluster_leads_nothing_and_a_cluster_is_made_once() {
     assert_eq!(result, ProposeResult::Refused(Refusal::NotLeader { leader: None }));
     assert_eq!(life.node.metrics().last_log, None);
 
-    life.runtime.block_on(life.node.initialize_single("here:1")).expect("initialized");
+    life.initialize();
     life.leads();
-    let again = life.runtime.block_on(life.node.initialize_single("here:1"));
+    let again = life.runtime.block_on(life.node.initialize(alone()));
     assert!(matches!(again, Err(InitializeRefusal::Initialized)), "{again:?}");
     let metrics = life.node.metrics();
     assert_eq!((metrics.leader, metrics.voters), (Some(1), vec![1]));

@@ -1,5 +1,6 @@
 //! What is there after a restart.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -7,7 +8,7 @@ use quorate_core::draft::ReadRecords;
 use quorate_raft::{Config, Kind, Node, ProposeResult, StartError};
 use quorate_store::{Tree, TreeOptions};
 
-use crate::rig::{DEADLINE, Life, open};
+use crate::rig::{DEADLINE, Life, NoWay, open};
 
 /// Proposes so many entries, all in flight together, and waits for all.
 fn create_many(life: &Life, prefix: &str, count: u32) {
@@ -183,7 +184,7 @@ fn a_half_installed_tree_is_not_served() {
     let mark = Bytes::from_static(&[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 3]);
     store.tree.commit([(mark, Some(Bytes::new()))]);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let started = Node::start(Config::new(1), store, Box::new(|_applied| ()));
+    let started = Node::start(Config::new(1), store, Arc::new(NoWay), Box::new(|_applied| ()));
     assert!(matches!(runtime.block_on(started), Err(StartError::HalfInstalled)));
 }
 
@@ -198,7 +199,7 @@ fn a_log_that_lost_its_entries_is_refused() {
     let mut store = open(directory.path());
     store.tree = open(other.path()).tree;
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let started = Node::start(Config::new(1), store, Box::new(|_applied| ()));
+    let started = Node::start(Config::new(1), store, Arc::new(NoWay), Box::new(|_applied| ()));
     let refused = runtime.block_on(started).err();
     assert!(matches!(refused, Some(StartError::Recovery(_))), "{refused:?}");
 }

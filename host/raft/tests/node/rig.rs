@@ -1,23 +1,48 @@
 //! A member on a directory, its lives and its deaths, and entries to propose. It does not know what is tested.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use quorate_core::change::Change;
 use quorate_core::draft::{Meta, ReadRecords};
 use quorate_core::ids::{Epoch, Millis, Term, Zxid};
 use quorate_core::path;
 use quorate_core::transaction::{Entry, EntryBody, Origin, Outcome, Transaction};
 use quorate_core::znode::Lifetime;
-use quorate_raft::{Applied, ApplyListener, Config, Leadership, Node, ProposeResult, Store};
+use quorate_raft::{
+    Applied, ApplyListener, Config, Contact, Lane, LaneKind, Leadership, Network, Node,
+    ProposeResult, Store,
+};
 use quorate_store::{Log, LogOptions, Tree, TreeOptions};
 use tokio::runtime::Runtime;
 
 /// No wait of a test is longer.
 pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Member 1, and nobody else.
+pub fn alone() -> BTreeMap<u64, Contact> {
+    let contact = Contact { address: "here:1".to_owned(), ..Contact::default() };
+    BTreeMap::from([(1, contact)])
+}
+
+/// A cluster of one needs no way to anybody.
+pub struct NoWay;
+
+impl Network for NoWay {
+    fn open<'a>(
+        &'a self,
+        _member: u64,
+        _contact: &'a Contact,
+        _kind: LaneKind,
+    ) -> BoxFuture<'a, Result<Lane, String>> {
+        Box::pin(async { Err("there is nobody else".to_owned()) })
+    }
+}
 
 /// A running member. Dropping it kills it: nothing is flushed by the node.
 pub struct Life {
@@ -33,7 +58,8 @@ pub fn open(directory: &Path) -> Store {
     let log = Log::open(&directory.join("log"), options, fatal).expect("a log");
     let options = TreeOptions { cache_bytes: 8 << 20 };
     let tree = Tree::open(&directory.join("tree"), &options).expect("a tree");
-    Store { log: Arc::new(log), tree: Arc::new(tree) }
+    let incoming = directory.join("incoming");
+    Store { log: Arc::new(log), tree: Arc::new(tree), incoming }
 }
 
 impl Life {
@@ -54,16 +80,22 @@ impl Life {
         let runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = { runtime }.worker_threads(2).enable_all().build().expect("a runtime");
         let store = open(directory);
-        let node = runtime.block_on(Node::start(config, store.clone(), listener));
+        let node = Node::start(config, store.clone(), Arc::new(NoWay), listener);
+        let node = runtime.block_on(node);
         Self { runtime, node: Arc::new(node.expect("started")), store, events }
     }
 
     /// Starts a member that never lived, as a cluster of its own that leads.
     pub fn first(directory: &Path, config: Config) -> (Self, Leadership) {
         let life = Self::start(directory, config);
-        life.runtime.block_on(life.node.initialize_single("here:1")).expect("initialized");
+        life.initialize();
         let leadership = life.leads();
         (life, leadership)
+    }
+
+    /// Makes the member a cluster of its own.
+    pub fn initialize(&self) {
+        self.runtime.block_on(self.node.initialize(alone())).expect("initialized");
     }
 
     /// Waits until the member leads.

@@ -46,13 +46,11 @@ Examples:
     )]
     Status,
     /// Add a running member that waits; it gets the log, and does not vote before it is promoted
-    #[command(
-        after_help = "Give a replacement a number that was never used.
+    #[command(after_help = "Give a replacement a number that was never used.
 
 Examples:
   quorate cluster add 4=four.example:4747
-  quorate cluster add 4=four.example:4747 && quorate cluster promote 4"
-    )]
+  quorate cluster add 4=four.example:4747 && quorate cluster promote 4")]
     Add {
         /// Number and address of the member
         #[arg(value_name = "N=HOST:PORT", value_parser = member)]
@@ -124,7 +122,9 @@ impl Cluster {
             }
             Change::Add { member: (member, address) } => {
                 give(global, Command::Add { member, address }).await?;
-                done(format!("member {member} gets the log; `quorate cluster promote {member}` lets it vote"))?;
+                done(format!(
+                    "member {member} gets the log; `quorate cluster promote {member}` lets it vote"
+                ))?;
             }
             Change::Promote { member, wait } => {
                 promote(global, member, wait).await?;
@@ -159,7 +159,9 @@ async fn promote(global: &Global, member: u64, wait: Duration) -> anyhow::Result
                     && tokio::time::Instant::now() < until =>
             {
                 if !std::mem::replace(&mut is_told, true) {
-                    global.output().say(format_args!("{FAINT}waiting: {}{FAINT:#}", refusal.message));
+                    global
+                        .output()
+                        .say(format_args!("{FAINT}waiting: {}{FAINT:#}", refusal.message));
                 }
                 tokio::time::sleep(RETRY_EVERY).await;
             }
@@ -173,7 +175,9 @@ async fn status(global: &Global) -> anyhow::Result<ExitCode> {
         anyhow::bail!(Usage("the member did not say how the cluster is".to_owned()));
     };
     let worries = worries(&status);
-    global.output().show(|| as_json(&status, &worries), |out| write!(out, "{}", Table(&status, &worries)))?;
+    global
+        .output()
+        .show(|| as_json(&status, &worries), |out| write!(out, "{}", Table(&status, &worries)))?;
     Ok(if worries.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -276,8 +280,19 @@ fn hex(bytes: [u8; 16]) -> String {
 /// The table for people.
 struct Table<'a>(&'a ClusterStatus, &'a [String]);
 
-const HEADS: [&str; 11] =
-    ["member", "role", "term", "log", "applied", "lag", "zxid", "digest", "sessions", "disk free", "version"];
+const HEADS: [&str; 11] = [
+    "member",
+    "role",
+    "term",
+    "log",
+    "applied",
+    "lag",
+    "zxid",
+    "digest",
+    "sessions",
+    "disk free",
+    "version",
+];
 
 impl std::fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

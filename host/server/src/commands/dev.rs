@@ -11,7 +11,7 @@ use quorate_gateway::member::{Member, Options, StartError};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::{demo, recipe::upload};
+use super::{demo, dev_cluster, recipe::upload};
 use crate::builtin::{self, Builtin};
 use crate::config;
 use crate::connect::{Global, goodbye};
@@ -29,12 +29,17 @@ use crate::telemetry::{self, LogFormat};
 Examples:
   quorate dev
   quorate dev --data /tmp/try --listen 127.0.0.1:0
-  quorate dev --demo"
+  quorate dev --demo
+  quorate dev --members 3"
 )]
 pub struct Dev {
     /// Directory for all state; made if it is not there [default: ~/.local/share/quorate/dev]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// A cluster of this many members, a process for each, on neighbouring ports [its default directory is
+    /// ~/.local/share/quorate/cluster]
+    #[arg(long, value_name = "N", conflicts_with = "demo")]
+    members: Option<u64>,
     /// UDP address for clients; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = config::LISTEN)]
     listen: SocketAddr,
@@ -53,6 +58,11 @@ impl Dev {
     /// If the member does not start, or can not go on.
     pub async fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
         telemetry::start(&self.log_level, LogFormat::Text)?;
+        if let Some(members) = self.members {
+            let Self { data, listen, log_level, .. } = self;
+            let cluster = dev_cluster::run(members, data, listen, &log_level, global);
+            return Box::pin(cluster).await;
+        }
         let output = global.output();
         let mut signals = Signals::take()?;
         let data = match &self.data {
@@ -63,7 +73,7 @@ impl Dev {
         let file = dev_file::path();
         let found = DevFile::new(member.address(), member.authority_file());
         let ready = async {
-            deploy_builtin(&member, global).await?;
+            deploy_builtin(client_options(&member, global)).await?;
             if let Ok(file) = &file {
                 found.store(file)?;
             }
@@ -141,8 +151,8 @@ fn failed(why: &str) -> anyhow::Error {
     anyhow!("this member can not go on: {why}")
 }
 
-/// A client of the member in this process.
-fn client_options(member: &Member, global: &Global) -> ClientOptions {
+/// For a client of the member in this process.
+pub fn client_options(member: &Member, global: &Global) -> ClientOptions {
     let found = DevFile::new(member.address(), member.authority_file());
     let authority = Authority::File(member.authority_file().to_owned());
     let mut options = ClientOptions::new([found.address.to_string()], authority);
@@ -154,10 +164,8 @@ fn client_options(member: &Member, global: &Global) -> ClientOptions {
 ///
 /// # Errors
 /// If one is refused.
-pub async fn deploy_builtin(member: &Member, global: &Global) -> anyhow::Result<()> {
-    let client = Client::connect(client_options(member, global))
-        .await
-        .context("the first client of this server")?;
+pub async fn deploy_builtin(options: ClientOptions) -> anyhow::Result<()> {
+    let client = Client::connect(options).await.context("the first client of this server")?;
     for builtin in builtin::ALL {
         if !is_current(&client, builtin).await? {
             let version = upload::deploy(

@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod completions;
 pub mod demo;
 pub mod dev;
+mod dev_cluster;
 pub mod lock;
 pub mod multi;
 pub mod recipe;

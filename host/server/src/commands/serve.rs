@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::dev::{self, deploy_builtin};
+use super::dev::{self, client_options, deploy_builtin};
 use crate::config::Config;
 use crate::connect::Global;
 use crate::signals::Signals;
@@ -18,6 +18,7 @@ use crate::telemetry;
   data = \"/var/lib/quorate\"        # directory for all state of this member
   member = 1                       # number in a cluster; absent: a cluster of its own
   address = \"one.example:4747\"    # where other members reach this one; absent: the address listened on
+  certificates = \"/etc/quorate\"    # directory of ca.pem, server.pem and server-key.pem; absent: in `data`, made if missing
   listen = \"127.0.0.1:4747\"        # UDP address for clients
   names = []                       # further host names and addresses for the certificate
   advertise = []                   # addresses that clients are told; empty: the one listened on
@@ -68,7 +69,7 @@ impl Serve {
         );
         if config.builtin_recipes {
             let deployed = tokio::select! {
-                deployed = deploy_builtin(&member, global) => deployed,
+                deployed = deploy_builtin(client_options(&member, global)) => deployed,
                 _ = signals.next() => return Ok(dev::stop(member, &mut signals, output).await),
             };
             if let Err(error) = deployed {

@@ -149,8 +149,9 @@ impl Command {
             0 => Self::Status,
             1 => {
                 let count = reader.count(WHAT, MEMBERS_MAX)?;
-                let members =
-                    (0..count).map(|_| Ok((reader.u64(WHAT)?, reader.text(WHAT)?))).collect::<Result<_, Malformed>>()?;
+                let members = (0..count)
+                    .map(|_| Ok((reader.u64(WHAT)?, reader.text(WHAT)?)))
+                    .collect::<Result<_, Malformed>>()?;
                 Self::Initialize { members }
             }
             2 => Self::Add { member: reader.u64(WHAT)?, address: reader.text(WHAT)? },

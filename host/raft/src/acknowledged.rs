@@ -1,7 +1,7 @@
 //! What other members have acknowledged to this leader: a log that has become shorter since was rolled back (an older copy
 //! of its directory), and must not count again as if nothing had happened. It does not know how they are asked.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use openraft::raft::{StreamAppendError, StreamAppendResult};
@@ -14,6 +14,8 @@ use crate::types::{TypeConfig, Vote};
 #[derive(Debug, Default)]
 pub(crate) struct Acknowledged {
     members: Mutex<HashMap<u64, (Term, u64)>>,
+    /// What was said of members that were found to have lost entries; until they leave.
+    reverted: Mutex<BTreeMap<u64, String>>,
 }
 
 impl Acknowledged {
@@ -28,7 +30,7 @@ impl Acknowledged {
         answer: &StreamAppendResult<TypeConfig>,
     ) -> Result<(), String> {
         let term = Term(leader.leader_id.term);
-        let mut members = self.lock();
+        let mut members = lock(&self.members);
         match answer {
             Ok(Some(last)) => {
                 let (known_term, index) = members.entry(member).or_insert((term, last.index));
@@ -38,7 +40,12 @@ impl Acknowledged {
             }
             Err(StreamAppendError::Conflict(at)) => match members.get(&member) {
                 Some((known, index)) if *known == term && at.index <= *index => {
-                    Err(reverted(member, at.index, *index))
+                    let why = reverted(member, at.index, *index);
+                    let told = lock(&self.reverted).insert(member, why.clone());
+                    if told.as_ref() != Some(&why) {
+                        tracing::error!(member, why, "a member is refused");
+                    }
+                    Err(why)
                 }
                 _ => Ok(()),
             },
@@ -48,18 +55,24 @@ impl Acknowledged {
 
     /// The index that a member has acknowledged under this term.
     pub(crate) fn of(&self, member: u64, term: Term) -> Option<u64> {
-        let members = self.lock();
+        let members = lock(&self.members);
         members.get(&member).filter(|(known, _)| *known == term).map(|(_, index)| *index)
     }
 
     /// Forgets members that left: their numbers are not used again, but a map should not grow.
     pub(crate) fn forget(&self, member: u64) {
-        self.lock().remove(&member);
+        lock(&self.members).remove(&member);
+        lock(&self.reverted).remove(&member);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, (Term, u64)>> {
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Members that were found to have lost entries, with a sentence for people.
+    pub(crate) fn reverted(&self) -> BTreeMap<u64, String> {
+        lock(&self.reverted).clone()
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn reverted(member: u64, at: u64, index: u64) -> String {

@@ -86,6 +86,13 @@ impl Node {
         Some(progress(&metrics)?.collect())
     }
 
+    /// Members that this leader refuses because they have lost entries that they had acknowledged, with a sentence for
+    /// people.
+    #[must_use]
+    pub fn reverted(&self) -> BTreeMap<u64, String> {
+        self.acknowledged.reverted()
+    }
+
     /// Adds a member that gets the log and does not vote. Returns when the change is committed; the member may still be
     /// catching up.
     ///

@@ -1,0 +1,98 @@
+//! Tests: members come and go, and a change that would stop the cluster is refused.
+
+use std::time::Duration;
+
+use quorate_raft::ChangeRefusal;
+
+use crate::world::{World, wait};
+
+impl World {
+    fn change<T>(&self, leader: u64, change: impl Future<Output = T>) -> T {
+        self.members[&leader].runtime.block_on(change)
+    }
+}
+
+#[test]
+fn a_learner_catches_up_and_votes_and_the_leader_is_removed() {
+    let mut world = World::of(3);
+    let leader = world.leader();
+    world.write(leader, &["/a"]);
+    world.start(4);
+    let node = world.members[&leader].node.clone();
+    world.change(leader, node.add_learner(4, world.contact(4))).expect("added");
+    world.agree_on("/a");
+    wait(|| world.change(leader, node.promote(4)).is_ok().then_some(()));
+    world.change(leader, node.remove(leader)).expect("removed");
+    wait(|| {
+        let led = world
+            .members
+            .iter()
+            .find(|(member, life)| **member != leader && life.node.leadership().borrow().is_some());
+        led.map(|_| ())
+    });
+    world.kill(leader);
+    let next = world.leader();
+    let members = world.members[&next].node.members();
+    assert_eq!(members.voters.len(), 3);
+    assert!(!members.contacts.contains_key(&leader));
+    world.write(next, &["/b"]);
+    world.agree_on("/b");
+}
+
+#[test]
+fn the_leadership_goes_where_it_is_sent() {
+    let world = World::of(3);
+    let leader = world.leader();
+    world.write(leader, &["/a"]);
+    world.agree_on("/a");
+    let to = world.members.keys().copied().find(|member| *member != leader).expect("another");
+    let node = &world.members[&leader].node;
+    world.change(leader, node.transfer_leader(to, Duration::from_secs(5))).expect("handed over");
+    wait(|| (world.leader() == to).then_some(()));
+    world.write(to, &["/b"]);
+    world.agree_on("/b");
+}
+
+#[test]
+fn a_change_that_would_lose_the_quorum_is_refused() {
+    let mut world = World::of(3);
+    let leader = world.leader();
+    world.write(leader, &["/a"]);
+    let followers: Vec<u64> =
+        world.members.keys().copied().filter(|member| *member != leader).collect();
+    world.kill(followers[0]);
+    let node = world.members[&leader].node.clone();
+    // Of the two that would stay, one is dead; the leader notices within seconds.
+    wait(|| {
+        let refused = world.change(leader, async {
+            match node.progress() {
+                Some(all) => all
+                    .get(&followers[0])
+                    .is_none_or(|found| found.acknowledged_ms.is_none_or(|ago| ago > 3_000)),
+                None => false,
+            }
+        });
+        refused.then_some(())
+    });
+    let refused = world.change(leader, node.remove(followers[1]));
+    assert!(matches!(refused, Err(ChangeRefusal::Refused(_))), "{refused:?}");
+    // The dead one may go: both that stay are alive.
+    world.change(leader, node.remove(followers[0])).expect("removed");
+    world.write(leader, &["/b"]);
+}
+
+#[test]
+fn who_is_not_there_can_not_be_promoted_or_removed() {
+    let world = World::of(1);
+    let node = &world.members[&1].node;
+    for refused in [
+        world.change(1, node.promote(7)),
+        world.change(1, node.remove(7)),
+        world.change(1, node.remove(1)),
+        world.change(1, node.promote(1)),
+        world.change(1, node.add_learner(1, world.contact(1))),
+        world.change(1, node.transfer_leader(7, Duration::from_secs(1))),
+    ] {
+        assert!(matches!(refused, Err(ChangeRefusal::Refused(_))), "{refused:?}");
+    }
+}

@@ -1,0 +1,33 @@
+//! Tests: a member whose directory is an older copy has forgotten what it promised.
+
+use crate::world::{World, copy, wait};
+
+#[test]
+fn a_log_that_was_rolled_back_counts_for_nothing_and_harms_nobody() {
+    let mut world = World::of(3);
+    let leader = world.leader();
+    world.write(leader, &["/a"]);
+    world.agree_on("/a");
+    let victim = world.members.keys().copied().find(|member| *member != leader).expect("another");
+    let saved = world.path(99);
+    copy(&world.path(victim), &saved);
+    let names: Vec<String> = (0..50).map(|number| format!("/n{number}")).collect();
+    world.write(leader, &names.iter().map(String::as_str).collect::<Vec<_>>());
+    world.agree_on("/n49");
+    world.kill(victim);
+    std::fs::remove_dir_all(world.path(victim)).expect("removed");
+    copy(&saved, &world.path(victim));
+    world.start(victim);
+    world.write(leader, &["/after"]);
+    // It is asked again and again, and believed nothing: its log does not grow.
+    let life = &world.members[&leader];
+    let refused = wait(|| {
+        let why = life.node.reverted();
+        why.contains_key(&victim).then_some(why)
+    });
+    assert!(refused[&victim].contains("older copy"), "{refused:?}");
+    assert_eq!(world.leader(), leader);
+    let tree = world.members[&victim].node.tree();
+    let node = quorate_core::draft::ReadRecords::node(&tree, &crate::rig::path("/after"));
+    assert!(node.is_none());
+}

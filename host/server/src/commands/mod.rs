@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod call;
+pub mod cert;
 pub mod completions;
 pub mod demo;
 pub mod dev;
@@ -47,6 +48,8 @@ pub enum Command {
     Lock(lock::Lock),
     /// Show how the member is
     Status(status::Status),
+    /// Make certificates for members, and show them
+    Cert(cert::Cert),
     /// Measure
     Bench(bench::Bench),
     /// Print completions for a shell
@@ -72,6 +75,7 @@ pub async fn run(command: Command, global: &Global) -> anyhow::Result<ExitCode> 
         Command::Call(call) => call.run(global).await,
         Command::Lock(lock) => lock.run(global).await,
         Command::Status(status) => status.run(global).await,
+        Command::Cert(cert) => cert.run(global),
         Command::Bench(bench) => Box::pin(bench.run(global)).await,
         Command::Completions(completions) => completions.run(),
     }

@@ -51,7 +51,8 @@ pub(crate) fn read_key(file: &Path) -> Result<PrivateKeyDer<'static>, IdentityEr
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| not_pem(file, &error))
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, IdentityError> {
+/// All of a file within the limit.
+pub(crate) fn read(file: &Path) -> Result<Vec<u8>, IdentityError> {
     let unreadable = |cause| IdentityError::Unreadable { file: file.to_owned(), cause };
     let mut bytes = Vec::new();
     File::open(file)
@@ -64,7 +65,8 @@ fn read(file: &Path) -> Result<Vec<u8>, IdentityError> {
     Ok(bytes)
 }
 
-fn not_pem(file: &Path, error: &pem::Error) -> IdentityError {
+/// What is wrong with a file, without quoting it.
+pub(crate) fn not_pem(file: &Path, error: &pem::Error) -> IdentityError {
     // The variants that quote the file are not passed on: a quoted line may be part of a key.
     let cause = match error {
         pem::Error::NoItemsFound => "no item of the expected kind in it".to_owned(),

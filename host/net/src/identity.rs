@@ -15,7 +15,7 @@ use std::time::SystemTime;
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::authority::{make_authority, make_server};
+use crate::authority::{AUTHORITY_NAME, Authority, make_authority};
 use crate::files::{Secrecy, certificates, read_certificates, read_key, write_whole};
 use crate::limits::CERTIFICATE_RENEW_AHEAD;
 use crate::verify::{check_key, parse_name, verify, verify_as_client};
@@ -124,6 +124,12 @@ pub enum IdentityError {
         found: Box<IdentityError>,
         /// Where the key would be looked for.
         key: PathBuf,
+    },
+    /// A file that was to be made is there already, and left alone.
+    #[error("{} is there already, and nothing was written", file.display())]
+    Exists {
+        /// Which file.
+        file: PathBuf,
     },
     /// A key or certificate could not be made.
     #[error("a certificate could not be made: {0}")]
@@ -273,11 +279,11 @@ impl Identity {
         if !exists(&files.authority)? {
             std::fs::create_dir_all(directory)
                 .map_err(|cause| IdentityError::Unwritable { file: directory.to_owned(), cause })?;
-            let made = make_authority(now)?;
+            let made = make_authority(AUTHORITY_NAME, now)?;
             // The certificate last: without it, the next start makes both anew.
             write_whole(&authority_key, &made.key, Secrecy::OwnerOnly)?;
             write_whole(&files.authority, &made.certificate, Secrecy::Public)?;
-            renew(&files, &made.key, &names, now)?;
+            renew(&files, &authority_key, &names, now)?;
             let loaded = load(&files, now)?;
             return Ok(Self { origin: IdentityOrigin::Made, ..loaded });
         }
@@ -292,10 +298,7 @@ impl Identity {
                         IdentityError::AuthorityKeyMissing { found, key: authority_key }
                     });
                 }
-                let signing_key = std::fs::read_to_string(&authority_key).map_err(|cause| {
-                    IdentityError::Unreadable { file: authority_key.clone(), cause }
-                })?;
-                renew(&files, &signing_key, &names, now)?;
+                renew(&files, &authority_key, &names, now)?;
                 let loaded = load(&files, now)?;
                 Ok(Self { origin: IdentityOrigin::Renewed, ..loaded })
             }
@@ -308,11 +311,11 @@ impl Identity {
 /// as a mismatch and renews.
 fn renew(
     files: &IdentityFiles,
-    authority_key: &str,
+    authority_key: &Path,
     names: &[String],
     now: SystemTime,
 ) -> Result<(), IdentityError> {
-    let made = make_server(authority_key, names, now)?;
+    let made = Authority::open(&files.authority, authority_key)?.make_server(names, now)?;
     write_whole(&files.key, &made.key, Secrecy::OwnerOnly)?;
     write_whole(&files.certificate, &made.certificate, Secrecy::Public)
 }
@@ -331,11 +334,11 @@ fn can_be_renewed(found: &IdentityError, files: &IdentityFiles) -> bool {
     }
 }
 
-fn exists(file: &Path) -> Result<bool, IdentityError> {
+pub(crate) fn exists(file: &Path) -> Result<bool, IdentityError> {
     file.try_exists().map_err(|cause| IdentityError::Unreadable { file: file.to_owned(), cause })
 }
 
-fn all_names(names: &[String], member: u64) -> Result<Vec<String>, IdentityError> {
+pub(crate) fn all_names(names: &[String], member: u64) -> Result<Vec<String>, IdentityError> {
     let mut all: Vec<String> = LOCAL_NAMES.map(str::to_owned).into();
     for name in names {
         parse_name(name)?;

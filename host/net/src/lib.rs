@@ -4,7 +4,7 @@
 //!
 //! This is the only crate that names quinn, rustls and rcgen; none of their types is in its public
 //! API. The modules in reading order: [`limits`], [`close`], [`frame`], [`identity`] (with
-//! `authority`, which makes certificates, and `verify`), `reset`, `tls` and `transport` (settings), [`lane`]
+//! `authority`, which makes certificates, and `verify`), [`issue`], [`describe`] (with `der`), `reset`, `tls` and `transport` (settings), [`lane`]
 //! (with `budget`), [`bulk`], [`connection`], [`client`], [`dialer`], [`server`].
 //!
 //! Ownership: each task that this crate spawns is held by a value whose consuming `finish`,
@@ -25,7 +25,14 @@ pub mod identity;
 mod verify;
 
 mod authority;
+mod der;
+
 mod files;
+
+pub mod issue;
+
+pub mod describe;
+
 mod reset;
 mod tls;
 mod transport;

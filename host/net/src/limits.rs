@@ -157,6 +157,9 @@ pub const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// A PEM file larger than this is not read.
 pub const PEM_FILE_BYTES_MAX: u64 = 1024 * 1024;
 
+/// Characters of an authority's name: the bound of a common name (RFC 5280, ub-common-name).
+pub const AUTHORITY_NAME_CHARS_MAX: usize = 64;
+
 /// How long a certificate authority made here is valid.
 pub const AUTHORITY_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 

@@ -3,6 +3,8 @@
 
 #[path = "cli/bench.rs"]
 mod bench;
+#[path = "cli/cert.rs"]
+mod cert;
 #[path = "cli/dev.rs"]
 mod dev;
 #[path = "cli/disk.rs"]

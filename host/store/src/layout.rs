@@ -24,6 +24,8 @@ const TREE: &str = "tree";
 const INCOMING: &str = "incoming";
 /// Made by mkfs at the root of a volume; a fresh volume is an empty directory to us.
 const LOST_AND_FOUND: &str = "lost+found";
+/// What an operator may have put there before the first start; the member keeps its certificates in it.
+const CERTIFICATES: &str = "certificates";
 /// Most bytes read of a lock file: a process id has 20 digits at most.
 const HOLDER_BYTES_MAX: u64 = 32;
 
@@ -125,7 +127,8 @@ impl DataDirectory {
     }
 }
 
-/// Returns whether the directory is empty but for what an interrupted creation leaves; refuses a foreign one.
+/// Returns whether the directory is empty but for what an interrupted creation leaves and certificates;
+/// refuses a foreign one.
 fn refuse_foreign(path: &Path) -> Result<bool, OpenError> {
     let doing = "list";
     let mut names: Vec<OsString> = Vec::new();
@@ -137,7 +140,7 @@ fn refuse_foreign(path: &Path) -> Result<bool, OpenError> {
     }
     names.sort();
     let temporary = format::temporary_name(FORMAT);
-    let ours = [LOCK, temporary.as_str(), LOST_AND_FOUND];
+    let ours = [LOCK, temporary.as_str(), LOST_AND_FOUND, CERTIFICATES];
     let stranger = names.iter().find(|name| ours.iter().all(|known| name != known));
     stranger.map_or(Ok(true), |name| {
         let cause = format!("there is {} and no file {FORMAT}", Path::new(name).display());

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod call;
 pub mod cluster;
+pub mod cert;
 pub mod completions;
 pub mod demo;
 pub mod dev;
@@ -51,6 +52,8 @@ pub enum Command {
     Status(status::Status),
     /// Look after a cluster: its members, and how they are
     Cluster(cluster::Cluster),
+    /// Make certificates for members, and show them
+    Cert(cert::Cert),
     /// Measure
     Bench(bench::Bench),
     /// Print completions for a shell
@@ -77,6 +80,7 @@ pub async fn run(command: Command, global: &Global) -> anyhow::Result<ExitCode> 
         Command::Lock(lock) => lock.run(global).await,
         Command::Status(status) => status.run(global).await,
         Command::Cluster(cluster) => cluster.run(global).await,
+        Command::Cert(cert) => cert.run(global),
         Command::Bench(bench) => Box::pin(bench.run(global)).await,
         Command::Completions(completions) => completions.run(),
     }

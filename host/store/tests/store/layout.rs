@@ -39,6 +39,13 @@ fn an_interrupted_creation_is_begun_again() {
 }
 
 #[test]
+fn certificates_may_be_there_before_the_first_start() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("certificates")).unwrap();
+    assert!(open(directory.path()).unwrap().is_new());
+}
+
+#[test]
 fn a_foreign_directory_is_refused_and_left_as_it_is() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("thesis.tex"), b"years of work").unwrap();

@@ -3,5 +3,6 @@
 #![forbid(unsafe_code)]
 
 pub mod entry;
+pub mod link;
 pub mod message;
 pub mod value;

@@ -1,10 +1,8 @@
 //! One member, put together: disk, engine, raft, sequencer, faces. It starts them in their order and stops them in the
 //! reverse one; what each does is not known here.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Instant, SystemTime};
 
@@ -31,7 +29,10 @@ use crate::disk;
 use crate::leader::{self, Propose, Running, SequencerHandle};
 use crate::limits;
 use crate::process;
-use crate::quic::{self, Barrier, Face};
+use crate::quic::{self, Face};
+use crate::quorum::{Quorum, Rounds};
+use crate::raft::{NodeApplied, NodeQuorum};
+use crate::read_index::{AnyLeader, ReadBarrier};
 use crate::reads::{Reads, Surroundings};
 use crate::registry::Registry;
 
@@ -113,6 +114,7 @@ pub struct Member {
     sequencer_thread: Running,
     leadership: JoinHandle<()>,
     disk: JoinHandle<()>,
+    rounds_tasks: [JoinHandle<()>; 2],
     face: JoinHandle<()>,
     stop: watch::Sender<bool>,
     _directory: Arc<DataDirectory>,
@@ -173,11 +175,22 @@ impl Member {
         let started = Compiler::start(tree.clone(), prepare).map_err(StartError::Thread)?;
         let _first = compiler.set(Mutex::new(started));
         let proposer = Box::new(NodeProposer { node: node.clone(), sequencer: sequencer.clone() });
+        let quorum: Arc<dyn Quorum> = Arc::new(NodeQuorum(node.clone()));
+        let (rounds, leaders_rounds) = Rounds::new(quorum.clone());
+        let any_leader = AnyLeader { registry: registry.clone(), quorum };
+        let (read_rounds, readers_rounds) = Rounds::new(Arc::new(any_leader));
+        let barrier =
+            ReadBarrier { rounds: read_rounds, applied: Arc::new(NodeApplied(node.clone())) };
+        let rounds_tasks = [tokio::spawn(leaders_rounds), tokio::spawn(readers_rounds)];
         let sequencer_thread = leader::start(
             sequencer.clone(),
             Sequencer::new(tree.clone(), Box::new(engine.runner())),
-            registry.clone(),
-            proposer,
+            leader::Surroundings {
+                registry: registry.clone(),
+                propose: proposer,
+                rounds,
+                applying_term: Arc::default(),
+            },
         )
         .map_err(StartError::Thread)?;
         let leadership = tokio::spawn(tell_leadership(node.clone(), sequencer.clone()));
@@ -200,7 +213,7 @@ impl Member {
             registry,
             sequencer: sequencer.clone(),
             reads: Reads::new(tree, surroundings),
-            barrier: Arc::new(NodeBarrier { node: node.clone() }),
+            barrier: Arc::new(barrier),
             compiler: compiler.clone(),
             lane_queues: QueueBudget::new(limits::MEMBER_LANE_QUEUE_BYTES_MAX),
             agent: agent(),
@@ -217,6 +230,7 @@ impl Member {
             sequencer_thread,
             leadership,
             disk,
+            rounds_tasks,
             face,
             stop,
             _directory: directory,
@@ -258,6 +272,7 @@ impl Member {
         }
         self.leadership.abort();
         self.disk.abort();
+        self.rounds_tasks.iter().for_each(JoinHandle::abort);
         self.sequencer.stop();
         let thread = self.sequencer_thread.thread;
         if !matches!(tokio::task::spawn_blocking(move || thread.join()).await, Ok(Ok(()))) {
@@ -344,25 +359,6 @@ impl Propose for NodeProposer {
                 sequencer.refused(epoch, batch);
             }
         });
-    }
-}
-
-struct NodeBarrier {
-    node: Arc<Node>,
-}
-
-impl Barrier for NodeBarrier {
-    fn pass(&self) -> Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send + '_>> {
-        Box::pin(async move {
-            // While a leader is being elected there is nothing to ask; callers bound how long they wait.
-            if self.node.leadership().wait_for(Option::is_some).await.is_err() {
-                return Err(Refusal::new(ErrorCode::ShuttingDown, "this member is shutting down"));
-            }
-            match self.node.linearizable_barrier().await {
-                Ok(_) => Ok(()),
-                Err(error) => Err(Refusal::new(ErrorCode::NoLeader, error.to_string())),
-            }
-        })
     }
 }
 

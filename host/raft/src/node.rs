@@ -340,16 +340,34 @@ impl Node {
     /// # Errors
     /// [`BarrierError`].
     pub async fn linearizable_barrier(&self) -> Result<u64, BarrierError> {
-        match self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
-            Ok(read) => Ok(read.index()),
-            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
-                Err(BarrierError::NotLeader(refusal(&forward)))
-            }
-            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
-                Err(BarrierError::NoQuorum)
-            }
-            Err(RaftError::Fatal(_)) => Err(BarrierError::Stopped),
+        let read = self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await;
+        read.map(|read| read.index()).map_err(|error| barrier_error(&error))
+    }
+
+    /// A quorum confirms after the call that this member leads (ReadIndex); gives the index up to which everything stands that
+    /// was acknowledged before. It need not be applied yet: see [`Node::wait_applied`].
+    ///
+    /// Dropping the future changes nothing.
+    ///
+    /// # Errors
+    /// [`BarrierError`].
+    pub async fn read_index(&self) -> Result<u64, BarrierError> {
+        match self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+            Ok(read) => Ok(read.read_log_id().index()),
+            Err(error) => Err(barrier_error(&error)),
         }
+    }
+
+    /// Returns when this member has applied everything up to this index. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`BarrierError::Stopped`].
+    pub async fn wait_applied(&self, index: u64) -> Result<(), BarrierError> {
+        let mut data = self.raft.data_metrics();
+        while data.borrow_watched().last_applied.is_none_or(|at| at.index < index) {
+            data.changed().await.map_err(|_| BarrierError::Stopped)?;
+        }
+        Ok(())
     }
 
     /// The namespace's part of the tree, as it is applied. Each read sees the newest state.
@@ -452,5 +470,15 @@ impl Node {
         if closed.await.is_err() {
             tracing::error!("the tree could not be flushed");
         }
+    }
+}
+
+fn barrier_error(error: &RaftError<TypeConfig, LinearizableReadError<TypeConfig>>) -> BarrierError {
+    match error {
+        RaftError::APIError(LinearizableReadError::ForwardToLeader(forward)) => {
+            BarrierError::NotLeader(refusal(forward))
+        }
+        RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)) => BarrierError::NoQuorum,
+        RaftError::Fatal(_) => BarrierError::Stopped,
     }
 }

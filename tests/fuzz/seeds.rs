@@ -20,6 +20,8 @@ const GOLDEN: &[(&str, &str)] = &[
     ("entry-batch.hex", "entry"),
     ("client-messages.hex", "client_message"),
     ("server-messages.hex", "server_message"),
+    ("link-to-leader.hex", "link"),
+    ("link-to-member.hex", "link"),
     ("bodies.hex", "body"),
     ("replies.hex", "reply"),
 ];

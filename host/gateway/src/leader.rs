@@ -1,21 +1,33 @@
-//! The thread around the sequencer: brings it inputs and the time, carries out what it wants done. The sequencer's state
-//! is touched by this thread alone.
+//! The thread around the sequencer: brings it inputs and the time, carries out what it wants done, and tells this member's
+//! registry and the links of others which epoch is open. The sequencer's state is touched by this thread alone.
+//!
+//! A request counts only under the epoch that is open: what was handed over under an earlier one, or over a link that was
+//! replaced, is dropped, since it has been handed over again. So an answer that leaves is the only word on its request.
+
+mod confirmations;
+mod handle;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{Epoch, Millis, Term, Zxid};
-use quorate_core::transaction::{Entry, EntryBody};
+use quorate_core::transaction::Entry;
 use quorate_sequencer::port::DirectAnswer;
-use quorate_sequencer::{Input, Now, Output, Sequencer};
+use quorate_sequencer::{Input, Now, Output, Sequencer, Submission, Token};
+use quorate_wire::link::{Answer, Tag, ToLeader};
 use tokio::sync::watch;
 
+use self::confirmations::{Confirmations, Heard};
+pub use self::handle::SequencerHandle;
+use self::handle::{Message, base_of};
 use crate::limits;
-use crate::registry::Registry;
+use crate::links::{LinkEvent, Links};
+use crate::quorum::Rounds;
+use crate::registry::{Registry, Way};
 
 /// Where the sequencer's entries go. Called in the order in which they must stand in the log.
 pub trait Propose: Send {
@@ -24,100 +36,16 @@ pub trait Propose: Send {
     fn propose(&mut self, epoch: Epoch, batch: u64, entry: Arc<Entry>);
 }
 
-enum Message {
-    Input(Input),
-    /// An entry came out of the log here, taken or discarded.
-    Entry {
-        term: Term,
-        epoch: Epoch,
-        base: Option<Zxid>,
-        is_taken: bool,
-    },
-    Stop,
-}
-
-/// The way to the sequencer's thread. Cheap to clone.
-#[derive(Clone)]
-pub struct SequencerHandle {
-    inbox: Arc<Inbox>,
-}
-
-/// Messages on their way. Bounded where requests come in; what the pipeline itself says always passes, or it would wait
-/// for itself.
-#[derive(Default)]
-struct Inbox {
-    messages: Mutex<VecDeque<Message>>,
-    is_filled: Condvar,
-    epoch: AtomicU64,
-}
-
-impl SequencerHandle {
-    /// A way to a thread that is yet to be started with [`start`].
-    #[must_use]
-    pub fn new() -> Self {
-        Self { inbox: Arc::default() }
-    }
-
-    /// Brings an input.
-    pub fn send(&self, input: Input) {
-        self.push(Message::Input(input));
-    }
-
-    /// Whether so much waits that requests should be refused.
-    #[must_use]
-    pub fn is_overloaded(&self) -> bool {
-        lock(&self.inbox.messages).len() >= limits::SEQUENCER_INBOX_MAX
-    }
-
-    /// An entry was applied here, or discarded.
-    pub fn applied(&self, entry: &Entry, is_taken: bool) {
-        let base = match &entry.body {
-            EntryBody::Barrier => None,
-            EntryBody::Batch { base, .. } => Some(*base),
-        };
-        self.push(Message::Entry { term: entry.term, epoch: entry.epoch, base, is_taken });
-    }
-
-    /// An entry was not taken, or nobody will ever know.
-    pub fn refused(&self, epoch: Epoch, batch: u64) {
-        self.send(Input::Refused { epoch, batch });
-    }
-
-    /// The epoch that was opened last on this member; 0 if none was.
-    #[must_use]
-    pub fn epoch(&self) -> Epoch {
-        Epoch(self.inbox.epoch.load(Ordering::Relaxed))
-    }
-
-    /// Ends the thread once it has handled what came before.
-    pub fn stop(&self) {
-        self.push(Message::Stop);
-    }
-
-    fn push(&self, message: Message) {
-        lock(&self.inbox.messages).push_back(message);
-        self.inbox.is_filled.notify_one();
-    }
-
-    /// Everything that has come, after a wait of at most `patience` if that is nothing.
-    fn take(&self, patience: Duration) -> VecDeque<Message> {
-        let mut messages = lock(&self.inbox.messages);
-        if messages.is_empty() {
-            messages = self
-                .inbox
-                .is_filled
-                .wait_timeout(messages, patience)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-        std::mem::take(&mut messages)
-    }
-}
-
-impl Default for SequencerHandle {
-    fn default() -> Self {
-        Self::new()
-    }
+/// What the thread works with beside the sequencer.
+pub struct Surroundings {
+    /// This member's lanes.
+    pub registry: Arc<Registry>,
+    /// The log.
+    pub propose: Box<dyn Propose>,
+    /// Asks a quorum whether this member leads: before heartbeats are confirmed.
+    pub rounds: Rounds,
+    /// The highest term of which an entry is being applied here, or was: set before the entry can be seen in the tree.
+    pub applying_term: Arc<AtomicU64>,
 }
 
 /// The sequencer's thread.
@@ -135,22 +63,12 @@ pub struct Running {
 pub fn start(
     handle: SequencerHandle,
     sequencer: Sequencer,
-    registry: Arc<Registry>,
-    propose: Box<dyn Propose>,
+    surroundings: Surroundings,
 ) -> std::io::Result<Running> {
     let (alive, ended) = watch::channel(());
     let thread = std::thread::Builder::new().name("sequencer".to_owned()).spawn(move || {
         let _alive = alive;
-        Leader {
-            handle,
-            sequencer,
-            registry,
-            propose,
-            proposed: VecDeque::new(),
-            term: Term(0),
-            began: Instant::now(),
-        }
-        .run();
+        Leader::new(handle, sequencer, surroundings).run();
     })?;
     Ok(Running { thread, ended })
 }
@@ -165,48 +83,78 @@ struct Proposed {
 struct Leader {
     handle: SequencerHandle,
     sequencer: Sequencer,
-    registry: Arc<Registry>,
-    propose: Box<dyn Propose>,
+    around: Surroundings,
+    links: Links,
+    confirmations: Confirmations,
     proposed: VecDeque<Proposed>,
-    term: Term,
+    /// The leadership that the sequencer was told of.
+    leading: Option<Term>,
+    /// The epoch that is open, and has been told to be.
+    open: Option<Tag>,
     began: Instant,
 }
 
 impl Leader {
+    fn new(handle: SequencerHandle, sequencer: Sequencer, around: Surroundings) -> Self {
+        Self {
+            handle,
+            sequencer,
+            around,
+            links: Links::default(),
+            confirmations: Confirmations::default(),
+            proposed: VecDeque::new(),
+            leading: None,
+            open: None,
+            began: Instant::now(),
+        }
+    }
+
     fn run(&mut self) {
         loop {
             let messages = self.handle.take(self.patience());
             let now = self.now();
             for message in messages {
-                match message {
-                    Message::Input(input) => self.handle_input(input, now),
-                    Message::Entry { term, epoch, base, is_taken } => {
-                        self.handle_entry(term, epoch, base, is_taken, now)
-                    }
-                    Message::Stop => return,
+                if matches!(message, Message::Stop) {
+                    return;
                 }
+                self.handle_message(message, now);
             }
             self.step(now);
         }
     }
 
+    fn handle_message(&mut self, message: Message, now: Now) {
+        match message {
+            Message::Input(input) => self.handle_input(input, now),
+            Message::Handed(request) => self.handle_request(0, request, now),
+            Message::Link(number, event) => self.handle_link(number, event, now),
+            Message::Entry { term, epoch, base, is_taken } => {
+                self.handle_entry(term, epoch, base, is_taken, now)
+            }
+            Message::Quorum { round, outcome } => self.handle_quorum(round, &outcome),
+            Message::Stop => {}
+        }
+    }
+
     fn step(&mut self, now: Now) {
         self.sequencer.step(now);
-        self.pause_unless_ready();
+        self.stop_if_superseded(now);
+        self.close_unless_ready();
         while let Some(output) = self.sequencer.poll_output() {
             self.carry_out(output);
         }
+        self.ask_quorum();
     }
 
     fn handle_input(&mut self, input: Input, now: Now) {
         match &input {
             Input::Lead(leadership) => {
-                self.term = leadership.term;
+                self.leading = Some(leadership.term);
                 self.proposed.clear();
             }
             Input::Follow => {
+                self.leading = None;
                 self.proposed.clear();
-                self.registry.pause();
             }
             Input::Refused { epoch, batch } => {
                 tracing::debug!(epoch = epoch.0, batch, "a proposal was refused")
@@ -214,14 +162,68 @@ impl Leader {
             _ => {}
         }
         self.sequencer.handle(input, now);
-        self.pause_unless_ready();
+        self.close_unless_ready();
+    }
+
+    /// A request that this member (link 0) or another one hands over.
+    fn handle_request(&mut self, link: u64, request: ToLeader, now: Now) {
+        let (tag, input) = match request {
+            ToLeader::Submit { tag, token: number, request } => {
+                let token = Token { link, number };
+                (tag, Input::Submit(Submission { token, request }))
+            }
+            ToLeader::OpenSession { tag, token: number, timeout_ms, secret_hash, principal } => {
+                let token = Token { link, number };
+                (tag, Input::OpenSession { token, timeout_ms, secret_hash, principal })
+            }
+            ToLeader::Heartbeat { tag, token: number, session } => {
+                (tag, Input::Heartbeat { token: Token { link, number }, session })
+            }
+            // Answered beside this thread.
+            ToLeader::ReadIndex { .. } => return,
+        };
+        // Of another epoch: its bringer hands it over again, or has done so.
+        if self.open == Some(tag) {
+            self.handle_input(input, now);
+        }
+    }
+
+    fn handle_link(&mut self, number: u64, event: LinkEvent, now: Now) {
+        match event {
+            LinkEvent::Attached { member, outbox } => {
+                self.links.attach(number, member, outbox, self.open);
+            }
+            LinkEvent::Frame { message, room } => {
+                if self.links.is_attached(number) {
+                    self.handle_request(number, message, now);
+                }
+                drop(room);
+            }
+            LinkEvent::Detached => self.links.detach(number),
+        }
     }
 
     /// Inputs end an epoch, and a step does when it finds the entries of another leader applied.
-    fn pause_unless_ready(&self) {
-        if !self.sequencer.is_ready() && self.registry.is_ready() {
-            self.registry.pause();
+    fn close_unless_ready(&mut self) {
+        if self.sequencer.is_ready() {
+            return;
         }
+        let Some(tag) = self.open.take() else { return };
+        self.confirmations.clear();
+        self.around.registry.pause(tag);
+        self.links.closed(tag);
+    }
+
+    /// While an entry of another leader is applied, whatever is executed may have read a mixture of two states. Raft refuses
+    /// what is proposed on it; nothing else refuses what would be answered on it.
+    fn stop_if_superseded(&mut self, now: Now) {
+        let Some(term) = self.leading else { return };
+        if self.around.applying_term.load(Ordering::Acquire) <= term.0 {
+            return;
+        }
+        tracing::info!(term = term.0, "entries of a later term are applied: stopping");
+        self.handle_input(Input::Follow, now);
+        while self.sequencer.poll_output().is_some() {}
     }
 
     /// Tells the sequencer which of its proposals came out of the log.
@@ -233,7 +235,7 @@ impl Leader {
         is_taken: bool,
         now: Now,
     ) {
-        if term != self.term {
+        if Some(term) != self.leading {
             return;
         }
         let Some(at) = self.proposed.iter().position(|one| one.epoch == epoch && one.base == base)
@@ -253,33 +255,69 @@ impl Leader {
     fn carry_out(&mut self, output: Output) {
         match output {
             Output::Propose { epoch, batch, entry } => {
-                let base = match &entry.body {
-                    EntryBody::Barrier => None,
-                    EntryBody::Batch { base, .. } => Some(*base),
+                self.proposed.push_back(Proposed { epoch, batch, base: base_of(&entry) });
+                self.around.propose.propose(epoch, batch, entry);
+            }
+            Output::Ready { epoch } => self.open(epoch),
+            Output::Answer { token, session, write, answer } => {
+                let answer = match answer {
+                    DirectAnswer::Kept { zxid, reply } => {
+                        Answer::Kept { session, write, zxid, reply }
+                    }
+                    DirectAnswer::Parked => Answer::Parked { session, write },
+                    DirectAnswer::Refused(refusal) => Answer::Refused { session, write, refusal },
                 };
-                self.proposed.push_back(Proposed { epoch, batch, base });
-                self.propose.propose(epoch, batch, entry);
+                self.answer(token, answer);
             }
-            Output::Ready { epoch } => {
-                self.handle.inbox.epoch.store(epoch.0, Ordering::Relaxed);
-                // It may have been told to follow since.
-                if self.sequencer.is_ready() {
-                    self.registry.resubmit();
-                }
+            Output::SessionOpened { token, session } => {
+                self.answer(token, Answer::Opened(session));
             }
-            Output::Answer { token, session, write, answer } => match answer {
-                DirectAnswer::Kept { zxid, reply } => {
-                    self.registry.answer_kept(token, session, write, zxid, reply)
-                }
-                DirectAnswer::Parked => self.registry.answer_parked(token, session, write),
-                DirectAnswer::Refused(refusal) => {
-                    self.registry.answer_refused(token, session, write, refusal)
-                }
-            },
-            Output::SessionOpened { token, session } => self.registry.opened(token, session),
             Output::HeartbeatConfirmed { token, session, is_live } => {
-                self.registry.confirm(token, session, is_live)
+                if self.open.is_some() {
+                    self.confirmations.add(Heard { token, session, is_live });
+                }
             }
+        }
+    }
+
+    fn open(&mut self, epoch: Epoch) {
+        self.handle.note_epoch(epoch);
+        // It may have been told to follow since.
+        let Some(term) = self.leading.filter(|_| self.sequencer.is_ready()) else { return };
+        let tag = Tag { term, epoch };
+        self.open = Some(tag);
+        self.around.registry.open_route(tag, Way::Local);
+        self.links.open(tag);
+    }
+
+    /// Answers whoever asked. What an epoch that has ended since would say is not said: the request is handed over again.
+    fn answer(&mut self, token: Token, answer: Answer) {
+        let Some(tag) = self.open else { return };
+        if token.link == 0 {
+            self.around.registry.handle_answer(tag, token.number, answer);
+        } else {
+            let zxid = self.around.registry.zxid();
+            self.links.answer(token.link, zxid, token.number, answer);
+        }
+    }
+
+    fn ask_quorum(&mut self) {
+        let Some(round) = self.open.and_then(|tag| self.confirmations.poll_round(tag)) else {
+            return;
+        };
+        let handle = self.handle.clone();
+        self.around.rounds.ask_with(move |outcome| handle.tell_quorum(round, outcome.map(drop)));
+    }
+
+    fn handle_quorum(&mut self, round: u64, outcome: &Result<(), Refusal>) {
+        for Heard { token, session, is_live } in self.confirmations.handle_round(round, self.open) {
+            self.answer(
+                token,
+                match outcome {
+                    Ok(()) => Answer::Confirmed { session, is_live },
+                    Err(refusal) => Answer::Unconfirmed { session, refusal: refusal.clone() },
+                },
+            );
         }
     }
 
@@ -300,10 +338,6 @@ impl Leader {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The refusal while so much waits that no more is taken.
@@ -364,7 +398,14 @@ mod tests {
         let tree: SharedRead = Arc::new(MemoryTree::new());
         let registry = Arc::new(Registry::new(handle.clone()));
         let sequencer = Sequencer::new(tree, Box::new(NoRecipes));
-        let mut running = start(handle.clone(), sequencer, registry, Box::new(Panics)).unwrap();
+        let (rounds, _asked) = Rounds::by_hand();
+        let around = Surroundings {
+            registry,
+            propose: Box::new(Panics),
+            rounds,
+            applying_term: Arc::default(),
+        };
+        let mut running = start(handle.clone(), sequencer, around).unwrap();
         handle.send(Input::Lead(Leadership { term: Term(1) }));
         assert!(running.ended.changed().await.is_err());
         assert!(running.thread.join().is_err());

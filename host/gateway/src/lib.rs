@@ -4,9 +4,12 @@
 //! It decides nothing about the tree: writes go to the sequencer, reads to the applied tree, and replies come back when
 //! their entry has been applied here.
 //!
-//! Reading order: [`registry`] (attachments and what they wait for), [`leader`] (the thread around the sequencer),
-//! [`disk`] (how full it is), [`reads`], [`compile`], `backlog` (what waits behind bulk bodies), [`quic`] (the face),
-//! [`mesh`] (connections to other members), [`divergence`] (is its tree the same as theirs), [`administration`] (commands to the cluster), [`member`] (all of it, started
+//! Reading order: [`link`] (between a member and its leader), [`registry`] (attachments, what they wait for and who executes
+//! it), [`quorum`] and [`raft`] (who asks whether this member leads, and whom), [`leader`] (the thread around the sequencer), [`links`] (the
+//! leader's ends of links), [`follow`] (a member's own link), [`disk`] (how full it is), [`reads`], [`read_index`] (how fresh
+//! they are), [`compile`], `backlog` (what waits behind bulk bodies), [`quic`] (the face), [`mesh`] (connections to other
+//! members), [`divergence`] (is its tree the same as theirs), [`administration`] (commands to the cluster), [`level`] (features
+//! that all members know), [`member`] (all of it, started
 //! and stopped).
 #![forbid(unsafe_code)]
 
@@ -15,13 +18,19 @@ mod backlog;
 pub mod compile;
 pub mod disk;
 pub mod divergence;
+pub mod follow;
 pub mod leader;
 pub mod level;
 pub mod limits;
+pub mod link;
+pub mod links;
 pub mod member;
 pub mod mesh;
 pub mod process;
 pub mod quic;
+pub mod quorum;
+pub mod raft;
+pub mod read_index;
 pub mod reads;
 pub mod registry;
 #[cfg(test)]

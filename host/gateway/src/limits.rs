@@ -38,6 +38,28 @@ pub const COMPILE_QUEUE_MAX: usize = 256;
 pub const LOG_QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Messages on their way to the sequencer's thread.
 pub const SEQUENCER_INBOX_MAX: usize = 64 * 1024;
+/// Bytes that a message costs in the queue of a link beside what it carries.
+pub const LINK_MESSAGE_BYTES: usize = 256;
+/// Bytes of requests that wait to be sent to the leader, above which new ones are refused: more than may wait for a reply on
+/// this member, so that only copies of what waits can come to it.
+pub const LINK_WAITING_BYTES_MAX: usize = 2 * MEMBER_OUTSTANDING_BYTES_MAX;
+/// KiB of requests that one link has brought and the sequencer's thread has not handled. The link is not read further then,
+/// which holds the member back; its requests wait there. As small a frame as there is counts as one.
+pub const LINK_TAKEN_KIB_MAX: u32 = 64 * 1024;
+/// Questions for a read index of one link that are under way: a member asks one at a time, and may give up a few.
+pub const LINK_QUESTIONS_MAX: usize = 16;
+/// Bytes of answers that wait to be sent on one link before it is read further.
+pub const LINK_ANSWERS_BYTES_EASED: usize = 16 * 1024 * 1024;
+/// Bytes of answers that wait to be sent on one link before it is cut. What was taken in before reading stopped can cause so
+/// much only if nearly all of it is sent again and was answered with the largest replies.
+pub const LINK_ANSWERS_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// How long a member tries to open one link.
+pub const LINK_DIAL_TIMEOUT: Duration = Duration::from_secs(2);
+/// The first pause between two attempts to link to the same leader, and the longest. Each is drawn from the upper half:
+/// members that lost the same leader do not come back all at once.
+pub const LINK_BACKOFF_MIN: Duration = Duration::from_millis(20);
+/// See [`LINK_BACKOFF_MIN`].
+pub const LINK_BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// Frames of a lane that are handled in one go before others get their turn.
 pub const BURST_FRAMES_MAX: usize = 256;
 /// How long a new lane may take to say hello.
@@ -69,6 +91,9 @@ const _: () = assert!(
 );
 const _: () =
     assert!(LOG_QUEUE_BYTES_MAX >= 2 * limits::BATCHES_IN_FLIGHT_MAX * limits::BATCH_BYTES_MAX);
+const _: () =
+    assert!(LINK_TAKEN_KIB_MAX as usize * 1024 > quorate_wire::link::LINK_FRAME_BYTES_MAX as usize);
+const _: () = assert!(LINK_ANSWERS_BYTES_MAX > 2 * LINK_ANSWERS_BYTES_EASED);
 const _: () = assert!(LANE_QUEUE_BYTES_OWN <= LANE_QUEUE_BYTES_MAX);
 const _: () = assert!(MEMBER_LANE_QUEUE_BYTES_MAX >= 4 * LANE_QUEUE_BYTES_MAX as usize);
 const _: () = assert!(

@@ -1,10 +1,8 @@
 //! One member, put together: disk, engine, raft, sequencer, faces. It starts them in their order and stops them in the
 //! reverse one; what each does is not known here.
 
-use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Instant, SystemTime};
@@ -19,7 +17,7 @@ use quorate_core::read::{Read, SharedRead};
 use quorate_core::transaction::Entry;
 use quorate_engine::{Engine, Level};
 use quorate_net::{Identity, IdentityError, Port, Protocol, QueueBudget, Server, ServerConfig};
-use quorate_raft::{Contact, Kind, Lane, Leadership, Node, ProposeResult, Store};
+use quorate_raft::{Contact, Kind, Lane, Leader, Leadership, Node, ProposeResult, Store};
 use quorate_sequencer::{Input, Reserve, Sequencer};
 use quorate_store::log::FatalHandler;
 use quorate_store::{DataDirectory, Log, LogOptions, OpenError, Tree, TreeOptions};
@@ -31,12 +29,18 @@ use crate::administration::Administration;
 use crate::compile::{Compiler, Prepare};
 use crate::disk;
 use crate::divergence;
+use crate::follow::Follower;
 use crate::leader::{self, Propose, Running, SequencerHandle};
 use crate::level::LEVEL;
 use crate::limits;
+use crate::link::{BoxFuture, Dial, LinkBroken, LinkEnds};
+use crate::links;
 use crate::mesh::{self, Mesh, Note, Own, Purpose, RaftNetwork, Serve, Task};
 use crate::process;
-use crate::quic::{self, Barrier, Face};
+use crate::quic::{self, Face};
+use crate::quorum::{Quorum, Rounds};
+use crate::raft::{NodeApplied, NodeQuorum};
+use crate::read_index::{AnyLeader, ReadBarrier};
 use crate::reads::{Reads, Surroundings};
 use crate::registry::Registry;
 
@@ -148,6 +152,7 @@ pub struct Member {
     node: Arc<Node>,
     mesh: Arc<Mesh>,
     announcing: JoinHandle<()>,
+    following: [JoinHandle<()>; 2],
     diverged: watch::Receiver<Option<String>>,
     comparing: JoinHandle<()>,
     log: Arc<Log>,
@@ -156,6 +161,7 @@ pub struct Member {
     sequencer_thread: Running,
     leadership: JoinHandle<()>,
     disk: JoinHandle<()>,
+    rounds_tasks: [JoinHandle<()>; 2],
     face: JoinHandle<()>,
     stop: watch::Sender<bool>,
     _directory: Arc<DataDirectory>,
@@ -223,14 +229,30 @@ impl Member {
         let _first = compiler.set(Mutex::new(started));
         let proposer =
             Box::new(NodeProposer { member, node: node.clone(), sequencer: sequencer.clone() });
+        let quorum: Arc<dyn Quorum> = Arc::new(NodeQuorum(node.clone()));
+        let (rounds, leaders_rounds) = Rounds::new(quorum.clone());
+        let any_leader = AnyLeader { registry: registry.clone(), quorum };
+        let (read_rounds, readers_rounds) = Rounds::new(Arc::new(any_leader));
+        let barrier =
+            ReadBarrier { rounds: read_rounds, applied: Arc::new(NodeApplied(node.clone())) };
+        let rounds_tasks = [tokio::spawn(leaders_rounds), tokio::spawn(readers_rounds)];
         let sequencer_thread = leader::start(
             sequencer.clone(),
             Sequencer::new(tree.clone(), Box::new(engine.runner())),
-            registry.clone(),
-            proposer,
+            leader::Surroundings {
+                registry: registry.clone(),
+                propose: proposer,
+                rounds: rounds.clone(),
+                applying_term: node.applying_term(),
+            },
         )
         .map_err(StartError::Thread)?;
         let leadership = tokio::spawn(tell_leadership(node.clone(), sequencer.clone()));
+        let (leader_told, leader) = watch::channel(None);
+        let leader_told = tokio::spawn(tell_leader(node.leader(), leader_told));
+        let dial = Arc::new(MeshDial { mesh: mesh.clone(), node: node.clone() });
+        let follower = Follower { member, registry: registry.clone(), dial, leader };
+        let follower = tokio::spawn(follower.run());
         let reserve = Reserve::of(options.disk_reserve_bytes);
         let free: Arc<AtomicU64> = Arc::default();
         let watched = disk::watch(directory.clone(), reserve, sequencer.clone(), free.clone());
@@ -255,6 +277,8 @@ impl Member {
         mesh.set_serve(Arc::new(Served {
             raft,
             node: node.clone(),
+            sequencer: sequencer.clone(),
+            rounds,
             administration: administration.clone(),
         }));
         if options.member.is_none() && member == 1 {
@@ -275,7 +299,7 @@ impl Member {
             registry,
             sequencer: sequencer.clone(),
             reads: Reads::new(tree, surroundings),
-            barrier: Arc::new(NodeBarrier { node: node.clone() }),
+            barrier: Arc::new(barrier),
             compiler: compiler.clone(),
             lane_queues: QueueBudget::new(limits::MEMBER_LANE_QUEUE_BYTES_MAX),
             agent: agent(),
@@ -290,6 +314,7 @@ impl Member {
             node,
             mesh,
             announcing,
+            following: [leader_told, follower],
             diverged,
             comparing,
             log,
@@ -298,6 +323,7 @@ impl Member {
             sequencer_thread,
             leadership,
             disk,
+            rounds_tasks,
             face,
             stop,
             _directory: directory,
@@ -354,7 +380,9 @@ impl Member {
         self.leadership.abort();
         self.disk.abort();
         self.announcing.abort();
+        self.following.iter().for_each(JoinHandle::abort);
         self.comparing.abort();
+        self.rounds_tasks.iter().for_each(JoinHandle::abort);
         self.sequencer.stop();
         let thread = self.sequencer_thread.thread;
         if !matches!(tokio::task::spawn_blocking(move || thread.join()).await, Ok(Ok(()))) {
@@ -430,7 +458,40 @@ fn own(member: u64, options: &Options, listens: SocketAddr) -> Result<Own, Start
 struct Served {
     raft: quorate_raft::serve::Served,
     node: Arc<Node>,
+    sequencer: SequencerHandle,
+    rounds: Rounds,
     administration: Administration,
+}
+
+/// Opens links over the mesh.
+struct MeshDial {
+    mesh: Arc<Mesh>,
+    node: Arc<Node>,
+}
+
+impl Dial for MeshDial {
+    fn link(&self, leader: u64) -> BoxFuture<'_, Result<LinkEnds, LinkBroken>> {
+        Box::pin(async move {
+            let contact = self.node.members().contacts.get(&leader).cloned();
+            let contact = contact.ok_or_else(|| {
+                LinkBroken(format!("the membership does not name member {leader} here yet"))
+            })?;
+            let opened = self.mesh.open(leader, &contact, Purpose::Link).await;
+            let (sender, receiver) = opened.map_err(LinkBroken)?;
+            Ok(LinkEnds { sender: Box::new(sender), receiver: Box::new(receiver) })
+        })
+    }
+}
+
+/// Tells the number of whoever leads, whatever the term.
+async fn tell_leader(mut from: watch::Receiver<Option<Leader>>, to: watch::Sender<Option<u64>>) {
+    loop {
+        let now = from.borrow_and_update().map(|leader| leader.member);
+        to.send_if_modified(|before| std::mem::replace(before, now) != now);
+        if from.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 impl Serve for Served {
@@ -445,7 +506,12 @@ impl Serve for Served {
                     self.administration.serve(purpose, lane).await
                 }
                 Purpose::Digests => divergence::tell(&self.node, lane).await,
-                Purpose::Link => Ok(()),
+                Purpose::Link => {
+                    let (sender, receiver) = lane;
+                    let ends = LinkEnds { sender: Box::new(sender), receiver: Box::new(receiver) };
+                    links::serve(self.sequencer.clone(), self.rounds.clone(), from, ends).await;
+                    Ok(())
+                }
             };
             if let Err(why) = ended {
                 tracing::debug!(from, ?purpose, why, "a lane of a member has ended");
@@ -530,25 +596,6 @@ impl Propose for NodeProposer {
                 sequencer.refused(epoch, batch);
             }
         });
-    }
-}
-
-struct NodeBarrier {
-    node: Arc<Node>,
-}
-
-impl Barrier for NodeBarrier {
-    fn pass(&self) -> Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send + '_>> {
-        Box::pin(async move {
-            // While a leader is being elected there is nothing to ask; callers bound how long they wait.
-            if self.node.leadership().wait_for(Option::is_some).await.is_err() {
-                return Err(Refusal::new(ErrorCode::ShuttingDown, "this member is shutting down"));
-            }
-            match self.node.linearizable_barrier().await {
-                Ok(_) => Ok(()),
-                Err(error) => Err(Refusal::new(ErrorCode::NoLeader, error.to_string())),
-            }
-        })
     }
 }
 

@@ -545,7 +545,7 @@ async fn attach(
     // Attached before the record is read: a write that is applied in between answers this lane, or is in the record.
     let attachment = face.registry.attach(id, sender.handle())?;
     let record = face.reads.tree().session(id);
-    attachment.note_executed(record.as_ref().map_or(WriteNumber(0), |record| record.last_write));
+    attachment.note_doubtful(record.as_ref().map_or(WriteNumber(0), |record| record.last_write));
     let welcome = Welcome {
         protocol: PROTOCOL,
         agent: face.agent.clone(),

@@ -1,16 +1,19 @@
 //! Which lane serves which session, and which of its requests are unanswered. Shared by the lanes' tasks, the thread that
 //! applies and the thread that sequences; every lock is held for a few map operations and never across a wait.
 //!
-//! What waits here is sent to the sequencer by its bringer if executing goes on at that moment, and else by
-//! [`Registry::resubmit`], never by both, and nothing overtakes what is submitted again: the gate orders the two.
+//! What waits here is handed to the leader by its bringer if there is a route at that moment, and else by
+//! [`Registry::open_route`], never by both, and nothing overtakes what is handed over again: the gate orders the two.
 //!
 //! A reply that finds no lane, or a full one, is not lost: it is kept in the tree, and the client that resumes and sends
 //! again gets it. A lane that is full is cut off for that reason, with its position known to its client.
 
+mod attachment;
+mod lane;
+mod route;
 mod turned;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -18,12 +21,16 @@ use quorate_core::change::Change;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{SessionId, WriteNumber, Zxid};
 use quorate_core::request::Request;
-use quorate_core::transaction::{Entry, EntryBody, Outcome};
-use quorate_net::{LaneError, LaneHandle, TrySendError};
-use quorate_sequencer::{Input, Submission, Token};
+use quorate_core::transaction::{Entry, EntryBody, Outcome, Transaction};
+use quorate_wire::link::{Tag, ToLeader};
 use quorate_wire::message::ServerMessage;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 
+pub use self::attachment::Attachment;
+use self::attachment::WaitingWrite;
+pub use self::lane::ClientLane;
+use self::route::Gate;
+pub use self::route::Way;
 pub use self::turned::NotTaken;
 use self::turned::Place;
 use crate::leader::SequencerHandle;
@@ -32,48 +39,24 @@ use crate::limits;
 /// Number of the last event queued for a session. There are no event streams yet: nothing was queued.
 const NO_EVENTS: u64 = 0;
 
-/// One lane, attached to one session.
-pub struct Attachment {
-    /// Unique on this member; the highest of a session is the one that counts.
-    pub number: Token,
-    /// The session.
-    pub session: SessionId,
-    lane: LaneHandle,
-    waiting: Mutex<Waiting>,
-    /// Bytes that wait on all lanes of this member.
-    total_bytes: Arc<AtomicUsize>,
-    /// The highest write that a lane of this session has taken here.
-    taken: Arc<AtomicU64>,
-    /// Told whenever a write was answered or parked.
-    settled: Notify,
-    /// Told when this attachment is over.
-    over: Notify,
-    is_over: AtomicBool,
-}
-
-#[derive(Default)]
-struct Waiting {
-    writes: BTreeMap<WriteNumber, WaitingWrite>,
-    bytes: usize,
-    /// Of the writes up to this one there may be copies of which nothing is known here: taken by an older lane, executed
-    /// before this member was started, or taken twice by this lane.
-    doubtful: WriteNumber,
-    /// Tokens of heartbeats, each used once, and their requests, oldest first.
-    heartbeats: VecDeque<(Token, u64)>,
-}
-
-struct WaitingWrite {
-    request_id: u64,
-    request: Arc<Request>,
-    bytes: usize,
-    /// Its first run was applied and it waits: reads of its session need not wait for it (DESIGN D12).
-    is_parked: bool,
-}
-
 /// An opening session.
 struct Opening {
-    input: Input,
+    timeout_ms: u64,
+    secret_hash: [u8; 32],
+    principal: String,
     answer: oneshot::Sender<Result<SessionId, Refusal>>,
+}
+
+impl Opening {
+    fn request(&self, token: u64, tag: Tag) -> ToLeader {
+        ToLeader::OpenSession {
+            tag,
+            token,
+            timeout_ms: self.timeout_ms,
+            secret_hash: self.secret_hash,
+            principal: self.principal.clone(),
+        }
+    }
 }
 
 /// The lanes of this member.
@@ -84,14 +67,17 @@ pub struct Registry {
     /// Why no lane is attached any more. Set while `sessions` is locked for writing: every lane either is there when the
     /// goodbyes are said, or is turned away.
     closed: OnceLock<Refusal>,
-    openings: Mutex<BTreeMap<Token, Opening>>,
+    openings: Mutex<BTreeMap<u64, Opening>>,
     next_token: AtomicU64,
-    /// Whether writes are executed. Held for reading while something is handed to the sequencer, for writing while that
-    /// changes.
-    gate: RwLock<bool>,
+    gate: RwLock<Gate>,
+    route_changed: watch::Sender<()>,
     total_bytes: Arc<AtomicUsize>,
     /// The last transaction that was applied here and whose replies are queued.
     zxid: AtomicU64,
+    /// Told whenever that has advanced.
+    advanced: Notify,
+    /// Told when the tree was replaced by a snapshot.
+    replaced: watch::Sender<()>,
     sequencer: SequencerHandle,
 }
 
@@ -105,16 +91,20 @@ impl Registry {
             closed: OnceLock::new(),
             openings: Mutex::default(),
             next_token: AtomicU64::new(1),
-            gate: RwLock::new(false),
+            gate: RwLock::default(),
+            route_changed: watch::Sender::new(()),
             total_bytes: Arc::default(),
             zxid: AtomicU64::new(0),
+            advanced: Notify::new(),
+            replaced: watch::Sender::new(()),
             sequencer,
         }
     }
 
-    /// The tree stands at this transaction, at least.
+    /// The tree stands at this transaction, at least, and the replies of it and of those before are queued.
     pub fn advance(&self, zxid: Zxid) {
         self.zxid.fetch_max(zxid.0, Ordering::AcqRel);
+        self.advanced.notify_waiters();
     }
 
     /// The last transaction that was applied here and whose replies are queued.
@@ -123,29 +113,45 @@ impl Registry {
         Zxid(self.zxid.load(Ordering::Acquire))
     }
 
-    /// Whether writes are executed at this moment.
+    /// Returns when this transaction has been applied here and its reply is queued. Cancel-safe.
+    pub async fn reached(&self, zxid: Zxid) {
+        loop {
+            let mut advanced = std::pin::pin!(self.advanced.notified());
+            advanced.as_mut().enable();
+            if self.zxid() >= zxid {
+                return;
+            }
+            advanced.await;
+        }
+    }
+
+    /// The tree was replaced by a snapshot that stands at this transaction. Replies that went by meanwhile are in no entry
+    /// that comes here: whoever keeps the link to the leader opens a new one, over which all is handed over again.
+    pub fn installed(&self, zxid: Zxid) {
+        self.advance(zxid);
+        self.replaced.send_modify(|()| {});
+    }
+
+    /// Tells when the tree is replaced by a snapshot.
     #[must_use]
-    pub fn is_ready(&self) -> bool {
-        *read(&self.gate)
+    pub fn replacements(&self) -> watch::Receiver<()> {
+        self.replaced.subscribe()
     }
 
     /// Attaches a lane to a session. An older attachment of the session is over.
     ///
     /// # Errors
     /// What [`Registry::goodbye`] was called with.
-    pub fn attach(&self, session: SessionId, lane: LaneHandle) -> Result<Arc<Attachment>, Refusal> {
+    pub fn attach(
+        &self,
+        session: SessionId,
+        lane: impl Into<ClientLane>,
+    ) -> Result<Arc<Attachment>, Refusal> {
         let taken = lock(&self.taken).entry(session).or_default().clone();
-        let attachment = Arc::new(Attachment {
-            number: self.next_token.fetch_add(1, Ordering::Relaxed),
-            session,
-            lane,
-            waiting: Mutex::default(),
-            total_bytes: self.total_bytes.clone(),
-            taken,
-            settled: Notify::new(),
-            over: Notify::new(),
-            is_over: AtomicBool::new(false),
-        });
+        let number = self.next_token.fetch_add(1, Ordering::Relaxed);
+        let total_bytes = self.total_bytes.clone();
+        let attachment =
+            Arc::new(Attachment::new(number, session, lane.into(), total_bytes, taken));
         let before = {
             let mut sessions = write(&self.sessions);
             if let Some(refusal) = self.closed.get() {
@@ -163,7 +169,7 @@ impl Registry {
             // A write that is being taken there has been, once this lock is had; none comes after it.
             drop(lock(&before.waiting));
         }
-        attachment.note_executed(WriteNumber(attachment.taken.load(Ordering::Acquire)));
+        attachment.note_doubtful(attachment.taken());
         Ok(attachment)
     }
 
@@ -196,16 +202,19 @@ impl Registry {
         secret_hash: [u8; 32],
         principal: String,
     ) -> Result<SessionId, Refusal> {
-        let (sender, receiver) = oneshot::channel();
+        let (answer, receiver) = oneshot::channel();
         let token = self.next_token.fetch_add(1, Ordering::Relaxed);
-        let input = Input::OpenSession { token, timeout_ms, secret_hash, principal };
+        let opening = Opening { timeout_ms, secret_hash, principal, answer };
         let _forget = Forget { registry: self, token };
         {
-            let is_ready = read(&self.gate);
-            lock(&self.openings).insert(token, Opening { input: input.clone(), answer: sender });
-            if *is_ready {
-                self.sequencer.send(input);
+            let gate = self.gate();
+            if let Some(route) = &gate.route {
+                if self.is_overloaded(route) {
+                    return Err(crate::leader::overloaded());
+                }
+                self.hand_over(route, opening.request(token, route.tag), 0);
             }
+            lock(&self.openings).insert(token, opening);
         }
         receiver.await.unwrap_or_else(|_| {
             Err(Refusal::new(ErrorCode::ShuttingDown, "this member is shutting down"))
@@ -223,14 +232,15 @@ impl Registry {
         request: Arc<Request>,
         bytes: usize,
     ) -> Result<(), NotTaken> {
-        let is_ready = read(&self.gate);
+        let gate = self.gate();
         let mut waiting = lock(&attachment.waiting);
-        if attachment.is_over.load(Ordering::Acquire) {
+        if attachment.is_over() {
             return Ok(());
         }
-        let place = self.place(&waiting, &request, bytes)?;
-        attachment.taken.fetch_max(request.write.0, Ordering::AcqRel);
-        let entry = WaitingWrite { request_id, request: request.clone(), bytes, is_parked: false };
+        let place = self.place(&waiting, gate.route.as_ref(), &request, bytes)?;
+        attachment.note_taken(request.write);
+        let is_parked = matches!(place, Place::Joined { is_parked: true });
+        let entry = WaitingWrite { request_id, request: request.clone(), bytes, is_parked };
         waiting.bytes += bytes;
         self.total_bytes.fetch_add(bytes, Ordering::Relaxed);
         if let Some(before) = waiting.writes.insert(request.write, entry) {
@@ -239,10 +249,10 @@ impl Registry {
             // One of the two may be answered while the other is on its way.
             waiting.doubtful = waiting.doubtful.max(request.write);
         }
-        // Sent under the locks: the writes of a session reach the sequencer in their order, and behind those that are
-        // submitted again.
-        if *is_ready && matches!(place, Place::New) {
-            self.sequencer.send(Input::Submit(Submission { token: attachment.number, request }));
+        // Handed over under the locks: the writes of a session reach the sequencer in their order, and behind those that are
+        // handed over again.
+        if let (Some(route), Place::New) = (&gate.route, place) {
+            self.hand_over(route, attachment.submission(route.tag, request), bytes);
         }
         Ok(())
     }
@@ -252,13 +262,13 @@ impl Registry {
     /// # Errors
     /// `no-leader`, `overloaded`.
     pub fn heartbeat(&self, attachment: &Attachment, request_id: u64) -> Result<(), Refusal> {
-        let is_ready = read(&self.gate);
-        if !*is_ready {
+        let gate = self.gate();
+        let Some(route) = &gate.route else {
             return Err(Refusal::new(
                 ErrorCode::NoLeader,
                 "no leader is known here at this moment",
             ));
-        }
+        };
         let mut waiting = lock(&attachment.waiting);
         if waiting.heartbeats.len() >= limits::OUTSTANDING_HEARTBEATS_MAX {
             return Err(Refusal::new(
@@ -268,13 +278,14 @@ impl Registry {
         }
         let token = self.next_token.fetch_add(1, Ordering::Relaxed);
         waiting.heartbeats.push_back((token, request_id));
-        self.sequencer.send(Input::Heartbeat { token, session: attachment.session });
+        let (tag, session) = (route.tag, attachment.session);
+        self.hand_over(route, ToLeader::Heartbeat { tag, token, session }, 0);
         Ok(())
     }
 
-    /// The leader has heard this heartbeat of the session: confirms it, and those before it that are still unanswered.
-    /// Never a later one: the leader has not heard that yet, and its client counts from when it was sent.
-    pub fn confirm(&self, token: Token, session: SessionId, is_live: bool) {
+    /// What became of this heartbeat, and of those before it that are still unanswered. Never of a later one: the leader has
+    /// not heard that yet, and its client counts from when it was sent.
+    fn confirm(&self, token: u64, session: SessionId, confirmed: Result<(), Refusal>) {
         let Some(attachment) = read(&self.sessions).get(&session).cloned() else { return };
         let requests: Vec<u64> = {
             let mut waiting = lock(&attachment.waiting);
@@ -285,52 +296,15 @@ impl Registry {
             waiting.heartbeats.drain(..=at).map(|(_, request)| request).collect()
         };
         for request in requests {
-            attachment.send(&if is_live {
-                ServerMessage::Confirmed { request }
-            } else {
-                let refusal =
-                    Refusal::new(ErrorCode::SessionEnded, format!("session {session} has ended"));
-                ServerMessage::Unconfirmed { request, refusal }
+            attachment.send(&match &confirmed {
+                Ok(()) => ServerMessage::Confirmed { request },
+                Err(refusal) => ServerMessage::Unconfirmed { request, refusal: refusal.clone() },
             });
         }
     }
 
-    /// Executing begins: everything that is unanswered is submitted again, each session's writes in order.
-    pub fn resubmit(&self) {
-        let mut is_ready = write(&self.gate);
-        *is_ready = true;
-        let openings: Vec<Input> =
-            lock(&self.openings).values().map(|opening| opening.input.clone()).collect();
-        for input in openings {
-            self.sequencer.send(input);
-        }
-        let mut attachments: Vec<Arc<Attachment>> =
-            read(&self.sessions).values().cloned().collect();
-        attachments.sort_by_key(|attachment| attachment.number);
-        for attachment in attachments {
-            let waiting = lock(&attachment.waiting);
-            for write in waiting.writes.values() {
-                let submission =
-                    Submission { token: attachment.number, request: write.request.clone() };
-                self.sequencer.send(Input::Submit(submission));
-            }
-        }
-    }
-
-    /// Executing has stopped: heartbeats can not be confirmed now.
-    pub fn pause(&self) {
-        *write(&self.gate) = false;
-        for attachment in read_all(&self.sessions) {
-            let heartbeats = std::mem::take(&mut lock(&attachment.waiting).heartbeats);
-            for (_, request) in heartbeats {
-                let refusal = Refusal::new(ErrorCode::NoLeader, "the leader is changing");
-                attachment.send(&ServerMessage::Unconfirmed { request, refusal });
-            }
-        }
-    }
-
     /// A session was opened, or not.
-    pub fn opened(&self, token: Token, session: Result<SessionId, Refusal>) {
+    fn opened(&self, token: u64, session: Result<SessionId, Refusal>) {
         if let Some(opening) = lock(&self.openings).remove(&token)
             && opening.answer.send(session).is_err()
         {
@@ -339,9 +313,9 @@ impl Registry {
     }
 
     /// A reply that was kept from before, for a write that was sent again.
-    pub fn answer_kept(
+    fn answer_kept(
         &self,
-        token: Token,
+        token: u64,
         session: SessionId,
         write: WriteNumber,
         zxid: Zxid,
@@ -358,22 +332,16 @@ impl Registry {
     }
 
     /// A call that waits, and was sent again: the reads behind it on its new lane need not wait for it.
-    pub fn answer_parked(&self, token: Token, session: SessionId, write: WriteNumber) {
+    fn answer_parked(&self, token: u64, session: SessionId, write: WriteNumber) {
         if let Some(attachment) = self.current(session, token) {
             attachment.note_parked(write);
         }
     }
 
     /// A write that was not executed.
-    pub fn answer_refused(
-        &self,
-        token: Token,
-        session: SessionId,
-        write: WriteNumber,
-        refusal: Refusal,
-    ) {
+    fn answer_refused(&self, token: u64, session: SessionId, write: WriteNumber, refusal: Refusal) {
         if let Some(attachment) = self.current(session, token) {
-            attachment.answer(write, |request| ServerMessage::NotExecuted { request, refusal });
+            attachment.refuse(write, refusal);
         }
     }
 
@@ -381,28 +349,32 @@ impl Registry {
     pub fn applied(&self, entry: &Entry) {
         let EntryBody::Batch { transactions, .. } = &entry.body else { return };
         for transaction in transactions {
-            self.advance(transaction.zxid);
-            for change in &transaction.changes {
-                if let Change::SessionEnded { session, .. } | Change::SessionForgotten { session } =
-                    change
-                {
-                    lock(&self.taken).remove(session);
-                }
+            self.reply_with(transaction);
+        }
+        if let Some(last) = transactions.last() {
+            self.advance(last.zxid);
+        }
+    }
+
+    fn reply_with(&self, transaction: &Transaction) {
+        for change in &transaction.changes {
+            if let Change::SessionEnded { session, .. } | Change::SessionForgotten { session } =
+                change
+            {
+                lock(&self.taken).remove(session);
             }
-            let Some((session, write)) = transaction.origin.write() else { continue };
-            let Some(attachment) = read(&self.sessions).get(&session).cloned() else { continue };
-            match &transaction.outcome {
-                Outcome::None => {}
-                Outcome::Parked(_) => attachment.note_parked(write),
-                Outcome::Replied(reply) => {
-                    attachment.answer(write, |request| ServerMessage::Reply {
-                        request,
-                        zxid: transaction.zxid,
-                        events: NO_EVENTS,
-                        reply: reply.clone(),
-                    })
-                }
-            }
+        }
+        let Some((session, write)) = transaction.origin.write() else { return };
+        let Some(attachment) = read(&self.sessions).get(&session).cloned() else { return };
+        match &transaction.outcome {
+            Outcome::None => {}
+            Outcome::Parked(_) => attachment.note_parked(write),
+            Outcome::Replied(reply) => attachment.answer(write, |request| ServerMessage::Reply {
+                request,
+                zxid: transaction.zxid,
+                events: NO_EVENTS,
+                reply: reply.clone(),
+            }),
         }
     }
 
@@ -418,129 +390,15 @@ impl Registry {
         }
     }
 
-    fn current(&self, session: SessionId, token: Token) -> Option<Arc<Attachment>> {
+    fn current(&self, session: SessionId, token: u64) -> Option<Arc<Attachment>> {
         read(&self.sessions).get(&session).filter(|attachment| attachment.number == token).cloned()
-    }
-}
-
-impl Attachment {
-    /// Waits until this attachment is over. Cancel-safe.
-    pub async fn over(&self) {
-        loop {
-            let told = self.over.notified();
-            if self.is_over.load(Ordering::Acquire) {
-                return;
-            }
-            told.await;
-        }
-    }
-
-    /// Waits until every write that was submitted before this call has been answered or has parked. Cancel-safe.
-    pub async fn writes_settled(&self) {
-        let Some(last) = self.last_unsettled(None) else { return };
-        loop {
-            let told = self.settled.notified();
-            if self.last_unsettled(Some(last)).is_none() || self.is_over.load(Ordering::Acquire) {
-                return;
-            }
-            told.await;
-        }
-    }
-
-    /// Whether reads of this session need not wait for its writes.
-    #[must_use]
-    pub fn is_settled(&self) -> bool {
-        self.last_unsettled(None).is_none()
-    }
-
-    /// The last write up to `bound` that is neither answered nor parked.
-    fn last_unsettled(&self, bound: Option<WriteNumber>) -> Option<WriteNumber> {
-        let waiting = lock(&self.waiting);
-        let unsettled =
-            |(number, write): (&WriteNumber, &WaitingWrite)| (!write.is_parked).then_some(*number);
-        match bound {
-            Some(bound) => waiting.writes.range(..=bound).rev().find_map(unsettled),
-            None => waiting.writes.iter().rev().find_map(unsettled),
-        }
-    }
-
-    /// Sends a message if the lane has room. A client that does not read what it asked for is cut off.
-    pub fn send(&self, message: &ServerMessage) {
-        match self.lane.try_send(message.encode()) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => {
-                tracing::info!(
-                    session = self.session.0,
-                    "the client does not read its replies: its lane is cut"
-                );
-                self.end();
-            }
-            Err(TrySendError::Refused(_, error @ LaneError::BudgetSpent { .. })) => {
-                tracing::info!(session = self.session.0, %error, "its lane is cut");
-                self.end();
-            }
-            Err(TrySendError::Refused(_, error)) => {
-                tracing::debug!(session = self.session.0, %error, "a message found its lane ended");
-                self.end();
-            }
-        }
-    }
-
-    /// Sends a message once the lane has room: a client that does not read what it asked for holds up its own lane.
-    /// Nothing is sent if the attachment is over before. Cancel-safe.
-    pub async fn deliver(&self, frame: Bytes) {
-        tokio::select! {
-            biased;
-            sent = self.lane.send(frame) => {
-                if let Err(error) = sent {
-                    tracing::debug!(session = self.session.0, %error, "a message found its lane ended");
-                    self.end();
-                }
-            }
-            () = self.over() => {}
-        }
-    }
-
-    fn end(&self) {
-        self.is_over.store(true, Ordering::Release);
-        self.over.notify_waiters();
-        self.settled.notify_waiters();
-    }
-
-    fn answer(&self, write: WriteNumber, message: impl FnOnce(u64) -> ServerMessage) {
-        let taken = {
-            let mut waiting = lock(&self.waiting);
-            let taken = waiting.writes.remove(&write);
-            let bytes = taken.as_ref().map_or(0, |write| write.bytes);
-            waiting.bytes -= bytes;
-            self.total_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            taken
-        };
-        // Not asked for on this lane (yet): the client that sends it again gets the kept reply.
-        let Some(taken) = taken else { return };
-        self.send(&message(taken.request_id));
-        self.settled.notify_waiters();
-    }
-
-    fn note_parked(&self, write: WriteNumber) {
-        if let Some(waiting) = lock(&self.waiting).writes.get_mut(&write) {
-            waiting.is_parked = true;
-        }
-        self.settled.notify_waiters();
-    }
-}
-
-impl Drop for Attachment {
-    fn drop(&mut self) {
-        let bytes = lock(&self.waiting).bytes;
-        self.total_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
 /// Takes an opening back when nobody waits for it any more.
 struct Forget<'a> {
     registry: &'a Registry,
-    token: Token,
+    token: u64,
 }
 
 impl Drop for Forget<'_> {

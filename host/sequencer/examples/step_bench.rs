@@ -18,7 +18,7 @@ use quorate_core::request::{Body, LifetimeKind, Operation, Request, Sequence};
 use quorate_core::session::Acks;
 use quorate_core::transaction::Entry;
 use quorate_core::txn::Txn;
-use quorate_sequencer::{Input, Leadership, Now, Output, Sequencer, Submission};
+use quorate_sequencer::{Input, Leadership, Now, Output, Sequencer, Submission, Token};
 
 const SESSIONS: usize = 16;
 const ZNODES: usize = 10_000;
@@ -79,7 +79,8 @@ impl Bench {
         };
         bench.sequencer.handle(Input::Lead(Leadership { term: Term(1) }), NOW);
         bench.pump();
-        for token in 0..SESSIONS as u64 {
+        for number in 0..SESSIONS as u64 {
+            let token = Token::local(number);
             let principal = String::new();
             let open =
                 Input::OpenSession { token, timeout_ms: 10_000, secret_hash: [0; 32], principal };
@@ -97,7 +98,7 @@ impl Bench {
         let acks = Acks { low: WriteNumber(write.saturating_sub(128)), ranges: Vec::new() };
         let request =
             Request { session: self.sessions[at], write: WriteNumber(write), hash: 0, acks, body };
-        Submission { token: 0, request: Arc::new(request) }
+        Submission { token: Token::local(0), request: Arc::new(request) }
     }
 
     fn run(&mut self, submissions: Vec<Submission>) {

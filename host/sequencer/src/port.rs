@@ -27,7 +27,21 @@ pub struct Leadership {
 }
 
 /// Who asked, in the words of whoever brought the request: comes back with direct answers, and is not looked into.
-pub type Token = u64;
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token {
+    /// The link over which another member brought it; 0: this member.
+    pub link: u64,
+    /// Counted by whoever brought it.
+    pub number: u64,
+}
+
+impl Token {
+    /// Of a request that this member brought itself.
+    #[must_use]
+    pub fn local(number: u64) -> Self {
+        Self { link: 0, number }
+    }
+}
 
 /// A write on its way in.
 #[derive(Debug, Clone)]

@@ -9,7 +9,7 @@ use quorate_core::limits;
 use quorate_core::request::LifetimeKind;
 use quorate_core::session::End;
 use quorate_sequencer::port::DirectAnswer;
-use quorate_sequencer::{Input, Output, Submission};
+use quorate_sequencer::{Input, Output, Submission, Token};
 
 use crate::harness::World;
 use crate::harness::client::{call, create};
@@ -28,7 +28,7 @@ fn overloaded(world: &World) -> usize {
 }
 
 /// What each lane was told of this write that makes no transaction.
-fn refusals(world: &World, of: WriteNumber) -> Vec<(u64, ErrorCode)> {
+fn refusals(world: &World, of: WriteNumber) -> Vec<(Token, ErrorCode)> {
     let refusal = |output: &Output| match output {
         Output::Answer { token, write, answer: DirectAnswer::Refused(refusal), .. } => {
             (*write == of).then_some((*token, refusal.code))
@@ -98,7 +98,7 @@ fn a_full_queue_does_not_tell_that_a_write_is_not_executed_whose_first_copy_wait
     let request = world.clients[1].unanswered[&write].clone();
     fill_queue(&mut world, 0);
     // On a new lane, as the same and as another request.
-    let token = world.clients[1].token + 1_000;
+    let token = Token::local(world.clients[1].token.number + 1_000);
     world.handle(0, Input::Submit(Submission { token, request: request.clone() }));
     assert_eq!(overloaded(&world), 0, "it is going to be executed");
     let mut other = (*request).clone();
@@ -116,7 +116,7 @@ fn a_direct_answer_to_a_queued_write_goes_to_the_lane_that_sent_it_last() {
         (*world.clients[1].request(create("/n", "", LifetimeKind::Persistent))).clone();
     request.write = WriteNumber(7);
     let request = Arc::new(request);
-    let (old, new) = (world.clients[1].token, world.clients[1].token + 1_000);
+    let (old, new) = (world.clients[1].token, Token::local(world.clients[1].token.number + 1_000));
     world.handle(0, Input::Submit(Submission { token: old, request: request.clone() }));
     fill_queue(&mut world, 0);
     world.handle(0, Input::Submit(Submission { token: new, request }));
@@ -133,7 +133,7 @@ fn a_gap_before_an_old_copy_is_not_told_of_a_new_one_that_comes_behind_what_was_
     let mut second = (*world.clients[1].request(body("/second"))).clone();
     second.write = first.write.next();
     let (write, second) = (second.write, Arc::new(second));
-    let (old, new) = (world.clients[1].token, world.clients[1].token + 1_000);
+    let (old, new) = (world.clients[1].token, Token::local(world.clients[1].token.number + 1_000));
     // The first one found the queue full on the old lane. The new lane sends both.
     let sent = [(old, &second), (new, &first), (new, &second)];
     for (token, request) in sent {

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod entry;
+pub mod link;
 pub mod member;
 pub mod message;
 pub mod value;

@@ -1,25 +1,18 @@
 //! Messages of a lane, bodies of writes and replies: every one comes back, old bytes are still read and new bytes unchanged, and
 //! nothing that a client or a member can send panics the other side or has a second reading.
 
+mod form;
 mod golden_file;
 mod message_values;
 mod parts;
 
-use std::fmt::Debug;
-
 use bytes::Bytes;
 use expect_test::expect_file;
+use form::Form;
 use message_values::arbitrary;
 use proptest::prelude::*;
-use quorate_core::codec::Malformed;
 use quorate_core::request::{Body, Reply};
 use quorate_wire::message::{ClientMessage, ServerMessage, body, bulk};
-
-/// How a kind of thing is written and read.
-struct Form<T> {
-    write: fn(&T) -> Bytes,
-    read: fn(Bytes) -> Result<T, Malformed>,
-}
 
 const CLIENT: Form<ClientMessage> =
     Form { write: ClientMessage::encode, read: ClientMessage::decode };
@@ -27,50 +20,6 @@ const SERVER: Form<ServerMessage> =
     Form { write: ServerMessage::encode, read: ServerMessage::decode };
 const BODY: Form<Body> = Form { write: body::encode, read: body::decode };
 const REPLY: Form<Reply> = Form { write: Reply::encode, read: Reply::decode };
-
-impl<T: Debug + PartialEq> Form<T> {
-    fn check_golden(&self, file: &expect_test::ExpectFile, title: &str, values: &[T]) {
-        let read = |bytes| (self.read)(bytes).expect("golden bytes are read");
-        golden_file::check(file, title, values, self.write, read);
-    }
-
-    /// What is read of these bytes has them as its one form.
-    fn check_bytes(&self, bytes: &[u8]) -> bool {
-        let Ok(value) = (self.read)(Bytes::copy_from_slice(bytes)) else { return false };
-        assert_eq!((self.write)(&value), bytes, "{value:?}");
-        true
-    }
-
-    fn check_value(&self, value: &T) {
-        assert_eq!((self.read)((self.write)(value)).as_ref(), Ok(value));
-    }
-
-    /// Each byte of each value, set to each other value; and each front part.
-    fn check_mutations(&self, values: &[T]) {
-        for value in values {
-            let bytes = (self.write)(value).to_vec();
-            for at in 0..bytes.len() {
-                let mut mutated = bytes.clone();
-                for byte in 0..=u8::MAX {
-                    mutated[at] = byte;
-                    self.check_bytes(&mutated);
-                }
-                self.check_bytes(&bytes[..at]);
-            }
-        }
-    }
-
-    /// Nothing may follow, except where the last field goes to the end of the frame.
-    fn check_ends(&self, values: &[T], is_open: fn(&T) -> bool) {
-        for value in values {
-            let mut bytes = (self.write)(value).to_vec();
-            bytes.push(0);
-            assert_eq!(self.check_bytes(&bytes), is_open(value), "{value:?}");
-            bytes.truncate(bytes.len() - 2);
-            assert_eq!(self.check_bytes(&bytes), is_open(value), "{value:?}");
-        }
-    }
-}
 
 #[test]
 fn the_bytes_of_client_messages_stay() {

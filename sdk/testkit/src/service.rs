@@ -17,7 +17,7 @@ use quorate_core::session::Acks;
 use quorate_core::transaction::{Entry, EntryBody, Outcome, Transaction};
 use quorate_sequencer::liveness::STALL_MS;
 use quorate_sequencer::port::DirectAnswer;
-use quorate_sequencer::{Input, Leadership, Now, Output, Sequencer, Submission};
+use quorate_sequencer::{Input, Leadership, Now, Output, Sequencer, Submission, Token};
 
 /// Virtual time begins here: somewhere in 2026, in milliseconds of Unix time, so that recipes see times as they will be.
 const BEGINNING: Millis = Millis(1_790_000_000_000);
@@ -95,7 +95,7 @@ impl Service {
     /// Too many sessions.
     pub(crate) fn open_session(&mut self) -> Result<SessionId, Refusal> {
         let input = Input::OpenSession {
-            token: 0,
+            token: Token::local(0),
             timeout_ms: limits::SESSION_TIMEOUT_MS_DEFAULT,
             secret_hash: [0; 32],
             principal: String::new(),
@@ -126,7 +126,8 @@ impl Service {
         let acks = Acks { low: WriteNumber(answered), ranges: Vec::new() };
         // Nothing is ever sent twice: the hash has nothing to tell apart.
         let request = Arc::new(Request { session, write, hash: u128::from(write.0), acks, body });
-        self.sequencer.handle(Input::Submit(Submission { token: 0, request }), self.now());
+        self.sequencer
+            .handle(Input::Submit(Submission { token: Token::local(0), request }), self.now());
         id
     }
 
@@ -147,7 +148,7 @@ impl Service {
             let alive = |client: &Client| !client.is_silent && client.ended.is_none();
             let now = self.now();
             for (&session, _) in self.clients.iter().filter(|(_, client)| alive(client)) {
-                self.sequencer.handle(Input::Heartbeat { token: 0, session }, now);
+                self.sequencer.handle(Input::Heartbeat { token: Token::local(0), session }, now);
             }
             self.settle();
         }

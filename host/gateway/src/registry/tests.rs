@@ -1,12 +1,16 @@
 //! What is sent to the sequencer, when and how often; what the lanes are told. The sequencer is the test's.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::sync::TryLockError;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
+use quorate_core::ids::{Epoch, Term};
 use quorate_core::request::Body;
 use quorate_core::session::Acks;
+use quorate_sequencer::Input;
+use quorate_wire::link::Answer;
 
 use super::*;
 use crate::rig::{Lane, Rig};
@@ -19,6 +23,7 @@ struct Attached {
     attachment: Arc<Attachment>,
     lane: Lane,
     rig: Rig,
+    epoch: Cell<u64>,
 }
 
 impl Attached {
@@ -28,7 +33,7 @@ impl Attached {
         let mut rig = Rig::new();
         let lane = rig.lane().await;
         let attachment = registry.attach(SESSION, lane.to_client.handle()).unwrap();
-        Self { registry, sequencer, attachment, lane, rig }
+        Self { registry, sequencer, attachment, lane, rig, epoch: Cell::new(1) }
     }
 
     /// Another lane of the same session.
@@ -36,6 +41,24 @@ impl Attached {
         let lane = self.rig.lane().await;
         let attachment = self.registry.attach(SESSION, lane.to_client.handle()).unwrap();
         (lane, attachment)
+    }
+
+    /// The next epoch of this member is open.
+    fn open(&self) {
+        assert!(self.registry.open_route(self.tag(), Way::Local));
+    }
+
+    fn pause(&self) {
+        self.registry.pause(self.tag());
+        self.epoch.set(self.epoch.get() + 1);
+    }
+
+    fn tag(&self) -> Tag {
+        Tag { term: Term(1), epoch: Epoch(self.epoch.get()) }
+    }
+
+    fn answer(&self, token: u64, answer: Answer) {
+        self.registry.handle_answer(self.tag(), token, answer);
     }
 
     fn submit(&self, write: u64) -> Result<(), NotTaken> {
@@ -49,7 +72,8 @@ impl Attached {
     fn refuse(&self, write: u64) {
         let refusal = Refusal::new(ErrorCode::BadArguments, "for this test");
         let token = self.attachment.number;
-        self.registry.answer_refused(token, SESSION, WriteNumber(write), refusal);
+        let write = WriteNumber(write);
+        self.answer(token, Answer::Refused { session: SESSION, write, refusal });
     }
 
     /// Numbers of the writes that the sequencer was sent since the last time.
@@ -59,11 +83,11 @@ impl Attached {
 }
 
 fn submitted(sequencer: &SequencerHandle) -> Vec<u64> {
-    let write_of = |input: Input| match input {
-        Input::Submit(submission) => Some(submission.request.write.0),
+    let write_of = |request: ToLeader| match request {
+        ToLeader::Submit { request, .. } => Some(request.write.0),
         _ => None,
     };
-    sequencer.inputs().into_iter().filter_map(write_of).collect()
+    sequencer.requests().into_iter().filter_map(write_of).collect()
 }
 
 /// The refusal of a write that is known not to be executed.
@@ -101,13 +125,13 @@ async fn writes_are_sent_once_by_whoever_may() {
     rig.submit(1).unwrap();
     rig.submit(2).unwrap();
     assert_eq!(rig.submitted(), [], "nobody executes");
-    rig.registry.resubmit();
+    rig.open();
     rig.submit(3).unwrap();
     assert_eq!(rig.submitted(), [1, 2, 3]);
-    rig.registry.pause();
+    rig.pause();
     rig.submit(4).unwrap();
     assert_eq!(rig.submitted(), []);
-    rig.registry.resubmit();
+    rig.open();
     assert_eq!(rig.submitted(), [1, 2, 3, 4], "all that is unanswered, in order");
 }
 
@@ -126,17 +150,19 @@ fn comes_true(is_true: impl Fn() -> bool) -> bool {
 #[tokio::test]
 async fn executing_does_not_begin_in_the_middle_of_a_submit_nor_a_submit_in_the_middle_of_that() {
     let rig = Attached::new().await;
+    let (registry, attachment, tag) = (&rig.registry, &rig.attachment, rig.tag());
     let (during_submit, during_resubmit) = std::thread::scope(|scope| {
-        let waiting = lock(&rig.attachment.waiting);
-        let submit = scope.spawn(|| rig.submit(1));
-        let is_gate_held =
-            || matches!(rig.registry.gate.try_write(), Err(TryLockError::WouldBlock));
+        let waiting = lock(&attachment.waiting);
+        let submit = scope.spawn(|| registry.submit(attachment, 1_001, request(1), 10));
+        let is_gate_held = || matches!(registry.gate.try_write(), Err(TryLockError::WouldBlock));
         let during_submit = comes_true(is_gate_held);
         drop(waiting);
         submit.join().unwrap().unwrap();
-        let waiting = lock(&rig.attachment.waiting);
-        scope.spawn(|| rig.registry.resubmit());
-        let is_gate_shut = || matches!(rig.registry.gate.try_read(), Err(TryLockError::WouldBlock));
+        let waiting = lock(&attachment.waiting);
+        scope.spawn(|| {
+            registry.open_route(tag, Way::Local);
+        });
+        let is_gate_shut = || matches!(registry.gate.try_read(), Err(TryLockError::WouldBlock));
         let during_resubmit = comes_true(is_gate_shut);
         drop(waiting);
         (during_submit, during_resubmit)
@@ -155,10 +181,11 @@ async fn what_comes_while_executing_begins_is_sent_once_and_in_order() {
         let first = 1 + round * WRITES;
         let writes: Vec<u64> = (first..first + WRITES).collect();
         let begin = std::sync::Barrier::new(2);
+        let (registry, tag) = (&rig.registry, rig.tag());
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 begin.wait();
-                rig.registry.resubmit();
+                registry.open_route(tag, Way::Local);
             });
             begin.wait();
             for &write in &writes {
@@ -166,10 +193,10 @@ async fn what_comes_while_executing_begins_is_sent_once_and_in_order() {
             }
         });
         assert_eq!(rig.submitted(), writes, "round {round}");
-        rig.registry.pause();
         for &write in &writes {
             rig.refuse(write);
         }
+        rig.pause();
     }
 }
 
@@ -182,13 +209,13 @@ async fn an_opening_whose_client_has_left_is_not_asked_for_again() {
     assert!(stays.as_mut().poll(&mut context).is_pending());
     assert!(leaves.as_mut().poll(&mut context).is_pending());
     drop(leaves);
-    rig.registry.resubmit();
+    rig.open();
     let asked: Vec<u64> = rig
         .sequencer
-        .inputs()
+        .requests()
         .into_iter()
-        .filter_map(|input| match input {
-            Input::OpenSession { timeout_ms, .. } => Some(timeout_ms),
+        .filter_map(|request| match request {
+            ToLeader::OpenSession { timeout_ms, .. } => Some(timeout_ms),
             _ => None,
         })
         .collect();
@@ -198,25 +225,27 @@ async fn an_opening_whose_client_has_left_is_not_asked_for_again() {
 #[tokio::test]
 async fn a_heartbeat_is_confirmed_by_its_own_token_and_those_before_it_with_it() {
     let mut rig = Attached::new().await;
-    rig.registry.resubmit();
+    rig.open();
     for request in 1..=3 {
         rig.registry.heartbeat(&rig.attachment, request).unwrap();
     }
-    let tokens: Vec<Token> = rig
+    let tokens: Vec<u64> = rig
         .sequencer
-        .inputs()
+        .requests()
         .into_iter()
-        .filter_map(|input| match input {
-            Input::Heartbeat { token, .. } => Some(token),
+        .filter_map(|request| match request {
+            ToLeader::Heartbeat { token, .. } => Some(token),
             _ => None,
         })
         .collect();
     assert_eq!(tokens.len(), 3);
-    rig.registry.confirm(tokens[1], SESSION, true);
+    let live = Answer::Confirmed { session: SESSION, is_live: true };
+    rig.answer(tokens[1], live.clone());
     // Once used, a token confirms nothing.
-    rig.registry.confirm(tokens[0], SESSION, true);
-    rig.registry.confirm(tokens[1], SESSION, true);
-    rig.registry.pause();
+    rig.answer(tokens[0], live.clone());
+    let live = Answer::Confirmed { session: SESSION, is_live: true };
+    rig.answer(tokens[1], live);
+    rig.pause();
     let mut told = Vec::new();
     for _ in 0..3 {
         told.push(rig.lane.receive().await);
@@ -233,7 +262,7 @@ async fn a_heartbeat_is_confirmed_by_its_own_token_and_those_before_it_with_it()
 #[tokio::test]
 async fn so_many_writes_wait_and_one_more_is_refused_and_the_session_goes_on() {
     let mut rig = Attached::new().await;
-    rig.registry.resubmit();
+    rig.open();
     let max = limits::OUTSTANDING_WRITES_MAX as u64;
     for write in 1..=max {
         rig.submit(write).unwrap();
@@ -294,22 +323,23 @@ async fn a_lane_that_comes_after_the_goodbyes_is_turned_away() {
 #[tokio::test]
 async fn a_parked_call_holds_up_no_reads_also_on_a_new_lane() {
     let mut rig = Attached::new().await;
-    rig.registry.resubmit();
+    rig.open();
     rig.submit(1).unwrap();
     let (_lane, again) = rig.attach_again().await;
     rig.registry.submit(&again, 1, request(1), 10).unwrap();
     assert!(!again.is_settled());
     // Said to the lane before: it counts for nobody.
-    rig.registry.answer_parked(rig.attachment.number, SESSION, WriteNumber(1));
+    let parked = Answer::Parked { session: SESSION, write: WriteNumber(1) };
+    rig.answer(rig.attachment.number, parked.clone());
     assert!(!again.is_settled());
-    rig.registry.answer_parked(again.number, SESSION, WriteNumber(1));
+    rig.answer(again.number, parked);
     assert!(again.is_settled());
 }
 
 #[tokio::test]
 async fn a_write_whose_first_copy_may_be_on_its_way_is_never_told_to_be_not_executed() {
     let mut rig = Attached::new().await;
-    rig.registry.resubmit();
+    rig.open();
     rig.submit(1).unwrap();
     rig.submit(2).unwrap();
     flood(&rig.sequencer);
@@ -331,7 +361,7 @@ async fn a_write_whose_first_copy_may_be_on_its_way_is_never_told_to_be_not_exec
     assert_eq!(refusal(third).code, ErrorCode::Overloaded);
     assert_eq!(rig.submitted(), [1, 2]);
     // What a process before this one executed.
-    again.note_executed(WriteNumber(4));
+    again.note_doubtful(WriteNumber(4));
     flood(&rig.sequencer);
     rig.registry.submit(&again, 4, request(4), 10).unwrap();
     assert_eq!(rig.submitted(), [4]);
@@ -340,7 +370,7 @@ async fn a_write_whose_first_copy_may_be_on_its_way_is_never_told_to_be_not_exec
 #[tokio::test]
 async fn a_lane_whose_resend_finds_no_room_at_all_ends_without_a_claim() {
     let mut rig = Attached::new().await;
-    rig.registry.resubmit();
+    rig.open();
     rig.submit_bytes(1, limits::OUTSTANDING_BYTES_MAX).unwrap();
     rig.submit_bytes(1, limits::OUTSTANDING_BYTES_MAX).unwrap();
     assert_eq!(refusal(rig.submit_bytes(2, 1)).code, ErrorCode::Overloaded);
@@ -355,4 +385,81 @@ async fn a_lane_whose_resend_finds_no_room_at_all_ends_without_a_claim() {
         refusal(rig.registry.submit(&again, 2, request(2), too_much)).code,
         ErrorCode::Overloaded
     );
+}
+
+#[tokio::test]
+async fn what_was_said_under_a_route_that_is_no_more_is_not_listened_to() {
+    let mut rig = Attached::new().await;
+    rig.open();
+    let before = rig.tag();
+    rig.submit(1).unwrap();
+    rig.pause();
+    let refused = |message: &str| {
+        let refusal = Refusal::new(ErrorCode::Overloaded, message);
+        Answer::Refused { session: SESSION, write: WriteNumber(1), refusal }
+    };
+    let token = rig.attachment.number;
+    rig.registry.handle_answer(before, token, refused("while there is none"));
+    rig.open();
+    assert_eq!(rig.submitted(), [1, 1]);
+    rig.registry.handle_answer(before, token, refused("while there is another"));
+    rig.registry.pause(before);
+    assert!(rig.registry.is_ready(), "a late word closes only the route that it is about");
+    assert!(!rig.registry.open_route(before, Way::Local), "nor does it open one");
+    rig.registry.handle_answer(rig.tag(), token, refused("now"));
+    let told = rig.lane.receive().await;
+    assert!(
+        matches!(&told, ServerMessage::NotExecuted { refusal, .. } if refusal.message == "now"),
+        "{told:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_copy_of_a_call_that_waits_holds_up_no_reads_either() {
+    let rig = Attached::new().await;
+    rig.open();
+    rig.submit(1).unwrap();
+    rig.answer(rig.attachment.number, Answer::Parked { session: SESSION, write: WriteNumber(1) });
+    rig.submit(1).unwrap();
+    assert!(rig.attachment.is_settled());
+    assert_eq!(rig.submitted(), [1], "it is answered from where it waits");
+}
+
+#[tokio::test]
+async fn a_refusal_is_passed_on_for_a_doubtful_write_only_if_it_holds_for_every_copy() {
+    let mut rig = Attached::new().await;
+    rig.open();
+    let refuse = |rig: &Attached, attachment: &Attachment, code| {
+        let refusal = Refusal::new(code, "for this test");
+        let answer = Answer::Refused { session: SESSION, write: WriteNumber(5), refusal };
+        rig.answer(attachment.number, answer);
+    };
+    for code in ErrorCode::ALL.iter().copied() {
+        let (mut lane, attachment) = rig.attach_again().await;
+        attachment.note_doubtful(WriteNumber(5));
+        rig.registry.submit(&attachment, 1, request(5), 10).unwrap();
+        refuse(&rig, &attachment, code);
+        let is_final = matches!(
+            code,
+            ErrorCode::SessionEnded
+                | ErrorCode::NoSession
+                | ErrorCode::ResendDiffers
+                | ErrorCode::AlreadyAcknowledged
+                | ErrorCode::BadMessage
+        );
+        match lane.receive().await {
+            ServerMessage::NotExecuted { request: 1, .. } => assert!(is_final, "{code}"),
+            ServerMessage::Goodbye(_) => assert!(!is_final && attachment.is_over(), "{code}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    // Of one that was never sent before there is no other copy.
+    let session = SessionId(8);
+    let mut lane = rig.rig.lane().await;
+    let attachment = rig.registry.attach(session, lane.to_client.handle()).unwrap();
+    attachment.note_doubtful(WriteNumber(4));
+    rig.registry.submit(&attachment, 1, request(5), 10).unwrap();
+    let refusal = Refusal::new(ErrorCode::ResendFrom, "for this test");
+    rig.answer(attachment.number, Answer::Refused { session, write: WriteNumber(5), refusal });
+    assert!(matches!(lane.receive().await, ServerMessage::NotExecuted { request: 1, .. }));
 }

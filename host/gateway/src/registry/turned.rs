@@ -6,7 +6,9 @@ use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::WriteNumber;
 use quorate_core::request::Request;
 
-use super::{Attachment, Registry, Waiting};
+use super::attachment::Waiting;
+use super::route::Route;
+use super::{Attachment, Registry};
 use crate::limits;
 
 /// Why a write was not taken.
@@ -24,7 +26,10 @@ pub(super) enum Place {
     /// To the sequencer.
     New,
     /// Nowhere: it waits already, and is answered from there.
-    Joined,
+    Joined {
+        /// As a call whose first run was applied.
+        is_parked: bool,
+    },
 }
 
 impl Registry {
@@ -32,6 +37,7 @@ impl Registry {
     pub(super) fn place(
         &self,
         waiting: &Waiting,
+        route: Option<&Route>,
         request: &Request,
         bytes: usize,
     ) -> Result<Place, NotTaken> {
@@ -41,11 +47,11 @@ impl Registry {
             if is_doubtful { NotTaken::Unknown(refusal) } else { NotTaken::NotExecuted(refusal) }
         };
         self.check_limits(waiting, request.write, bytes).map_err(not_taken)?;
-        if !self.sequencer.is_overloaded() {
-            return Ok(Place::New);
-        }
         match before {
-            Some(before) if before.request.hash == request.hash => Ok(Place::Joined),
+            Some(before) if before.request.hash == request.hash => {
+                Ok(Place::Joined { is_parked: before.is_parked })
+            }
+            _ if !route.is_some_and(|route| self.is_overloaded(route)) => Ok(Place::New),
             // No more of these come than were taken before.
             None if is_doubtful => Ok(Place::New),
             _ => Err(not_taken(crate::leader::overloaded())),
@@ -85,9 +91,32 @@ impl Registry {
     }
 }
 
+/// Whether the leader's refusal of a write holds for every copy of it, also for those that it has not seen.
+///
+/// What the leader refuses without executing (`quorate_core::session::admit`, and the limits of the sequencer's queue):
+///
+/// - `session-ended`, `no-session`: nothing of that session is executed any more, nor of one that never was.
+/// - `resend-differs`: the number was used for another request, and every copy of this one differs from that.
+/// - `already-acknowledged`: it was executed, and is not again.
+/// - `bad-message`: a write without a number; so are its copies.
+///
+/// Not final: `resend-from` (the write before it may come, and then a copy of this one), `too-many-unacknowledged` (an
+/// acknowledgement may come), `overloaded` (there may be room when the copy comes).
+pub(super) fn is_final(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::SessionEnded
+            | ErrorCode::NoSession
+            | ErrorCode::ResendDiffers
+            | ErrorCode::AlreadyAcknowledged
+            | ErrorCode::BadMessage
+    )
+}
+
 impl Attachment {
-    /// The session's writes up to this one were executed, whoever took them.
-    pub fn note_executed(&self, last: WriteNumber) {
+    /// Of the session's writes up to this one there may be copies of which nothing is known here: taken by another lane or
+    /// member, or executed before this member was started.
+    pub fn note_doubtful(&self, last: WriteNumber) {
         let mut waiting = super::lock(&self.waiting);
         waiting.doubtful = waiting.doubtful.max(last);
     }

@@ -101,16 +101,17 @@ mod tests {
 
     use super::*;
 
-    fn copy(token: Token) -> Submission {
+    fn copy(number: u64) -> Submission {
+        let token = Token::local(number);
         let (session, write, acks) = (SessionId(1), WriteNumber(1), Acks::default());
         let request = Request { session, write, hash: 5, acks, body: Body::CloseSession };
         Submission { token, request: Arc::new(request) }
     }
 
-    fn popped(queue: &mut Queue) -> Token {
+    fn popped(queue: &mut Queue) -> u64 {
         match queue.pop_front().unwrap() {
-            Work::Submit(submission) => submission.token,
-            Work::OpenSession { token, .. } => token,
+            Work::Submit(submission) => submission.token.number,
+            Work::OpenSession { token, .. } => token.number,
         }
     }
 

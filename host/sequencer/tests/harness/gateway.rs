@@ -6,7 +6,7 @@ use quorate_core::ids::{SessionId, WriteNumber, Zxid};
 use quorate_core::request::Body;
 use quorate_core::transaction::{Entry, EntryBody, Outcome};
 use quorate_sequencer::port::DirectAnswer;
-use quorate_sequencer::{Input, Output, Submission};
+use quorate_sequencer::{Input, Output, Submission, Token};
 
 use super::client::Client;
 use super::{Proposal, World};
@@ -14,7 +14,7 @@ use super::{Proposal, World};
 impl World {
     /// A new client asks for a session.
     pub fn open(&mut self, member: usize, timeout_ms: u64) -> usize {
-        let token = self.next_token;
+        let token = Token::local(self.next_token);
         self.next_token += 1;
         self.clients.push(Client::new(token, member, timeout_ms, self.now.monotonic_ms));
         self.handle(self.serving, open_session(token, timeout_ms));
@@ -43,7 +43,7 @@ impl World {
     /// A client connects to another member: what was answered in between went to a lane that is gone.
     pub fn move_client(&mut self, client: usize, member: usize) {
         self.clients[client].member = member;
-        self.clients[client].token = self.next_token;
+        self.clients[client].token = Token::local(self.next_token);
         self.next_token += 1;
         self.clients[client].heartbeats.clear();
         self.resend_all(client);
@@ -158,7 +158,7 @@ impl World {
         }
     }
 
-    fn client_of(&mut self, token: u64, session: SessionId) -> Option<&mut Client> {
+    fn client_of(&mut self, token: Token, session: SessionId) -> Option<&mut Client> {
         self.clients
             .iter_mut()
             .find(|client| client.token == token && client.session == Some(session))
@@ -183,6 +183,6 @@ impl World {
     }
 }
 
-fn open_session(token: u64, timeout_ms: u64) -> Input {
+fn open_session(token: Token, timeout_ms: u64) -> Input {
     Input::OpenSession { token, timeout_ms, secret_hash: [7; 32], principal: String::new() }
 }

@@ -2,8 +2,8 @@
 
 pub mod bench;
 pub mod call;
-pub mod cluster;
 pub mod cert;
+pub mod cluster;
 pub mod completions;
 pub mod demo;
 pub mod dev;

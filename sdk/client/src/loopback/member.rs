@@ -60,7 +60,7 @@ struct World {
     sequencer: Sequencer,
     attached: BTreeMap<SessionId, Attached>,
     opened: BTreeMap<Token, Result<SessionId, Refusal>>,
-    next_token: Token,
+    next_token: u64,
     origin: Instant,
     faults: Faults,
     /// Writes that came on lanes, copies included.
@@ -254,7 +254,7 @@ impl World {
         attach: Attach,
         messages: mpsc::UnboundedSender<ServerMessage>,
     ) -> Result<(SessionId, Token), Refusal> {
-        let token = self.next_token;
+        let token = Token::local(self.next_token);
         self.next_token += 1;
         let id = match attach {
             Attach::New { timeout_ms } => {
@@ -280,7 +280,7 @@ impl World {
             session: id,
             secret: SECRET,
             timeout_ms: record.timeout_ms,
-            attachment: token,
+            attachment: token.number,
             zxid: self.tree.meta().zxid,
             last_write: record.last_write,
             members: Vec::new(),
@@ -393,7 +393,7 @@ async fn serve_lane(
                 let message = ClientMessage::decode(frame).expect("a client's message");
                 executed += u64::from(take(&world, &connection, session, token, message).await);
                 let faults = lock(&world).faults;
-                if faults.cut_after_writes.is_some_and(|most| executed >= most * token) {
+                if faults.cut_after_writes.is_some_and(|most| executed >= most * token.number) {
                     connection.close(CloseCode::Internal, "cut by the test");
                     return;
                 }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use quinn::Endpoint;
 use tokio::time::Instant;
@@ -21,7 +21,8 @@ use crate::transport::{End, transport};
 #[derive(Clone)]
 pub struct Dialer {
     endpoint: Endpoint,
-    settings: quinn::ClientConfig,
+    // Shared by all clones: a renewed certificate is shown by each.
+    settings: Arc<RwLock<quinn::ClientConfig>>,
 }
 
 impl Dialer {
@@ -30,12 +31,22 @@ impl Dialer {
         identity: &ServerIdentity,
         trust: &TrustAnchors,
     ) -> Result<Self, BindError> {
-        let crypto = member_crypto(identity, trust).map_err(BindError::Identity)?;
-        let mut settings = quinn::ClientConfig::new(Arc::new(crypto));
-        settings.transport_config(
-            transport(End::Dialler, MEMBER_IDLE_TIMEOUT).map_err(BindError::Setting)?,
-        );
+        let settings = Arc::new(RwLock::new(settings(identity, trust)?));
         Ok(Self { endpoint, settings })
+    }
+
+    pub(crate) fn renew(
+        &self,
+        identity: &ServerIdentity,
+        trust: &TrustAnchors,
+    ) -> Result<(), BindError> {
+        let renewed = settings(identity, trust)?;
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = renewed;
+        Ok(())
+    }
+
+    fn settings(&self) -> quinn::ClientConfig {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Connects to the member with this number at `address` (`host:port`; IPv6 in brackets), whose
@@ -61,7 +72,7 @@ impl Dialer {
             let after = deadline.saturating_duration_since(Instant::now()) / left_count;
             let protocol = Protocol::Member;
             let attempt = Attempt { address: *address, server_name: &server_name, protocol, after };
-            let error = match attempt.run(&self.endpoint, self.settings.clone()).await {
+            let error = match attempt.run(&self.endpoint, self.settings()).await {
                 Ok(connection) => return Ok(Connection::new(connection, protocol)),
                 Err(ConnectError::ShutDown) => return Err(ConnectError::ShutDown),
                 Err(error) => error,
@@ -81,6 +92,18 @@ impl fmt::Debug for Dialer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Dialer").field("local_address", &self.endpoint.local_addr().ok()).finish()
     }
+}
+
+fn settings(
+    identity: &ServerIdentity,
+    trust: &TrustAnchors,
+) -> Result<quinn::ClientConfig, BindError> {
+    let crypto = member_crypto(identity, trust).map_err(BindError::Identity)?;
+    let mut settings = quinn::ClientConfig::new(Arc::new(crypto));
+    settings.transport_config(
+        transport(End::Dialler, MEMBER_IDLE_TIMEOUT).map_err(BindError::Setting)?,
+    );
+    Ok(settings)
 }
 
 /// The addresses of a name, each once, in the resolver's order.

@@ -132,6 +132,7 @@ pub struct Server {
     admission: Arc<Admission>,
     dialer: Dialer,
     acceptor: JoinHandle<()>,
+    config: ServerConfig,
 }
 
 /// What the accepting task shares with its owner.
@@ -163,17 +164,7 @@ impl Server {
         if config.protocols.is_empty() {
             return Err(BindError::Setting("a server must serve at least one protocol".to_owned()));
         }
-        let crypto = server_crypto(&config.identity, &config.trust, &config.protocols)
-            .map_err(BindError::Identity)?;
-        let mut settings = quinn::ServerConfig::with_crypto(Arc::new(crypto));
-        settings
-            .transport_config(
-                transport(End::Server, config.idle_timeout).map_err(BindError::Setting)?,
-            )
-            .max_incoming(INCOMING_MAX)
-            .incoming_buffer_size(INCOMING_BUFFER_BYTES)
-            .incoming_buffer_size_total(INCOMING_BUFFER_BYTES_TOTAL)
-            .migration(true);
+        let settings = settings(config)?;
         let endpoint_settings = endpoint_config(&config.identity).map_err(BindError::Identity)?;
         let endpoint =
             Endpoint::new(endpoint_settings, Some(settings), socket, Arc::new(TokioRuntime))
@@ -188,7 +179,15 @@ impl Server {
         });
         let (sender, established) = mpsc::channel(ACCEPT_QUEUE_MAX);
         let acceptor = tokio::spawn(accept_all(endpoint.clone(), Arc::clone(&admission), sender));
-        Ok(Self { endpoint, local_address, established, admission, dialer, acceptor })
+        Ok(Self {
+            endpoint,
+            local_address,
+            established,
+            admission,
+            dialer,
+            acceptor,
+            config: config.clone(),
+        })
     }
 
     /// The next connection that has come through its handshake; `None` when the endpoint is lost.
@@ -197,6 +196,19 @@ impl Server {
     /// Cancel-safe.
     pub async fn accept(&mut self) -> Option<Connection> {
         self.established.recv().await
+    }
+
+    /// Shows another certificate from now on, to those who connect and to those whom dialers dial,
+    /// and trusts members of another set of authorities. Connections that stand go on.
+    ///
+    /// # Errors
+    /// TLS does not take the certificate or its key; nothing has changed then.
+    pub fn renew(&self, identity: ServerIdentity, trust: TrustAnchors) -> Result<(), BindError> {
+        let config = ServerConfig { identity, trust, ..self.config.clone() };
+        let settings = settings(&config)?;
+        self.dialer.renew(&config.identity, &config.trust)?;
+        self.endpoint.set_server_config(Some(settings));
+        Ok(())
     }
 
     /// Opens connections to other members from this server's port.
@@ -252,6 +264,20 @@ impl Drop for Server {
         self.close_all();
         self.acceptor.abort();
     }
+}
+
+/// What the endpoint makes of those who connect.
+fn settings(config: &ServerConfig) -> Result<quinn::ServerConfig, BindError> {
+    let crypto = server_crypto(&config.identity, &config.trust, &config.protocols)
+        .map_err(BindError::Identity)?;
+    let mut settings = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+    settings
+        .transport_config(transport(End::Server, config.idle_timeout).map_err(BindError::Setting)?)
+        .max_incoming(INCOMING_MAX)
+        .incoming_buffer_size(INCOMING_BUFFER_BYTES)
+        .incoming_buffer_size_total(INCOMING_BUFFER_BYTES_TOTAL)
+        .migration(true);
+    Ok(settings)
 }
 
 /// Admits until the endpoint is closed. Handshakes run beside each other, in tasks that end with

@@ -370,3 +370,29 @@ fn a_certificate_that_may_only_be_dialled_is_refused_for_a_member() {
     let refused = Identity::load(&files, &[], Some(1), SystemTime::now()).unwrap_err();
     assert!(matches!(refused, quorate_net::IdentityError::WrongPurpose { .. }), "{refused:?}");
 }
+
+#[tokio::test]
+async fn a_renewed_certificate_is_shown_to_all_who_come_and_those_who_are_there_stay() {
+    let mut cluster = Cluster::of(2);
+    let (dialled, _accepted) = cluster.dial(2, 2).await.unwrap();
+    let dialer = cluster.members[0].dialer();
+    // Members 1 and 2 turn into 11 and 12.
+    for (at, number) in [(0, 11), (1, 12)] {
+        let renewed = identity(cluster.directories[at].path(), number);
+        cluster.members[at].renew(renewed.server, renewed.trust).unwrap();
+    }
+    let address = cluster.address(2).to_string();
+    let outdated = within(dialer.dial(&address, 2)).await.unwrap_err();
+    assert!(matches!(outdated, ConnectError::WrongCertificate { .. }), "{outdated:?}");
+    let (renewed, accepted) = cluster.dial(2, 12).await.unwrap();
+    assert!(renewed.is_member(12) && accepted.is_member(11));
+    assert_eq!(dialled.close_reason(), None);
+
+    // Another authority: who trusts the first only does not take it.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let other = identity(elsewhere.path(), 12);
+    cluster.members[1].renew(other.server, other.trust).unwrap();
+    let distrusted = within(dialer.dial(&address, 12)).await.unwrap_err();
+    assert!(matches!(distrusted, ConnectError::WrongCertificate { .. }), "{distrusted:?}");
+    assert_eq!(dialled.close_reason(), None);
+}

@@ -19,7 +19,7 @@ use quorate_core::recipe::{Recipes, Run, RunEnd};
 use quorate_core::request::{Body, LifetimeKind, Operation, Request, Sequence};
 use quorate_core::session::Acks;
 use quorate_core::txn::Txn;
-use quorate_sequencer::{Input, Leadership, Now, Output, Sequencer, Submission};
+use quorate_sequencer::{Input, Leadership, Now, Output, Sequencer, Submission, Token};
 use quorate_store::{Tree, TreeOptions, TreeReader};
 
 const SESSIONS: usize = 16;
@@ -117,8 +117,8 @@ impl Bench {
         // Each bench over a tree leads in a later term than the one before.
         let term = Term(quorate_core::draft::ReadRecords::meta(&bench.tree.reader()).term.0 + 1);
         bench.step(vec![Input::Lead(Leadership { term })]);
-        let open = |token| Input::OpenSession {
-            token,
+        let open = |number| Input::OpenSession {
+            token: Token::local(number),
             timeout_ms: 600_000,
             secret_hash: [0; 32],
             principal: String::new(),
@@ -135,7 +135,7 @@ impl Bench {
         let (session, write, hash) = (self.sessions[at], WriteNumber(write), 0);
         let body = Body::Single(operation);
         let request = Arc::new(Request { session, write, hash, acks, body });
-        Input::Submit(Submission { token: 0, request })
+        Input::Submit(Submission { token: Token::local(0), request })
     }
 
     /// Steps, and applies what is proposed, until there is nothing left.

@@ -37,7 +37,6 @@ pub struct Rounds {
 
 impl Rounds {
     /// The way, and the task, to be run until it is dropped. It ends by itself when nobody can ask any more.
-    #[must_use]
     pub fn new(quorum: Arc<dyn Quorum>) -> (Self, impl Future<Output = ()> + Send) {
         let (asks, asked) = mpsc::unbounded_channel();
         (Self { asks }, serve(quorum, asked))

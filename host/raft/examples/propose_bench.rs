@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p quorate-raft --example propose_bench [SECONDS OF EACH ROW]`
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::Arc;
@@ -15,7 +15,8 @@ use quorate_core::ids::{Epoch, Millis, Zxid};
 use quorate_core::path::Path;
 use quorate_core::transaction::{Entry, EntryBody, Origin, Outcome, Transaction};
 use quorate_core::znode::Lifetime;
-use quorate_raft::{Config, Leadership, Node, Proposal, Store};
+use quorate_raft::network::Alone;
+use quorate_raft::{Config, Contact, Leadership, Node, Proposal, Store};
 use quorate_store::{Log, LogOptions, Tree, TreeOptions};
 
 const DATA_BYTES: usize = 100;
@@ -85,13 +86,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let fatal = Box::new(|error: &std::io::Error| panic!("{error}"));
     let log = Log::open(&directory.path().join("log"), LogOptions::default(), fatal)?;
     let tree = Tree::open(&directory.path().join("tree"), &TreeOptions::default())?;
-    let store = Store { log: Arc::new(log), tree: Arc::new(tree) };
+    let incoming = directory.path().join("incoming");
+    let store = Store { log: Arc::new(log), tree: Arc::new(tree), incoming };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let begin = Instant::now();
     let (node, leadership) = runtime.block_on(async {
-        let node = Node::start(Config::new(1), store, Box::new(|_applied| ())).await?;
-        node.initialize_single("here:1").await?;
+        let node =
+            Node::start(Config::new(1), store, Arc::new(Alone), Box::new(|_applied| ())).await?;
+        node.initialize(BTreeMap::from([(1, Contact::default())])).await?;
         let mut told = node.leadership();
         let leadership = *told.wait_for(Option::is_some).await?;
         Ok::<_, Box<dyn std::error::Error>>((node, leadership.ok_or("no leader")?))

@@ -74,6 +74,21 @@ pub trait Network: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<Lane, String>>;
 }
 
+/// The network of a cluster of one: it knows no way to anybody, and says so, so that a vote that nobody gave never counts.
+#[derive(Debug, Clone, Copy)]
+pub struct Alone;
+
+impl Network for Alone {
+    fn open<'a>(
+        &'a self,
+        member: u64,
+        _contact: &'a Contact,
+        _kind: LaneKind,
+    ) -> BoxFuture<'a, Result<Lane, String>> {
+        Box::pin(async move { Err(format!("there is no way to member {member}")) })
+    }
+}
+
 /// Makes the ways to members.
 pub(crate) struct Ways {
     pub own: u64,

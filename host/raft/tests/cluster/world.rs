@@ -15,10 +15,11 @@ use quorate_net::{
 };
 use quorate_raft::network::FRAME_BYTES_MAX;
 use quorate_raft::{
-    Applied, Config, Contact, Lane, LaneKind, Leadership, Network, Node, ProposeResult, Store,
+    Config, Contact, Lane, LaneKind, Leadership, Network, Node, ProposeResult, Store,
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 
 use crate::rig::{DEADLINE, Script, open, path};
 
@@ -29,7 +30,7 @@ const LIMITS: LaneLimits = LaneLimits {
 };
 
 /// Pairs of members that hear nothing of each other.
-type Cuts = Arc<Mutex<BTreeSet<(u64, u64)>>>;
+type Cuts = Arc<watch::Sender<BTreeSet<(u64, u64)>>>;
 
 /// The members of one test.
 pub struct World {
@@ -46,7 +47,6 @@ pub struct World {
 pub struct Life {
     pub runtime: Runtime,
     pub node: Arc<Node>,
-    pub events: Arc<Mutex<Vec<Applied>>>,
     _store: Store,
 }
 
@@ -61,7 +61,7 @@ struct Ways {
 impl Ways {
     fn is_cut(&self, member: u64) -> bool {
         let pair = (self.own.min(member), self.own.max(member));
-        self.cuts.lock().expect("sound").contains(&pair)
+        self.cuts.borrow().contains(&pair)
     }
 
     async fn connection(&self, member: u64, address: &str) -> Result<Connection, String> {
@@ -102,7 +102,7 @@ impl World {
     pub fn of(voters: u64) -> Self {
         let mut world = Self {
             directory: tempfile::tempdir().expect("a directory"),
-            cuts: Cuts::default(),
+            cuts: Arc::new(watch::Sender::new(BTreeSet::new())),
             members: BTreeMap::new(),
             contacts: BTreeMap::new(),
             ways: BTreeMap::new(),
@@ -160,21 +160,18 @@ impl World {
         self.ways.insert(member, Arc::clone(&ways));
         std::fs::create_dir_all(self.path(member)).expect("a directory");
         let store = open(&self.path(member));
-        let events: Arc<Mutex<Vec<Applied>>> = Arc::default();
-        let told = Arc::clone(&events);
-        let listener = Box::new(move |applied| told.lock().expect("sound").push(applied));
+        let listener = Box::new(|_applied| ());
         let (config, network) = (Config::new(member), Arc::clone(&ways));
         let started = Node::start(config, store.clone(), network, listener);
         let node = Arc::new(runtime.block_on(started).expect("started"));
         runtime.spawn(serve(server, Arc::clone(&node), ways));
         drop(entered);
-        self.members.insert(member, Life { runtime, node, events, _store: store });
+        self.members.insert(member, Life { runtime, node, _store: store });
     }
 
     /// Kills a member: nothing is flushed by it.
     pub fn kill(&mut self, member: u64) {
-        let Life { runtime, node, _store: store, .. } =
-            self.members.remove(&member).expect("it runs");
+        let Life { runtime, node, _store: store } = self.members.remove(&member).expect("it runs");
         drop(node);
         runtime.shutdown_timeout(DEADLINE);
         drop(store);
@@ -182,8 +179,9 @@ impl World {
 
     /// Cuts the ways between a member and all others.
     pub fn isolate(&self, member: u64) {
-        let mut cuts = self.cuts.lock().expect("sound");
-        cuts.extend(self.contacts.keys().map(|other| (member.min(*other), member.max(*other))));
+        let pairs = self.contacts.keys().map(|other| (member.min(*other), member.max(*other)));
+        self.cuts.send_modify(|cuts| cuts.extend(pairs));
+        let cuts = self.cuts.borrow();
         for ways in self.ways.values() {
             ways.connections.lock().expect("sound").retain(|to, connection| {
                 let is_kept = !cuts.contains(&(ways.own.min(*to), ways.own.max(*to)));
@@ -196,7 +194,7 @@ impl World {
     }
 
     pub fn heal(&self) {
-        self.cuts.lock().expect("sound").clear();
+        self.cuts.send_modify(BTreeSet::clear);
     }
 
     /// Waits until a member leads that can reach a majority; gives its number.
@@ -268,14 +266,11 @@ async fn serve(mut server: Server, node: Arc<Node>, ways: Arc<Ways>) {
                 };
                 let (served, from, ways) = (served.clone(), head[1], Arc::clone(&ways));
                 tokio::spawn(async move {
-                    let cut = async {
-                        while !ways.is_cut(u64::from(from)) {
-                            tokio::time::sleep(Duration::from_millis(5)).await;
-                        }
-                    };
+                    let pair = (ways.own.min(u64::from(from)), ways.own.max(u64::from(from)));
+                    let mut cuts = ways.cuts.subscribe();
                     tokio::select! {
                         () = served.lane(kind, (sender, receiver)) => {}
-                        () = cut => {}
+                        _ = cuts.wait_for(|cuts| cuts.contains(&pair)) => {}
                     }
                 });
             }

@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use quorate_core::draft::ReadRecords;
+use quorate_raft::network::Alone;
 use quorate_raft::{Config, Kind, Node, ProposeResult, StartError};
 use quorate_store::{Tree, TreeOptions};
 
-use crate::rig::{DEADLINE, Life, NoWay, open};
+use crate::rig::{DEADLINE, Life, open};
 
 /// Proposes so many entries, all in flight together, and waits for all.
 fn create_many(life: &Life, prefix: &str, count: u32) {
@@ -184,7 +185,7 @@ fn a_half_installed_tree_is_not_served() {
     let mark = Bytes::from_static(&[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 3]);
     store.tree.commit([(mark, Some(Bytes::new()))]);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let started = Node::start(Config::new(1), store, Arc::new(NoWay), Box::new(|_applied| ()));
+    let started = Node::start(Config::new(1), store, Arc::new(Alone), Box::new(|_applied| ()));
     assert!(matches!(runtime.block_on(started), Err(StartError::HalfInstalled)));
 }
 
@@ -199,7 +200,7 @@ fn a_log_that_lost_its_entries_is_refused() {
     let mut store = open(directory.path());
     store.tree = open(other.path()).tree;
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let started = Node::start(Config::new(1), store, Arc::new(NoWay), Box::new(|_applied| ()));
+    let started = Node::start(Config::new(1), store, Arc::new(Alone), Box::new(|_applied| ()));
     let refused = runtime.block_on(started).err();
     assert!(matches!(refused, Some(StartError::Recovery(_))), "{refused:?}");
 }

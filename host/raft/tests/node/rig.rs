@@ -7,16 +7,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
 use quorate_core::change::Change;
 use quorate_core::draft::{Meta, ReadRecords};
 use quorate_core::ids::{Epoch, Millis, Term, Zxid};
 use quorate_core::path;
 use quorate_core::transaction::{Entry, EntryBody, Origin, Outcome, Transaction};
 use quorate_core::znode::Lifetime;
+use quorate_raft::network::Alone;
 use quorate_raft::{
-    Applied, ApplyListener, Config, Contact, Lane, LaneKind, Leadership, Network, Node,
-    ProposeResult, Store,
+    Applied, ApplyListener, Config, Contact, Leadership, Node, ProposeResult, Store,
 };
 use quorate_store::{Log, LogOptions, Tree, TreeOptions};
 use tokio::runtime::Runtime;
@@ -28,20 +27,6 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 pub fn alone() -> BTreeMap<u64, Contact> {
     let contact = Contact { address: "here:1".to_owned(), ..Contact::default() };
     BTreeMap::from([(1, contact)])
-}
-
-/// A cluster of one needs no way to anybody.
-pub struct NoWay;
-
-impl Network for NoWay {
-    fn open<'a>(
-        &'a self,
-        _member: u64,
-        _contact: &'a Contact,
-        _kind: LaneKind,
-    ) -> BoxFuture<'a, Result<Lane, String>> {
-        Box::pin(async { Err("there is nobody else".to_owned()) })
-    }
 }
 
 /// A running member. Dropping it kills it: nothing is flushed by the node.
@@ -80,7 +65,7 @@ impl Life {
         let runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = { runtime }.worker_threads(2).enable_all().build().expect("a runtime");
         let store = open(directory);
-        let node = Node::start(config, store.clone(), Arc::new(NoWay), listener);
+        let node = Node::start(config, store.clone(), Arc::new(Alone), listener);
         let node = runtime.block_on(node);
         Self { runtime, node: Arc::new(node.expect("started")), store, events }
     }

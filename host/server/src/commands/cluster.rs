@@ -322,7 +322,7 @@ impl std::fmt::Display for Table<'_> {
         for ((style, row), found) in rows.iter().zip(&status.members) {
             writeln!(f, "{style}{}{style:#}", line(row))?;
             if let Err(why) = &found.status {
-                writeln!(f, "{FAINT}        {} at {}: {why}{FAINT:#}", "no answer", found.address)?;
+                writeln!(f, "{FAINT}        no answer at {}: {why}{FAINT:#}", found.address)?;
             }
         }
         for worry in *worries {
@@ -365,7 +365,7 @@ mod tests {
     #[test]
     fn a_member_is_a_number_and_an_address() {
         assert_eq!(member("4=four.example:4747"), Ok((4, "four.example:4747".to_owned())));
-        assert_eq!(member("4=[::1]:4747"), Ok((4, "[::1]:4747".to_owned())));
+        assert_eq!(member("4=[2001:db8::4]:47"), Ok((4, "[2001:db8::4]:47".to_owned())));
         for bad in ["4", "four.example:4747", "0=a:1", "x=a:1", "4=a", "4=a:b", "4=a:70000"] {
             assert!(member(bad).is_err(), "{bad}");
         }

@@ -19,6 +19,8 @@ const LOCK: &str = "LOCK";
 const FORMAT: &str = "FORMAT";
 const LOG: &str = "log";
 const TREE: &str = "tree";
+const CHECKPOINTS: &str = "checkpoints";
+const INCOMING: &str = "incoming";
 /// Made by mkfs at the root of a volume; a fresh volume is an empty directory to us.
 const LOST_AND_FOUND: &str = "lost+found";
 /// Most bytes read of a lock file: a process id has 20 digits at most.
@@ -83,6 +85,18 @@ impl DataDirectory {
     #[must_use]
     pub fn tree_path(&self) -> PathBuf {
         self.path.join(TREE)
+    }
+
+    /// Where checkpoints of the tree belong, from which snapshots are read. Created by whoever makes them.
+    #[must_use]
+    pub fn checkpoints_path(&self) -> PathBuf {
+        self.path.join(CHECKPOINTS)
+    }
+
+    /// Where snapshots are kept while they arrive. Created by whoever receives them.
+    #[must_use]
+    pub fn incoming_path(&self) -> PathBuf {
+        self.path.join(INCOMING)
     }
 
     /// Bytes that this process may still write on the file system of the directory (the reserve of root excluded).

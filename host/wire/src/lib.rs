@@ -4,4 +4,5 @@
 
 pub mod entry;
 pub mod message;
+pub mod snapshot;
 pub mod value;

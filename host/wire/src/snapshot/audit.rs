@@ -61,6 +61,7 @@ impl Audit {
         }
         let whole = || value.clone();
         match key::table(key).ok_or(malformed("its table is not known"))? {
+            Table::Meta if *key != key::meta() => return Err(malformed("key of the meta record")),
             Table::Meta => self.meta = Some(Meta::decode(whole())?),
             Table::Node => {
                 let node = Node::decode(whole())?;

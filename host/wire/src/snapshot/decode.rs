@@ -5,6 +5,7 @@ use quorate_core::codec::{Malformed, Reader, malformed};
 use quorate_core::ids::{NamespaceId, Term};
 
 use super::audit::Audit;
+use super::encode::frame_hash;
 use super::{
     BLOCK_BYTES_MAX, BLOCK_HEAD_BYTES, END, FORMAT, HEAD, Head, MAGIC, RECORDS, Records, Summary,
     Unsound,
@@ -139,12 +140,16 @@ impl Decoder {
         let damaged = |error: Malformed| Unsound::record(at, error);
         let stated = reader.u64(WHAT).map_err(damaged)?;
         let digest = reader.u128(WHAT).map_err(damaged)?;
+        let frame = reader.u128(WHAT).map_err(damaged)?;
         reader.finish(WHAT).map_err(damaged)?;
         if stated != self.records {
             return Err(Unsound::Count { found: self.records, stated });
         }
         let meta = self.audit.judge(digest)?;
         let Some(head) = self.head.clone() else { return Err(Unsound::NotASnapshot) };
+        if frame_hash(&head, meta) != frame {
+            return Err(Unsound::Frame);
+        }
         self.is_ended = true;
         let counts = self.audit.counts();
         Ok(Summary {

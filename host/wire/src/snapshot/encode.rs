@@ -2,6 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use quorate_core::codec::Writer;
+use quorate_core::draft::{Meta, record_hash};
 
 use super::{BLOCK_BYTES, BLOCK_BYTES_MAX, END, FORMAT, HEAD, Head, MAGIC, RECORDS, Unsound};
 
@@ -15,17 +16,7 @@ impl Encoder {
     /// Begins a stream: its first block.
     #[must_use]
     pub fn head(head: &Head) -> Bytes {
-        let mut writer = Writer::new();
-        writer.u8(HEAD);
-        writer.raw(MAGIC);
-        writer.u8(FORMAT);
-        writer.u64(u64::from(head.namespace.0));
-        writer.option(head.place, |writer, (term, index)| {
-            writer.u64(term.0);
-            writer.u64(index);
-        });
-        writer.bytes(&head.membership);
-        block(&writer.finish())
+        block(&payload(head))
     }
 
     /// Goes on at the begin of a block, behind so many records; 0: behind the head.
@@ -59,9 +50,9 @@ impl Encoder {
         Ok(is_full.then(|| block(&std::mem::take(&mut self.writer).finish())))
     }
 
-    /// What is left, and the end.
+    /// What is left, and the end. `meta` is the tree's own record, or that of an empty tree.
     #[must_use]
-    pub fn finish(self, digest: u128) -> Bytes {
+    pub fn finish(self, head: &Head, meta: Meta) -> Bytes {
         let mut last = BytesMut::new();
         if !self.writer.is_empty() {
             last.put(block(&self.writer.finish()));
@@ -69,10 +60,30 @@ impl Encoder {
         let mut end = Writer::new();
         end.u8(END);
         end.u64(self.count);
-        end.u128(digest);
+        end.u128(meta.digest);
+        end.u128(frame_hash(head, meta));
         last.put(block(&end.finish()));
         last.freeze()
     }
+}
+
+fn payload(head: &Head) -> Bytes {
+    let mut writer = Writer::new();
+    writer.u8(HEAD);
+    writer.raw(MAGIC);
+    writer.u8(FORMAT);
+    writer.u64(u64::from(head.namespace.0));
+    writer.option(head.place, |writer, (term, index)| {
+        writer.u64(term.0);
+        writer.u64(index);
+    });
+    writer.bytes(&head.membership);
+    writer.finish()
+}
+
+/// What the digest does not cover: the head, and the record that states the digest.
+pub(super) fn frame_hash(head: &Head, meta: Meta) -> u128 {
+    record_hash(&payload(head), &meta.encode())
 }
 
 fn block(payload: &[u8]) -> Bytes {

@@ -6,7 +6,7 @@
 //! block     payload length: u32 le, crc32c of the payload: u32 le, payload
 //! head      0, "quorate-snapshot", format: u8 = 1, namespace, place: option of (term, index), membership: bytes
 //! records   1, then key: bytes, value: bytes, to the block's end; keys ascend over the whole stream
-//! end       2, records in the stream: count, digest: u128
+//! end       2, records in the stream: count, digest: u128, hash of head and meta record: u128
 //! ```
 //!
 //! Numbers, options and byte strings as in `quorate_core::codec`. Keys are those of the core, without the namespace. The
@@ -133,6 +133,9 @@ pub enum Unsound {
         /// Who states it: the tree, or the snapshot's end.
         whose: &'static str,
     },
+    /// Its head or the tree's meta record is not what it was.
+    #[error("the head or the meta record is not what the snapshot's end states")]
+    Frame,
     /// Parts of the tree do not fit each other.
     #[error("{0}")]
     Torn(&'static str),

@@ -6,7 +6,7 @@
 //!
 //! Reading order: [`registry`] (attachments and what they wait for), [`leader`] (the thread around the sequencer),
 //! [`disk`] (how full it is), [`reads`], [`compile`], `backlog` (what waits behind bulk bodies), [`quic`] (the face),
-//! [`member`] (all of it, started and stopped).
+//! [`member`] (all of it, started and stopped), [`restore`] (a data directory made of a snapshot).
 #![forbid(unsafe_code)]
 
 mod backlog;
@@ -19,5 +19,6 @@ pub mod process;
 pub mod quic;
 pub mod reads;
 pub mod registry;
+pub mod restore;
 #[cfg(test)]
 mod rig;

@@ -4,8 +4,8 @@
 //!
 //! Reading order: [`position`] (places in the log), `types` (what openraft is told about us), `codec` (bytes of log
 //! records), `namespace` and `standing` (raft's records in the one tree), `recent` and `log_store` (the raft log), `apply` and `state_machine` (the
-//! tree), [`snapshot`] (the tree as a stream of bytes), `network` (other members), [`proposal`], [`leadership`],
-//! `housekeeping`, [`node`] (what everybody else holds).
+//! tree), [`snapshot`] (checkpoints that are sent, streams that arrive), `network` (other members), [`proposal`],
+//! [`leadership`], `housekeeping`, [`node`] (what everybody else holds), [`restore`] (a new cluster of a snapshot).
 //!
 //! The life of an entry: [`Node::propose`] puts it into openraft's queue, openraft gives it an index and appends it to the
 //! log, the log calls back when it is durable, openraft commits it and reads it back, the apply thread applies it to the
@@ -34,6 +34,7 @@ pub mod proposal;
 
 mod housekeeping;
 pub mod node;
+pub mod restore;
 
 #[cfg(test)]
 mod conformance;

@@ -20,7 +20,7 @@ use quorate_store::{Log, Tree};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task;
 
-use crate::apply::{Applier, ApplyListener, is_half_installed};
+use crate::apply::{Applier, ApplyListener};
 use crate::codec::RECORD_HEAD_BYTES;
 use crate::housekeeping::Housekeeper;
 use crate::leadership::{self, Leadership};
@@ -29,7 +29,7 @@ use crate::namespace::Scoped;
 use crate::network::NoWay;
 use crate::position::Position;
 use crate::proposal::{Proposal, ProposeResult, Refusal, refusal, result};
-use crate::snapshot::SnapshotData;
+use crate::snapshot::{Checkpoints, Identity, Outgoing};
 use crate::standing::Standing;
 use crate::state_machine::{JOBS_MAX, StateMachine};
 use crate::types::{CommittedLeaderId, Payload, Responder, TypeConfig, position};
@@ -124,9 +124,6 @@ pub enum StartError {
         "log and tree can not be brought together: {0}; move the directory away and let the member rejoin"
     )]
     Recovery(String),
-    /// A snapshot from the leader was being installed when the process ended.
-    #[error("a snapshot was installed in part; move the directory away and let the member rejoin")]
-    HalfInstalled,
     /// No thread.
     #[error("the apply thread can not be started: {0}")]
     Thread(std::io::Error),
@@ -188,6 +185,7 @@ pub struct Node {
     raft: Raft<TypeConfig, StateMachine>,
     config: Config,
     tree: Arc<Tree>,
+    checkpoints: Arc<Checkpoints>,
     leadership: watch::Receiver<Option<Leadership>>,
     applier: Mutex<Option<JoinHandle<()>>>,
     tasks: Mutex<Vec<task::JoinHandle<()>>>,
@@ -209,14 +207,17 @@ impl Node {
         let raft_config = Arc::new(config.openraft()?);
         let Store { log, tree } = store;
         let namespace = config.namespace;
-        if is_half_installed(&tree.reader(), namespace) {
-            return Err(StartError::HalfInstalled);
-        }
         let recovery = |error: std::io::Error| StartError::Recovery(error.to_string());
         let standing = Standing::read(&tree.snapshot(), namespace).map_err(recovery)?;
         let applied_term = standing.applied.map_or(Term(0), |at| position(&at).term);
 
+        let checkpoints = Checkpoints::open(Arc::clone(&tree), namespace, config.log_keep_entries / 2);
+        let checkpoints = Arc::new(checkpoints.map_err(recovery)?);
+
         let log_store = LogStore::new(Arc::clone(&log), namespace);
+        if let Some(applied) = standing.applied {
+            log_store.fit(applied).await.map_err(recovery)?;
+        }
         let (jobs, job_receiver) = mpsc::channel(JOBS_MAX);
         let (term, term_receiver) = watch::channel(applied_term);
         let recent = log_store.recent();
@@ -224,7 +225,8 @@ impl Node {
         let thread = std::thread::Builder::new().name("apply".to_owned());
         let applier =
             thread.spawn(move || applier.run(job_receiver)).map_err(StartError::Thread)?;
-        let machine = StateMachine::new(Arc::clone(&tree), namespace, jobs);
+        let machine =
+            StateMachine::new(Arc::clone(&tree), namespace, jobs, Arc::clone(&checkpoints));
 
         let raft = Raft::new(config.member, raft_config, NoWay, log_store, machine).await;
         let raft = raft.map_err(|error| StartError::Recovery(error.to_string()))?;
@@ -236,10 +238,11 @@ impl Node {
             namespace,
             flush_after_entries: config.flush_after_entries,
             keep_bytes: config.log_keep_bytes,
+            checkpoints: Arc::clone(&checkpoints),
         };
         let tasks = vec![task::spawn(watcher), task::spawn(flusher.run())];
         let (applier, tasks) = (Mutex::new(Some(applier)), Mutex::new(tasks));
-        let node = Self { raft, config, tree, leadership, applier, tasks };
+        let node = Self { raft, config, tree, checkpoints, leadership, applier, tasks };
         node.stand_alone().await;
         Ok(node)
     }
@@ -363,11 +366,29 @@ impl Node {
         read(&Scoped { namespace: self.config.namespace, reader: self.tree.snapshot() })
     }
 
-    /// The namespace's part of the tree as it is now, as a stream of bytes.
-    #[must_use]
-    pub fn snapshot(&self) -> SnapshotData {
+    /// The namespace's part of the tree as a stream of bytes: with everything that was applied on this member before the
+    /// call. Writes go on. The stream stays readable for as long as somebody holds it, and [`Node::find_snapshot`] gives
+    /// it for a while after.
+    ///
+    /// Dropping the future leaves a checkpoint at most, which goes when it is not used.
+    ///
+    /// # Errors
+    /// `WouldBlock` when too many are being sent; of the disk.
+    pub async fn snapshot(&self) -> std::io::Result<Arc<Outgoing>> {
         let (tree, namespace) = (Arc::clone(&self.tree), self.config.namespace);
-        SnapshotData::Live { tree, namespace }
+        let checkpoints = Arc::clone(&self.checkpoints);
+        let made = task::spawn_blocking(move || {
+            let standing = Standing::read(&tree.snapshot(), namespace)?;
+            tree.flush();
+            checkpoints.with_entry(standing.applied.map_or(0, |at| at.index))
+        });
+        made.await.map_err(std::io::Error::other)?
+    }
+
+    /// The stream of this name, if this member still has it.
+    #[must_use]
+    pub fn find_snapshot(&self, identity: Identity) -> Option<Arc<Outgoing>> {
+        self.checkpoints.find(identity)
     }
 
     /// How it stands.

@@ -19,7 +19,6 @@ const LOCK: &str = "LOCK";
 const FORMAT: &str = "FORMAT";
 const LOG: &str = "log";
 const TREE: &str = "tree";
-const CHECKPOINTS: &str = "checkpoints";
 const INCOMING: &str = "incoming";
 /// Made by mkfs at the root of a volume; a fresh volume is an empty directory to us.
 const LOST_AND_FOUND: &str = "lost+found";
@@ -85,12 +84,6 @@ impl DataDirectory {
     #[must_use]
     pub fn tree_path(&self) -> PathBuf {
         self.path.join(TREE)
-    }
-
-    /// Where checkpoints of the tree belong, from which snapshots are read. Created by whoever makes them.
-    #[must_use]
-    pub fn checkpoints_path(&self) -> PathBuf {
-        self.path.join(CHECKPOINTS)
     }
 
     /// Where snapshots are kept while they arrive. Created by whoever receives them.

@@ -16,7 +16,7 @@ mod options;
 mod read;
 mod replace;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -124,6 +124,13 @@ impl Tree {
             Ok(value) => value.map(|value| Bytes::copy_from_slice(&value)),
             Err(error) => fatal("be read", &error),
         })
+    }
+
+    /// Where something that belongs to the tree may be kept: `name` in the folder of the tree's own, on the same file
+    /// system.
+    #[must_use]
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.place.beside(name)
     }
 
     /// Makes `directory` (which must not exist; its parent must, on the same file system) hold what the last flush has

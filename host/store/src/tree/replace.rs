@@ -45,6 +45,11 @@ impl Place {
         format!("{}.current", self.name)
     }
 
+    /// A name beside the generations.
+    pub(super) fn beside(&self, name: &str) -> PathBuf {
+        self.parent.join(name)
+    }
+
     /// The directory of a generation.
     pub(super) fn directory(&self, number: u64) -> PathBuf {
         match number {

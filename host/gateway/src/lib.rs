@@ -5,7 +5,8 @@
 //! their entry has been applied here.
 //!
 //! Reading order: [`registry`] (attachments and what they wait for), [`leader`] (the thread around the sequencer),
-//! [`disk`] (how full it is), [`reads`], [`compile`], `backlog` (what waits behind bulk bodies), [`quic`] (the face),
+//! [`disk`] (how full it is), [`reads`], [`compile`], `backlog` (what waits behind bulk bodies),
+//! [`snapshots`] (the tree as a stream, beside a lane), [`quic`] (the face),
 //! [`member`] (all of it, started and stopped), [`restore`] (a data directory made of a snapshot).
 #![forbid(unsafe_code)]
 
@@ -20,5 +21,6 @@ pub mod quic;
 pub mod reads;
 pub mod registry;
 pub mod restore;
+pub mod snapshots;
 #[cfg(test)]
 mod rig;

@@ -40,6 +40,12 @@ pub const LOG_QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub const SEQUENCER_INBOX_MAX: usize = 64 * 1024;
 /// Frames of a lane that are handled in one go before others get their turn.
 pub const BURST_FRAMES_MAX: usize = 256;
+/// Snapshots that one lane is sent at a time: each keeps files on the disk, and a member keeps few.
+pub const SNAPSHOTS_PER_LANE_MAX: usize = 1;
+/// Bytes of a snapshot that are read and handed to the network in one go.
+pub const SNAPSHOT_PIECE_BYTES: usize = 256 * 1024;
+/// How long the last bytes of a snapshot may take to be acknowledged.
+pub const SNAPSHOT_FAREWELL: Duration = Duration::from_secs(30);
 /// How long a new lane may take to say hello.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an attach waits for a leader.

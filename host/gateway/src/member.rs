@@ -34,6 +34,7 @@ use crate::process;
 use crate::quic::{self, Barrier, Face};
 use crate::reads::{Reads, Surroundings};
 use crate::registry::Registry;
+use crate::snapshots::NodeSnapshots;
 
 /// What a member is started with.
 #[derive(Debug, Clone)]
@@ -201,6 +202,7 @@ impl Member {
             sequencer: sequencer.clone(),
             reads: Reads::new(tree, surroundings),
             barrier: Arc::new(NodeBarrier { node: node.clone() }),
+            snapshots: Arc::new(NodeSnapshots { node: node.clone() }),
             compiler: compiler.clone(),
             lane_queues: QueueBudget::new(limits::MEMBER_LANE_QUEUE_BYTES_MAX),
             agent: agent(),

@@ -10,6 +10,7 @@ use quorate_core::ids::NamespaceId;
 use quorate_raft::restore::{RestoreError, Restored, restore};
 use quorate_raft::Store;
 use quorate_store::{DataDirectory, Log, LogOptions, OpenError, Tree, TreeOptions};
+use quorate_wire::snapshot::Unsound;
 
 /// Why no data directory was made. What there was before is as it was, and nothing else is there.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,19 @@ pub enum Refused {
         /// Why it is not restored.
         cause: RestoreError,
     },
+}
+
+impl Refused {
+    /// What is wrong with the file, if it is that.
+    #[must_use]
+    pub fn unsound(&self) -> Option<&Unsound> {
+        match self {
+            Self::Snapshot { cause: RestoreError::Io(error), .. } => {
+                error.get_ref().and_then(|inner| inner.downcast_ref())
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Made by mkfs at the root of a volume.

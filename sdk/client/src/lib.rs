@@ -19,8 +19,8 @@
 //! the call, if it still waits.
 //!
 //! Modules in reading order: [`limits`], `clock`, `session` (the state machine, and the argument for the promises above), `error`,
-//! `options`, `dial`, `owner` (the one task of a client), `client` (the handle), then what can be asked: `tree`, [`wave`], `recipe`,
-//! [`typed`], [`types`], `deploy`, `lock`.
+//! `options`, `dial`, `streams`, `owner` (the one task of a client), `client` (the handle), then what can be asked: `tree`, [`wave`], `recipe`,
+//! [`typed`], [`types`], `deploy`, `lock`, `snapshot`.
 #![forbid(unsafe_code)]
 
 pub mod limits;
@@ -36,6 +36,8 @@ mod error;
 mod options;
 
 mod dial;
+
+mod streams;
 
 mod owner;
 
@@ -53,6 +55,8 @@ mod deploy;
 
 mod lock;
 
+mod snapshot;
+
 #[cfg(test)]
 mod loopback;
 
@@ -66,6 +70,7 @@ pub use error::{Attempt, ConnectError, Error};
 pub use lock::{LockError, LockGuard, LockLost, LockOptions};
 pub use options::{Authority, Options};
 pub use recipe::{CallHandle, Called, Recipe, Types};
+pub use snapshot::{Broken, SnapshotStream};
 pub use session::{Loss, SessionKey, SessionState};
 pub use tree::{Children, Create, CreateOperation, Created, Multi, Znode};
 
@@ -118,6 +123,6 @@ pub use tree::{Children, Create, CreateOperation, Created, Multi, Znode};
 pub use quorate_client_macro::recipe;
 pub use quorate_core as core;
 pub use quorate_net::TrustAnchors;
-pub use quorate_wire::message::query::{LogLine, RecipeLine, Status};
+pub use quorate_wire::message::query::{LogLine, RecipeLine, SnapshotPlace, Status};
 pub use quorate_wire::message::{Consistency, Query, Results};
 pub use quorate_wire::value;

@@ -10,6 +10,7 @@ pub mod multi;
 pub mod recipe;
 pub mod rm;
 pub mod serve;
+pub mod snapshot;
 pub mod status;
 mod subtree;
 pub mod tree;
@@ -47,6 +48,8 @@ pub enum Command {
     Lock(lock::Lock),
     /// Show how the member is
     Status(status::Status),
+    /// Save the tree to a file, look at it, make a new cluster of it
+    Snapshot(snapshot::Snapshot),
     /// Measure
     Bench(bench::Bench),
     /// Print completions for a shell
@@ -72,6 +75,7 @@ pub async fn run(command: Command, global: &Global) -> anyhow::Result<ExitCode> 
         Command::Call(call) => call.run(global).await,
         Command::Lock(lock) => lock.run(global).await,
         Command::Status(status) => status.run(global).await,
+        Command::Snapshot(snapshot) => snapshot.run(global).await,
         Command::Bench(bench) => Box::pin(bench.run(global)).await,
         Command::Completions(completions) => completions.run(),
     }

@@ -21,6 +21,6 @@ pub mod quic;
 pub mod reads;
 pub mod registry;
 pub mod restore;
-pub mod snapshots;
 #[cfg(test)]
 mod rig;
+pub mod snapshots;

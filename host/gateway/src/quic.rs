@@ -418,11 +418,7 @@ async fn answer_when_fresh(
     }
 }
 
-async fn fresh(
-    face: &Face,
-    attachment: &Attachment,
-    is_linearizable: bool,
-) -> Result<(), Refusal> {
+async fn fresh(face: &Face, attachment: &Attachment, is_linearizable: bool) -> Result<(), Refusal> {
     let fresh = async {
         attachment.writes_settled().await;
         if is_linearizable { face.barrier.pass().await } else { Ok(()) }

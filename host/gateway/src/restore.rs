@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use quorate_core::ids::NamespaceId;
-use quorate_raft::restore::{RestoreError, Restored, restore};
 use quorate_raft::Store;
+use quorate_raft::restore::{RestoreError, Restored, restore};
 use quorate_store::{DataDirectory, Log, LogOptions, OpenError, Tree, TreeOptions};
 use quorate_wire::snapshot::Unsound;
 
@@ -16,7 +16,9 @@ use quorate_wire::snapshot::Unsound;
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
     /// Something is in it.
-    #[error("{path}: it is not empty: there is {found}; a snapshot is restored into an empty or a new directory only")]
+    #[error(
+        "{path}: it is not empty: there is {found}; a snapshot is restored into an empty or a new directory only"
+    )]
     NotEmpty {
         /// The directory.
         path: PathBuf,
@@ -76,9 +78,7 @@ pub async fn restore_into(file: &Path, data: &Path, member: u64) -> Result<Resto
     if made.is_err() {
         // All of it is ours: it was empty.
         let removed = if was_there {
-            names(data).and_then(|names| {
-                names.iter().try_for_each(|name| remove(&data.join(name)))
-            })
+            names(data).and_then(|names| names.iter().try_for_each(|name| remove(&data.join(name))))
         } else {
             fs::remove_dir_all(data)
         };

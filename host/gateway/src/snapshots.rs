@@ -9,8 +9,8 @@ use quorate_core::error::{ErrorCode, Refusal};
 use quorate_net::{BulkError, CloseCode, Connection};
 use quorate_raft::Node;
 use quorate_raft::snapshot::{Identity, OutgoingReader};
-use quorate_wire::message::query::{Query, SnapshotPlace};
 use quorate_wire::message::bulk;
+use quorate_wire::message::query::{Query, SnapshotPlace};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits;

@@ -9,9 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use openraft::StorageError;
-use openraft::storage::{
-    LogState, RaftLogStorage, RaftLogStorageExt, RaftSnapshotBuilder, RaftStateMachine,
-};
+use openraft::storage::{RaftSnapshotBuilder, RaftStateMachine};
 use openraft::testing::log::{StoreBuilder, Suite};
 use quorate_core::change::Change;
 use quorate_core::draft::{Draft, Meta};
@@ -31,7 +29,9 @@ use crate::position::Position;
 use crate::snapshot::{self, Checkpoints, Identity, Incoming, SnapshotData};
 use crate::standing::Standing;
 use crate::state_machine::{JOBS_MAX, StateMachine};
-use crate::types::{RaftEntry, RaftPayload, SnapshotMeta, TypeConfig, log_id};
+use crate::types::{SnapshotMeta, TypeConfig, log_id};
+
+mod overtaken;
 
 const NAMESPACE: NamespaceId = NamespaceId(3);
 /// Entries that a checkpoint may be behind the tree to be given to a member.
@@ -324,37 +324,4 @@ async fn checkpoints_are_shared_few_and_gone_when_nobody_has_used_them_for_a_whi
     assert_eq!(kept(), 1, "it was in use a moment ago");
     checkpoints.tidy(now + Duration::from_secs(260));
     assert_eq!(kept(), 0);
-}
-
-/// A log with entries of these terms, from index 1.
-async fn log_of(directory: &Path, terms: &[u64]) -> LogStore {
-    let (mut log_store, _, _) = build(directory);
-    let entries = terms.iter().zip(1..).map(|(term, index)| RaftEntry {
-        log_id: log_id(Position { term: Term(*term), index }),
-        payload: RaftPayload::Blank,
-    });
-    log_store.blocking_append(entries).await.expect("appended");
-    log_store
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_log_is_brought_up_to_a_snapshot_that_was_installed_before_a_crash() {
-    let at = |term: u64, index: u64| log_id(Position { term: Term(term), index });
-    let directory = || tempfile::tempdir().expect("a directory");
-    let ends = |state: &LogState<TypeConfig>| (state.last_purged_log_id, state.last_log_id);
-    // Shorter than the snapshot; the second time with an entry of a leader that never had a quorum.
-    for terms in [[1, 1, 2], [1, 1, 9]] {
-        let directory = directory();
-        let mut log = log_of(directory.path(), &terms).await;
-        log.fit(at(4, 90)).await.expect("fits");
-        let state = log.get_log_state().await.expect("readable");
-        assert_eq!(ends(&state), (Some(at(4, 90)), Some(at(4, 90))));
-    }
-    // The snapshot's entry is in the log: what follows it stays, and openraft purges the rest.
-    let directory = directory();
-    let mut log = log_of(directory.path(), &[1, 1, 2, 2]).await;
-    log.fit(at(2, 3)).await.expect("fits");
-    let state = log.get_log_state().await.expect("readable");
-    assert_eq!(ends(&state), (None, Some(at(2, 4))));
-    log.fit(at(3, 3)).await.expect_err("another entry is there");
 }

@@ -211,7 +211,8 @@ impl Node {
         let standing = Standing::read(&tree.snapshot(), namespace).map_err(recovery)?;
         let applied_term = standing.applied.map_or(Term(0), |at| position(&at).term);
 
-        let checkpoints = Checkpoints::open(Arc::clone(&tree), namespace, config.log_keep_entries / 2);
+        let checkpoints =
+            Checkpoints::open(Arc::clone(&tree), namespace, config.log_keep_entries / 2);
         let checkpoints = Arc::new(checkpoints.map_err(recovery)?);
 
         let log_store = LogStore::new(Arc::clone(&log), namespace);

@@ -34,7 +34,9 @@ pub enum RestoreError {
         expected: u32,
     },
     /// Nothing is in it.
-    #[error("the snapshot is of a tree to which nothing was ever applied: there is nothing to restore")]
+    #[error(
+        "the snapshot is of a tree to which nothing was ever applied: there is nothing to restore"
+    )]
     Nothing,
 }
 
@@ -90,7 +92,7 @@ pub async fn restore(
 
     let tree = Scoped { namespace, reader: store.tree.snapshot() };
     let counted = tree.range(&[], END, Direction::Forward).filter(|(key, _)| counts_in_digest(key));
-    let digest = counted
-        .fold(0u128, |digest, (key, value)| digest.wrapping_add(record_hash(&key, &value)));
+    let digest =
+        counted.fold(0u128, |digest, (key, value)| digest.wrapping_add(record_hash(&key, &value)));
     Ok(Restored { summary, digest })
 }

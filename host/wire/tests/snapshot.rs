@@ -18,7 +18,9 @@ use quorate_core::read::MemoryTree;
 use quorate_core::session::End;
 use quorate_core::transaction::{Entry, EntryBody, Origin, Outcome, Transaction};
 use quorate_core::znode::Lifetime;
-use quorate_wire::snapshot::{BLOCK_BYTES, Decoder, Encoder, Head, Item, Records, Summary, Unsound};
+use quorate_wire::snapshot::{
+    BLOCK_BYTES, Decoder, Encoder, Head, Item, Records, Summary, Unsound,
+};
 use sha2::{Digest as _, Sha256};
 
 fn head() -> Head {
@@ -116,8 +118,7 @@ impl Garden {
                 let (from, to) = key::owned_by_session(session);
                 let owned = self.tree.records();
                 let owned = owned.range(from..to).filter_map(|(key, _)| key::owned_path(key));
-                let mut changes: Vec<_> =
-                    owned.map(|path| Change::NodeDeleted { path }).collect();
+                let mut changes: Vec<_> = owned.map(|path| Change::NodeDeleted { path }).collect();
                 let uploads = self.tree.uploads(session).into_iter();
                 let ended = uploads.map(|component| Change::UploadEnded { session, component });
                 changes.extend(ended);
@@ -235,7 +236,9 @@ fn grown() -> (Records, Meta) {
         (0..60_u8).map(|at| (kinds[usize::from(at) % 12], at, vec![at; usize::from(at)])).collect();
     let garden = Garden::of(&choices);
     let records = garden.records();
-    for table in [Table::Node, Table::Data, Table::Session, Table::Owned, Table::Ended, Table::Chunk] {
+    for table in
+        [Table::Node, Table::Data, Table::Session, Table::Owned, Table::Ended, Table::Chunk]
+    {
         let mut tables = records.iter().map(|(key, _)| key::table(key));
         assert!(tables.any(|there| there == Some(table)), "no {table:?}");
     }

@@ -27,8 +27,8 @@ use crate::limits::{
 use crate::options::Options;
 use crate::owner::{Owner, Submission};
 use crate::recipe::Types;
-use crate::streams::{Expected, Streams};
 use crate::session::{Ask, Backoff, Flow, Loss, Outcome, Session, SessionKey, SessionState, Token};
+use crate::streams::{Expected, Streams};
 
 /// A client with one session. Cheap to clone; all clones share the session.
 ///

@@ -70,8 +70,8 @@ pub use error::{Attempt, ConnectError, Error};
 pub use lock::{LockError, LockGuard, LockLost, LockOptions};
 pub use options::{Authority, Options};
 pub use recipe::{CallHandle, Called, Recipe, Types};
-pub use snapshot::{Broken, SnapshotStream};
 pub use session::{Loss, SessionKey, SessionState};
+pub use snapshot::{Broken, SnapshotStream};
 pub use tree::{Children, Create, CreateOperation, Created, Multi, Znode};
 
 /// Typed calls of a recipe, from its WIT.

@@ -17,8 +17,8 @@ use crate::dial::{Dialer, Link};
 use crate::limits::{
     BULK_TIMEOUT, COMMANDS_MAX, GOODBYE_TIMEOUT, RECONNECT_MS_FIRST, RECONNECT_MS_MAX,
 };
-use crate::streams::Streams;
 use crate::session::{Ask, Backoff, Flow, Outcome, Session, SessionState, Token};
+use crate::streams::Streams;
 
 /// A caller's request on its way to the owner.
 pub(crate) struct Submission {

@@ -149,7 +149,9 @@ mod tests {
 
     fn names(directory: &Path) -> Vec<String> {
         let entries = fs::read_dir(directory).expect("listed");
-        entries.map(|entry| entry.expect("listed").file_name().into_string().expect("text")).collect()
+        entries
+            .map(|entry| entry.expect("listed").file_name().into_string().expect("text"))
+            .collect()
     }
 
     #[test]

@@ -93,9 +93,9 @@ impl Read for TreeSnapshot {
             return Box::new(iter::empty());
         };
         let records = self.pinned.borrow_dependent().iterator_opt(mode, options);
-        sound(records.map(|record| {
-            record.map(|(key, value)| (Bytes::from(key), Bytes::from(value)))
-        }))
+        sound(
+            records.map(|record| record.map(|(key, value)| (Bytes::from(key), Bytes::from(value)))),
+        )
     }
 }
 

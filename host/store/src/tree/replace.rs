@@ -68,7 +68,8 @@ impl Place {
         let number = <[u8; 8]>::try_from(&bytes[..]).map(u64::from_le_bytes);
         let number = number.map_err(|_| OpenError::corrupt(&path, 0, "no number of a tree"))?;
         if !self.directory(number).is_dir() {
-            let cause = format!("it names {}, which is not there", self.directory(number).display());
+            let cause =
+                format!("it names {}, which is not there", self.directory(number).display());
             return Err(OpenError::corrupt(&path, 0, cause));
         }
         Ok(number)
@@ -274,7 +275,10 @@ mod tests {
             let image = images.path().join(format!("{step:?}"));
             let is_new = matches!(step, Step::Switched | Step::Shown | Step::Closed);
             let tree = open(&image.join("tree"));
-            assert!(all(&tree.reader()) == if is_new { new.clone() } else { old.clone() }, "{step:?}");
+            assert!(
+                all(&tree.reader()) == if is_new { new.clone() } else { old.clone() },
+                "{step:?}"
+            );
             let left: &[&str] = if is_new { &["tree.1", "tree.current"] } else { &["tree"] };
             assert_eq!(names(&image), left, "{step:?}");
             // And it is a tree like any other.

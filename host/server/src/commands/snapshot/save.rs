@@ -154,7 +154,8 @@ impl Part {
 
     fn begin_again(&mut self, identity: [u8; 16]) -> anyhow::Result<()> {
         let opened = File::create(&self.path);
-        self.file = opened.with_context(|| format!("{} can not be written", self.path.display()))?;
+        self.file =
+            opened.with_context(|| format!("{} can not be written", self.path.display()))?;
         self.identity = Some(identity);
         self.bytes = 0;
         self.decoder = Decoder::new();

@@ -261,10 +261,7 @@ impl LogStore {
     /// Of the disk; `InvalidData` where the log has another entry at the tree's place.
     pub(crate) async fn fit(&self, applied: LogId) -> io::Result<()> {
         let state = self.log.state(self.namespace.0);
-        let purged = match state.purged {
-            None => None,
-            Some((index, _)) => Some(index),
-        };
+        let purged = state.purged.map(|(index, _)| index);
         if state.last.max(purged).is_some_and(|end| end >= applied.index) {
             let is_there = state.last.is_some_and(|last| last >= applied.index)
                 && purged.is_none_or(|purged| purged < applied.index);

@@ -61,12 +61,12 @@ pub struct OnDemand(pub(crate) Arc<Checkpoints>);
 /// A file that holds a whole, sound stream. Deleted when this is dropped.
 pub struct Received {
     path: PathBuf,
-    summary: Summary,
+    summary: Box<Summary>,
 }
 
 impl Received {
     pub(crate) fn new(path: PathBuf, summary: Summary) -> Self {
-        Self { path, summary }
+        Self { path, summary: Box::new(summary) }
     }
 
     /// What it holds.

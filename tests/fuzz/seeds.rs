@@ -37,6 +37,10 @@ fn main() -> io::Result<()> {
             corpora.add(target, &bytes)?;
         }
     }
+    for stream in blocks(&fs::read_to_string(golden.join("snapshot.hex"))?)? {
+        corpora.add_parts("snapshot", &[&[0], &stream])?;
+        corpora.add_parts("snapshot", &[&[1], &payloads(&stream)])?;
+    }
     tree(&mut corpora)?;
     values(&mut corpora)?;
     corpora.add("lane_frames", &[3, 5, 0, 0, 6, 0, 1, 2, 3, 4, 5, 4, 0, 0, 0, 0])?;
@@ -72,6 +76,19 @@ fn blocks(text: &str) -> io::Result<Vec<Vec<u8>>> {
         blocks.push(bytes.map_err(io::Error::other)?);
     }
     Ok(blocks)
+}
+
+/// The payloads of a snapshot's blocks, each behind two bytes of length.
+fn payloads(mut stream: &[u8]) -> Vec<u8> {
+    let mut payloads = Vec::new();
+    while let Some((head, rest)) = stream.split_first_chunk::<8>() {
+        let length = u16::from_le_bytes([head[0], head[1]]);
+        let (payload, rest) = rest.split_at(usize::from(length));
+        payloads.extend_from_slice(&length.to_le_bytes());
+        payloads.extend_from_slice(payload);
+        stream = rest;
+    }
+    payloads
 }
 
 fn path(text: &str) -> Path {

@@ -37,7 +37,9 @@ pub struct Meta {
 const META_FORMAT: u8 = 1;
 
 impl Meta {
-    fn encode(self) -> Bytes {
+    /// The record's bytes.
+    #[must_use]
+    pub fn encode(self) -> Bytes {
         let mut writer = Writer::with_capacity(64);
         writer.u8(META_FORMAT);
         writer.u64(self.zxid.0);
@@ -49,7 +51,11 @@ impl Meta {
         writer.finish()
     }
 
-    fn decode(bytes: Bytes) -> Result<Self, Malformed> {
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// For bytes that no version of ours wrote.
+    pub fn decode(bytes: Bytes) -> Result<Self, Malformed> {
         const WHAT: &str = "meta record";
         let mut reader = Reader::new(bytes);
         if reader.u8(WHAT)? != META_FORMAT {

@@ -62,6 +62,12 @@ pub const LINK_BACKOFF_MIN: Duration = Duration::from_millis(20);
 pub const LINK_BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// Frames of a lane that are handled in one go before others get their turn.
 pub const BURST_FRAMES_MAX: usize = 256;
+/// Snapshots that one lane is sent at a time: each keeps files on the disk, and a member keeps few.
+pub const SNAPSHOTS_PER_LANE_MAX: usize = 1;
+/// Bytes of a snapshot that are read and handed to the network in one go.
+pub const SNAPSHOT_PIECE_BYTES: usize = 256 * 1024;
+/// How long the last bytes of a snapshot may take to be acknowledged.
+pub const SNAPSHOT_FAREWELL: Duration = Duration::from_secs(30);
 /// How long a new lane may take to say hello.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a member compares the digests of its tree with the others'.

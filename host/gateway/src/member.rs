@@ -43,6 +43,7 @@ use crate::raft::{NodeApplied, NodeQuorum};
 use crate::read_index::{AnyLeader, ReadBarrier};
 use crate::reads::{Reads, Surroundings};
 use crate::registry::Registry;
+use crate::snapshots::NodeSnapshots;
 
 /// What a member is started with.
 #[derive(Debug, Clone)]
@@ -300,6 +301,7 @@ impl Member {
             sequencer: sequencer.clone(),
             reads: Reads::new(tree, surroundings),
             barrier: Arc::new(barrier),
+            snapshots: Arc::new(NodeSnapshots { node: node.clone() }),
             compiler: compiler.clone(),
             lane_queues: QueueBudget::new(limits::MEMBER_LANE_QUEUE_BYTES_MAX),
             agent: agent(),

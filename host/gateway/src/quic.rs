@@ -36,6 +36,7 @@ use crate::limits;
 use crate::mesh::Mesh;
 use crate::reads::Reads;
 use crate::registry::{Attachment, NotTaken, Registry};
+use crate::snapshots::{self, Snapshots};
 
 /// Waits until this member has applied all that was acknowledged anywhere before the call.
 pub trait Barrier: Send + Sync {
@@ -56,6 +57,8 @@ pub struct Face {
     pub reads: Reads,
     /// Freshness.
     pub barrier: Arc<dyn Barrier>,
+    /// The tree as a stream.
+    pub snapshots: Arc<dyn Snapshots>,
     /// What is deployed is compiled first; unset until the member has started.
     pub compiler: Arc<OnceLock<Mutex<Compiler>>>,
     /// What queues on all lanes beyond their own part.
@@ -165,6 +168,9 @@ struct Lane {
     bodies: mpsc::Receiver<Result<(u64, Bytes), String>>,
     reads: JoinSet<()>,
     reads_room: Arc<Semaphore>,
+    /// For what goes beside the lane.
+    connection: Connection,
+    snapshot_room: Arc<Semaphore>,
 }
 
 impl Lane {
@@ -233,6 +239,8 @@ impl Lane {
             bodies,
             reads: JoinSet::new(),
             reads_room: Arc::new(Semaphore::new(limits::OUTSTANDING_READS_MAX)),
+            connection: connection.clone(),
+            snapshot_room: Arc::new(Semaphore::new(limits::SNAPSHOTS_PER_LANE_MAX)),
         };
         let mut frames = Vec::with_capacity(limits::BURST_FRAMES_MAX);
         loop {
@@ -368,6 +376,7 @@ impl Lane {
         let mut session = Vec::new();
         for read in reads {
             match read.consistency {
+                _ if snapshots::is_asked_for(&read.query) => self.send_snapshot(read),
                 Consistency::Stale => answer(&self.face, &self.attachment, read).await,
                 Consistency::Session if self.attachment.is_settled() => {
                     answer(&self.face, &self.attachment, read).await;
@@ -383,6 +392,33 @@ impl Lane {
                 self.start_reads(std::mem::replace(&mut reads, rest), is_linearizable).await;
             }
         }
+    }
+
+    /// Goes on beside the lane until it is sent or the lane ends.
+    fn send_snapshot(&mut self, read: WaitingRead) {
+        let (face, attachment) = (self.face.clone(), self.attachment.clone());
+        let (connection, room) = (self.connection.clone(), self.snapshot_room.clone());
+        self.reads.spawn(async move {
+            let opened = async {
+                let room = snapshots::room(room)?;
+                let is_linearizable = read.consistency == Consistency::Linearizable;
+                if read.consistency != Consistency::Stale {
+                    fresh(&face, &attachment, is_linearizable).await?;
+                }
+                Ok((snapshots::open(&*face.snapshots, &read.query).await?, room))
+            };
+            let zxid = face.registry.zxid();
+            match opened.await {
+                Ok((outgoing, _room)) => {
+                    let results = Ok(Results::Snapshot(outgoing.place));
+                    attachment.deliver(read_reply(zxid, read.request, results)).await;
+                    snapshots::send(&connection, outgoing).await;
+                }
+                Err(refusal) => {
+                    attachment.deliver(read_reply(zxid, read.request, Err(refusal))).await;
+                }
+            }
+        });
     }
 
     async fn start_reads(&mut self, reads: Vec<WaitingRead>, is_linearizable: bool) {
@@ -404,17 +440,7 @@ async fn answer_when_fresh(
     reads: Vec<WaitingRead>,
     is_linearizable: bool,
 ) {
-    let fresh = async {
-        attachment.writes_settled().await;
-        if is_linearizable { face.barrier.pass().await } else { Ok(()) }
-    };
-    let refusal = match timeout(limits::READ_TIMEOUT, fresh).await {
-        Ok(Ok(())) => None,
-        Ok(Err(refusal)) => Some(refusal),
-        Err(_) => {
-            Some(Refusal::new(ErrorCode::NoLeader, "the read could not be made fresh in time"))
-        }
-    };
+    let refusal = fresh(face, attachment, is_linearizable).await.err();
     for read in reads {
         match &refusal {
             None => answer(face, attachment, read).await,
@@ -424,6 +450,16 @@ async fn answer_when_fresh(
             }
         }
     }
+}
+
+async fn fresh(face: &Face, attachment: &Attachment, is_linearizable: bool) -> Result<(), Refusal> {
+    let fresh = async {
+        attachment.writes_settled().await;
+        if is_linearizable { face.barrier.pass().await } else { Ok(()) }
+    };
+    timeout(limits::READ_TIMEOUT, fresh).await.unwrap_or_else(|_| {
+        Err(Refusal::new(ErrorCode::NoLeader, "the read could not be made fresh in time"))
+    })
 }
 
 async fn answer(face: &Face, attachment: &Attachment, read: WaitingRead) {

@@ -87,6 +87,10 @@ impl Reads {
             }
             Query::Logs { recipe, limit } => Results::Logs(self.surroundings.logs(recipe, *limit)),
             Query::Status => Results::Status(self.surroundings.status()),
+            Query::Snapshot { .. } => {
+                let message = "a snapshot is sent beside the lane, and is no answer of the tree";
+                return Err(Refusal::new(ErrorCode::Internal, message));
+            }
         })
     }
 }

@@ -10,7 +10,6 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use openraft::storage::ApplyResponder;
 use quorate_core::apply;
 use quorate_core::draft::{Draft, ReadRecords};
@@ -22,9 +21,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::codec::rotten;
 use crate::digests::{self, Digests};
-use crate::namespace::{END, RaftRecord, Scoped, key, raft_key};
+use crate::namespace::{Scoped, key, others};
 use crate::recent::Recent;
-use crate::snapshot::SnapshotData;
+use crate::snapshot::{self, SnapshotData};
 use crate::standing::{Standing, applied_write, membership_write};
 use crate::types::{
     LogId, Payload, RaftEntry, RaftPayload, SnapshotMeta, StoredMembership, TypeConfig, position,
@@ -95,8 +94,8 @@ pub(crate) struct Applier {
     pub digests: Arc<Digests>,
 }
 
-/// Keys that an installation deletes in one batch.
-const DELETED_KEYS_MAX: usize = 4096;
+/// Records of other namespaces that an installation copies in one batch: some MiB at the usual sizes.
+const COPIED_RECORDS: usize = 1024;
 
 impl Applier {
     /// The body of the thread: until all that ask are gone, or a job fails.
@@ -194,54 +193,47 @@ impl Applier {
         self.index.send_replace(Some(last.index));
     }
 
-    /// Replaces the namespace's part of the tree. A crash in between leaves a mark: such a tree is never served.
+    /// Makes a tree of the snapshot's records, and those of other namespaces, and puts it into the present one's place:
+    /// after a crash it is the one or the other. Nothing has changed after an error.
+    ///
+    /// openraft purges the log up to the snapshot only when this is done (`Command::PurgeLog` waits for
+    /// `Condition::Snapshot`); see `LogStore::fit` for a crash in between.
     fn install(&mut self, meta: &SnapshotMeta, data: &SnapshotData) -> io::Result<()> {
-        let standing = data.verify()?;
-        if standing.applied != meta.last_log_id {
-            let cause = "the snapshot stands at another entry than the leader said";
+        let namespace = self.namespace;
+        let replacement = self.tree.replacement().map_err(io::Error::other)?;
+        let summary = data.for_each(&mut |records| {
+            let records = records.into_iter().map(|(tail, value)| (key(namespace, &tail), value));
+            replacement.put(records).map_err(io::Error::other)
+        })?;
+        let standing = snapshot::standing(&summary.head)?;
+        if summary.head.namespace != namespace || standing.meta() != *meta {
+            let cause = "the snapshot is not the one that the leader said";
             return Err(io::Error::new(io::ErrorKind::InvalidData, cause));
         }
-        let (namespace, tree) = (self.namespace, &self.tree);
-        let mark = raft_key(namespace, RaftRecord::Installing);
+        let present = self.tree.snapshot();
+        for (from, to) in others(namespace) {
+            let mut records = present.range(&from, &to, Direction::Forward).peekable();
+            while records.peek().is_some() {
+                replacement.put(records.by_ref().take(COPIED_RECORDS)).map_err(io::Error::other)?;
+            }
+        }
+        drop(present);
+        let own = standing.writes(namespace).into_iter();
+        let own = own.filter_map(|(key, value)| Some((key, value?)));
+        replacement.put(own).map_err(io::Error::other)?;
         if let Some(last) = &standing.applied {
             self.applying_term.fetch_max(last.leader_id.term, Ordering::SeqCst);
         }
-        tree.commit([(mark.clone(), Some(Bytes::new()))]);
-        tree.flush();
-        self.delete_all();
-        data.for_each_chunk(&mut |chunk| {
-            let writes =
-                chunk.into_iter().map(|(tail, value)| (key(namespace, &tail), Some(value)));
-            tree.commit(writes);
-        })?;
         self.digests.clear();
-        tree.commit(standing.writes(namespace).into_iter().chain([(mark, None)]));
-        tree.flush();
+        self.tree.replace(replacement).map_err(io::Error::other)?;
         if let Some(last) = standing.applied {
             let at = position(&last);
+            self.recent.lock().unwrap_or_else(PoisonError::into_inner).forget_upto(at.index);
             (self.listener)(Applied { index: at.index, term: at.term, kind: Kind::Installed });
             self.tell(&last);
         }
         Ok(())
     }
-
-    fn delete_all(&self) {
-        let (from, to) = (key(self.namespace, &[]), key(self.namespace, END));
-        let reader = self.tree.reader();
-        loop {
-            let records = reader.range(&from, &to, Direction::Forward).take(DELETED_KEYS_MAX);
-            let deletions: Vec<_> = records.map(|(key, _)| (key, None)).collect();
-            if deletions.is_empty() {
-                return;
-            }
-            self.tree.commit(deletions);
-        }
-    }
-}
-
-/// Whether an installation was interrupted: the tree holds part of one state or of two.
-pub(crate) fn is_half_installed<R: Read>(tree: &R, namespace: NamespaceId) -> bool {
-    tree.get(&raft_key(namespace, RaftRecord::Installing)).is_some()
 }
 
 /// Where the tree certainly stands after a crash now.

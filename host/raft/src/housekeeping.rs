@@ -11,6 +11,7 @@ use quorate_core::ids::NamespaceId;
 use quorate_store::Log;
 use tokio::time::MissedTickBehavior;
 
+use crate::snapshot::Checkpoints;
 use crate::state_machine::StateMachine;
 use crate::types::TypeConfig;
 
@@ -28,6 +29,8 @@ pub(crate) struct Housekeeper {
     pub flush_after_entries: u64,
     /// Bytes of entries that stay in the log.
     pub keep_bytes: u64,
+    /// Looked after as well.
+    pub checkpoints: Arc<Checkpoints>,
 }
 
 impl Housekeeper {
@@ -40,6 +43,12 @@ impl Housekeeper {
         let mut asked_for = None;
         loop {
             ticks.tick().await;
+            let checkpoints = Arc::clone(&self.checkpoints);
+            // Closes databases and deletes their files: not on a worker. If the runtime ends, so does this.
+            let tidied = tokio::task::spawn_blocking(move || checkpoints.tidy(Instant::now()));
+            if tidied.await.is_err() {
+                tracing::debug!("checkpoints could not be looked after");
+            }
             let (applied, flushed, purged) = {
                 let data = data.borrow_watched();
                 let index = |at: &Option<crate::types::LogId>| at.as_ref().map(|at| at.index);

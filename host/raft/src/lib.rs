@@ -4,9 +4,10 @@
 //!
 //! Reading order: [`position`] (places in the log), [`contact`] (how a member is reached), `types` (what openraft is told about us), `codec` (bytes of log
 //! records), `namespace` and `standing` (raft's records in the one tree), `recent` and `log_store` (the raft log), [`digests`], `apply` and `state_machine` (the
-//! tree), [`snapshot`] (the tree as a stream of bytes), `acknowledged` and `messages` (what members say to each other),
+//! tree), [`snapshot`] (checkpoints that are sent, streams that arrive), `acknowledged` and `messages` (what members say to each other),
 //! [`network`] (the way to others) and [`serve`] (the way from them), `transfer` (whole trees), [`proposal`], [`leadership`],
-//! `housekeeping`, [`node`] (what everybody else holds), [`cluster`] (its changes of members).
+//! `housekeeping`, [`node`] (what everybody else holds), [`cluster`] (its changes of members),
+//! [`restore`] (a new cluster of a snapshot).
 //!
 //! The life of an entry: [`Node::propose`] puts it into openraft's queue, openraft gives it an index and appends it to the
 //! log, the log calls back when it is durable, openraft commits it and reads it back, the apply thread applies it to the
@@ -42,6 +43,7 @@ pub mod proposal;
 
 mod housekeeping;
 pub mod node;
+pub mod restore;
 
 pub mod cluster;
 

@@ -252,6 +252,29 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 }
 
 impl LogStore {
+    /// Brings the log up to the tree: where an installed snapshot stands behind all of it, nothing of it counts any more.
+    /// The process may have ended after the installation and before openraft's purge. openraft looks for that itself,
+    /// but compares terms before indexes: an entry of a leader that never had a quorum may have a higher term than the
+    /// snapshot.
+    ///
+    /// # Errors
+    /// Of the disk; `InvalidData` where the log has another entry at the tree's place.
+    pub(crate) async fn fit(&self, applied: LogId) -> io::Result<()> {
+        let state = self.log.state(self.namespace.0);
+        let purged = state.purged.map(|(index, _)| index);
+        if state.last.max(purged).is_some_and(|end| end >= applied.index) {
+            let is_there = state.last.is_some_and(|last| last >= applied.index)
+                && purged.is_none_or(|purged| purged < applied.index);
+            if is_there && self.log_id_at(applied.index)? != applied {
+                let cause = format!("the log has another entry {} than the tree", applied.index);
+                return Err(io::Error::new(io::ErrorKind::InvalidData, cause));
+            }
+            return Ok(());
+        }
+        let place = codec::place(position(&applied));
+        durable(|callback| self.log.purge(self.namespace.0, applied.index, place, callback)).await
+    }
+
     fn log_id_at(&self, index: u64) -> io::Result<LogId> {
         let mut found = self.log.read(self.namespace.0, index..index.saturating_add(1))?;
         let (index, bytes) = found.pop().ok_or_else(|| {

@@ -17,8 +17,7 @@ pub(crate) enum RaftRecord {
     Applied = 1,
     /// The last applied membership and its place.
     Membership = 2,
-    /// There while a snapshot replaces the tree.
-    Installing = 3,
+    // 3 was a mark on a tree that was being replaced in place.
 }
 
 /// The key of one of raft's own records.
@@ -34,6 +33,19 @@ pub(crate) fn key(namespace: NamespaceId, tail: &[u8]) -> Bytes {
     key.extend_from_slice(&namespace.0.to_be_bytes());
     key.extend_from_slice(tail);
     Bytes::from(key)
+}
+
+/// A key of the core in the member's tree without its namespace.
+pub(crate) fn tail(key: &Bytes) -> Bytes {
+    key.slice(PREFIX_BYTES.min(key.len())..)
+}
+
+/// All keys of a member's tree that are neither this namespace's nor raft's own of it: ranges.
+pub(crate) fn others(namespace: NamespaceId) -> [(Bytes, Bytes); 3] {
+    let own = namespace.0.to_be_bytes();
+    let [from, to] = [key(RAFT, &own), key(RAFT, &[&own[..], END].concat())];
+    let end = Bytes::from_static(&[0xff; 2 * PREFIX_BYTES + 1]);
+    [(Bytes::new(), key(namespace, &[])), (key(namespace, END), from), (to, end)]
 }
 
 /// Highest key of the core, and more: its keys begin with a table, and no table has this number.
@@ -80,5 +92,9 @@ mod tests {
         let all: Vec<_> = scoped.range(b"", END, Direction::Backward).collect();
         let keys: Vec<_> = all.iter().map(|(key, _)| &key[..]).collect();
         assert_eq!(keys, [b"\x33b", b"\x10a"]);
+        let others: [Vec<Bytes>; 3] = others(one).map(|(from, to)| {
+            scoped.reader.range(&from, &to, Direction::Forward).map(|(_, value)| value).collect()
+        });
+        assert_eq!(others, [vec![], vec![Bytes::from_static(b"2a")], vec![]]);
     }
 }

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task;
 
 use crate::acknowledged::Acknowledged;
-use crate::apply::{Applier, ApplyListener, is_half_installed};
+use crate::apply::{Applier, ApplyListener};
 use crate::codec::RECORD_HEAD_BYTES;
 use crate::contact::Contact;
 use crate::digests::Digests;
@@ -34,7 +34,7 @@ use crate::network::{Network, Ways};
 use crate::position::Position;
 use crate::proposal::{Proposal, ProposeResult, Refusal, refusal, result};
 use crate::serve::Served;
-use crate::snapshot::SnapshotData;
+use crate::snapshot::{Checkpoints, Identity, Outgoing};
 use crate::standing::Standing;
 use crate::state_machine::{JOBS_MAX, StateMachine};
 use crate::types::{CommittedLeaderId, Payload, Responder, TypeConfig, position};
@@ -131,9 +131,6 @@ pub enum StartError {
         "log and tree can not be brought together: {0}; move the directory away and let the member rejoin"
     )]
     Recovery(String),
-    /// A snapshot from the leader was being installed when the process ended.
-    #[error("a snapshot was installed in part; move the directory away and let the member rejoin")]
-    HalfInstalled,
     /// No thread.
     #[error("the apply thread can not be started: {0}")]
     Thread(std::io::Error),
@@ -235,7 +232,8 @@ pub struct Node {
     pub(crate) config: Config,
     pub(crate) acknowledged: Arc<Acknowledged>,
     tree: Arc<Tree>,
-    incoming: PathBuf,
+    served: Served,
+    checkpoints: Arc<Checkpoints>,
     leadership: watch::Receiver<Option<Leadership>>,
     leader: watch::Receiver<Option<Leader>>,
     applied: watch::Receiver<Option<u64>>,
@@ -262,14 +260,18 @@ impl Node {
         let raft_config = Arc::new(config.openraft()?);
         let Store { log, tree, incoming } = store;
         let namespace = config.namespace;
-        if is_half_installed(&tree.reader(), namespace) {
-            return Err(StartError::HalfInstalled);
-        }
         let recovery = |error: std::io::Error| StartError::Recovery(error.to_string());
         let standing = Standing::read(&tree.snapshot(), namespace).map_err(recovery)?;
         let applied_term = standing.applied.map_or(Term(0), |at| position(&at).term);
 
+        let checkpoints =
+            Checkpoints::open(Arc::clone(&tree), namespace, config.log_keep_entries / 2);
+        let checkpoints = Arc::new(checkpoints.map_err(recovery)?);
+
         let log_store = LogStore::new(Arc::clone(&log), namespace);
+        if let Some(applied) = standing.applied {
+            log_store.fit(applied).await.map_err(recovery)?;
+        }
         let (jobs, job_receiver) = mpsc::channel(JOBS_MAX);
         let (term, term_receiver) = watch::channel(applied_term);
         let recent = log_store.recent();
@@ -289,7 +291,8 @@ impl Node {
         let thread = std::thread::Builder::new().name("apply".to_owned());
         let applier =
             thread.spawn(move || applier.run(job_receiver)).map_err(StartError::Thread)?;
-        let machine = StateMachine::new(Arc::clone(&tree), namespace, jobs);
+        let machine =
+            StateMachine::new(Arc::clone(&tree), namespace, jobs, Arc::clone(&checkpoints));
 
         let acknowledged: Arc<Acknowledged> = Arc::default();
         let ways = Ways { own: config.member, network, acknowledged: Arc::clone(&acknowledged) };
@@ -304,15 +307,19 @@ impl Node {
             namespace,
             flush_after_entries: config.flush_after_entries,
             keep_bytes: config.log_keep_bytes,
+            checkpoints: Arc::clone(&checkpoints),
         };
         let tasks = vec![task::spawn(watcher), task::spawn(flusher.run())];
         let (applier, tasks) = (Mutex::new(Some(applier)), Mutex::new(tasks));
+        let incoming = Arc::new(tokio::sync::Mutex::new(incoming));
+        let served = Served { raft: raft.clone(), namespace, incoming };
         let node = Self {
             raft,
             config,
             acknowledged,
             tree,
-            incoming,
+            served,
+            checkpoints,
             leadership,
             leader,
             applied,
@@ -348,7 +355,7 @@ impl Node {
     /// What other members ask goes here.
     #[must_use]
     pub fn served(&self) -> Served {
-        Served { raft: self.raft.clone(), incoming: self.incoming.clone() }
+        self.served.clone()
     }
 
     /// The last index that this member has acknowledged to the leader that this member is or was in this term; see
@@ -495,11 +502,29 @@ impl Node {
         read(&Scoped { namespace: self.config.namespace, reader: self.tree.snapshot() })
     }
 
-    /// The namespace's part of the tree as it is now, as a stream of bytes.
-    #[must_use]
-    pub fn snapshot(&self) -> SnapshotData {
+    /// The namespace's part of the tree as a stream of bytes: with everything that was applied on this member before the
+    /// call. Writes go on. The stream stays readable for as long as somebody holds it, and [`Node::find_snapshot`] gives
+    /// it for a while after.
+    ///
+    /// Dropping the future leaves a checkpoint at most, which goes when it is not used.
+    ///
+    /// # Errors
+    /// `WouldBlock` when too many are being sent; of the disk.
+    pub async fn snapshot(&self) -> std::io::Result<Arc<Outgoing>> {
         let (tree, namespace) = (Arc::clone(&self.tree), self.config.namespace);
-        SnapshotData::Live { tree, namespace }
+        let checkpoints = Arc::clone(&self.checkpoints);
+        let made = task::spawn_blocking(move || {
+            let standing = Standing::read(&tree.snapshot(), namespace)?;
+            tree.flush();
+            checkpoints.with_entry(standing.applied.map_or(0, |at| at.index))
+        });
+        made.await.map_err(std::io::Error::other)?
+    }
+
+    /// The stream of this name, if this member still has it.
+    #[must_use]
+    pub fn find_snapshot(&self, identity: Identity) -> Option<Arc<Outgoing>> {
+        self.checkpoints.find(identity)
     }
 
     /// How it stands.

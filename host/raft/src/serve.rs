@@ -3,11 +3,14 @@
 
 use std::path::PathBuf;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use openraft::Raft;
+use quorate_core::ids::NamespaceId;
 use quorate_net::{LaneReceiver, LaneSender};
+use tokio::sync::Mutex;
 
 use crate::messages::{self, Call};
 use crate::network::{Lane, LaneKind};
@@ -22,8 +25,9 @@ pub(crate) const FAREWELL: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Served {
     pub(crate) raft: Raft<TypeConfig, StateMachine>,
-    /// Where a tree is received.
-    pub(crate) incoming: PathBuf,
+    pub(crate) namespace: NamespaceId,
+    /// Where a tree is received; held by the one that is.
+    pub(crate) incoming: Arc<Mutex<PathBuf>>,
 }
 
 impl Served {
@@ -32,11 +36,19 @@ impl Served {
         let ended = match kind {
             LaneKind::Append => self.appends(lane).await,
             LaneKind::Call => self.call(lane).await,
-            LaneKind::Snapshot => transfer::receive(&self.raft, &self.incoming, lane).await,
+            LaneKind::Snapshot => self.tree(lane).await,
         };
         if let Err(why) = ended {
             tracing::debug!(?kind, why, "a lane of another member has ended");
         }
+    }
+
+    /// One at a time: a second one, of another leader perhaps, is sent away and comes again.
+    async fn tree(&self, lane: Lane) -> Result<(), String> {
+        let Ok(directory) = self.incoming.try_lock() else {
+            return Err("another tree is arriving".to_owned());
+        };
+        transfer::receive(&self.raft, self.namespace, &directory, lane).await
     }
 
     async fn appends(&self, (sender, receiver): Lane) -> Result<(), String> {

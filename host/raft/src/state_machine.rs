@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::apply::{Job, flushed_standing};
 use crate::digests;
-use crate::snapshot::SnapshotData;
+use crate::snapshot::{Checkpoints, OnDemand, SnapshotData};
 use crate::standing::Standing;
 use crate::types::{
     CommittedLeaderId, LogId, RaftPayload, SnapshotMeta, StoredMembership, TypeConfig,
@@ -35,21 +35,23 @@ pub(crate) struct StateMachine {
     tree: Arc<Tree>,
     namespace: NamespaceId,
     jobs: mpsc::Sender<Job>,
+    checkpoints: Arc<Checkpoints>,
     /// Whether openraft was told of a snapshot in this life.
     has_snapshot: Arc<AtomicBool>,
 }
 
 impl StateMachine {
-    pub(crate) fn new(tree: Arc<Tree>, namespace: NamespaceId, jobs: mpsc::Sender<Job>) -> Self {
-        Self { tree, namespace, jobs, has_snapshot: Arc::default() }
+    pub(crate) fn new(
+        tree: Arc<Tree>,
+        namespace: NamespaceId,
+        jobs: mpsc::Sender<Job>,
+        checkpoints: Arc<Checkpoints>,
+    ) -> Self {
+        Self { tree, namespace, jobs, checkpoints, has_snapshot: Arc::default() }
     }
 
     async fn ask(&self, job: Job) -> io::Result<()> {
         self.jobs.send(job).await.map_err(|_| ended())
-    }
-
-    fn live(&self) -> SnapshotData {
-        SnapshotData::Live { tree: Arc::clone(&self.tree), namespace: self.namespace }
     }
 }
 
@@ -98,7 +100,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
         let has_snapshot = Arc::clone(&self.has_snapshot);
         let (tree, namespace) = (Arc::clone(&self.tree), self.namespace);
-        SnapshotBuilder { tree, namespace, has_snapshot }
+        let checkpoints = Arc::clone(&self.checkpoints);
+        SnapshotBuilder { tree, namespace, checkpoints, has_snapshot }
     }
 
     async fn install_snapshot(
@@ -113,13 +116,29 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         Ok(())
     }
 
-    /// The tree as it stands: it is newer than the snapshot that was built last, and nothing needs to be kept for it.
+    /// A checkpoint, at least as new as the snapshot that was built last. Its meta is what its bytes say: openraft tells
+    /// the leader that the member who gets it has the log up to there (`replication/snapshot_transmitter.rs`), and hands it
+    /// to the member's `install_snapshot` as it is.
+    ///
+    /// An error here would stop raft for good, and so would "none" while one is to be sent.
     async fn get_current_snapshot(&mut self) -> io::Result<Option<RaftSnapshot>> {
         if !self.has_snapshot.load(Ordering::Acquire) {
             return Ok(None);
         }
-        let standing = Standing::read(&self.tree.snapshot(), self.namespace)?;
-        Ok(Some(Snapshot { meta: standing.meta(), snapshot: self.live() }))
+        let checkpoints = Arc::clone(&self.checkpoints);
+        let made = tokio::task::spawn_blocking(move || checkpoints.for_member()).await;
+        match made.map_err(io::Error::other).and_then(|made| made) {
+            Ok(outgoing) => {
+                let meta = outgoing.meta();
+                Ok(Some(Snapshot { meta, snapshot: SnapshotData::Outgoing(outgoing) }))
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no checkpoint could be made; a member that needs one waits");
+                let meta = flushed_standing(&self.tree, self.namespace)?.meta();
+                let snapshot = SnapshotData::Unavailable(error.to_string());
+                Ok(Some(Snapshot { meta, snapshot }))
+            }
+        }
     }
 }
 
@@ -127,6 +146,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 pub(crate) struct SnapshotBuilder {
     tree: Arc<Tree>,
     namespace: NamespaceId,
+    checkpoints: Arc<Checkpoints>,
     has_snapshot: Arc<AtomicBool>,
 }
 
@@ -141,7 +161,7 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
         });
         let standing = flushed.await.map_err(io::Error::other)??;
         self.has_snapshot.store(true, Ordering::Release);
-        let (tree, namespace) = (Arc::clone(&self.tree), self.namespace);
-        Ok(Snapshot { meta: standing.meta(), snapshot: SnapshotData::Live { tree, namespace } })
+        let snapshot = SnapshotData::OnDemand(OnDemand(Arc::clone(&self.checkpoints)));
+        Ok(Snapshot { meta: standing.meta(), snapshot })
     }
 }

@@ -1,21 +1,23 @@
-//! A tree on its way to another member: head, chunks, end, and the answer when it is installed there. It does not know what
-//! is in the chunks, nor when a tree is sent.
+//! A tree on its way to another member: head, where to go on, chunks, end, and the answer when it is installed there. It does
+//! not know what is in the chunks, nor when a tree is sent.
 //!
 //! ```text
-//! head      1, vote, meta: option of place, stored membership: bytes
+//! head      1, vote, stream: 16 bytes, place: option of bytes, stored membership: bytes
+//! have      6, bytes of that stream which are there
 //! chunk     2, bytes to the frame's end
 //! end       3
 //! installed 4, vote
 //! refused   5, text
 //! ```
 
-use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use openraft::{Raft, Snapshot};
 use quorate_core::codec::{Malformed, Reader, Writer, malformed};
-use quorate_net::LaneSender;
+use quorate_core::ids::NamespaceId;
+use quorate_net::{LaneReceiver, LaneSender};
 use tokio::sync::mpsc;
 use tokio::task;
 
@@ -23,7 +25,7 @@ use crate::codec;
 use crate::contact::Contact;
 use crate::messages::{read_vote, write_vote};
 use crate::network::Lane;
-use crate::snapshot::SnapshotData;
+use crate::snapshot::{self, Identity, Incoming, Outgoing, SnapshotData};
 use crate::state_machine::StateMachine;
 use crate::types::{CommittedLeaderId, SnapshotMeta, TypeConfig, Vote, log_id, position};
 
@@ -32,10 +34,11 @@ const CHUNK: u8 = 2;
 const END: u8 = 3;
 const INSTALLED: u8 = 4;
 const REFUSED: u8 = 5;
+const HAVE: u8 = 6;
 
 /// Bytes of a chunk.
 const CHUNK_BYTES: usize = 256 * 1024;
-/// Chunks between the thread that reads the tree and the lane.
+/// Chunks between the thread that reads or writes the disk and the lane.
 const CHUNKS_MAX: usize = 4;
 
 /// Sends a tree, and waits until it is installed. Gives the vote of the other side.
@@ -47,26 +50,66 @@ pub(crate) async fn send(
     vote: &Vote,
     snapshot: Snapshot<CommittedLeaderId, u64, Contact, SnapshotData>,
 ) -> Result<Vote, String> {
-    sender.send(head(vote, &snapshot.meta)).await.map_err(|error| error.to_string())?;
-    let (chunks, mut chunks_out) = mpsc::channel(CHUNKS_MAX);
     let data = snapshot.snapshot;
-    let reading = task::spawn_blocking(move || {
-        let mut chunks = Chunks { chunks, pending: Vec::with_capacity(CHUNK_BYTES + 1) };
-        data.write_to(&mut chunks)?;
-        chunks.flush()
-    });
+    let outgoing = task::spawn_blocking(move || data.outgoing()).await.map_err(text)?;
+    let outgoing = outgoing.map_err(text)?;
+    sender.send(head(vote, outgoing.identity(), &outgoing.meta())).await.map_err(text)?;
+    let answer = receiver.recv().await.map_err(text)?.ok_or("the lane ended at its head")?;
+    let offset = match read_answer(answer).map_err(text)? {
+        Answer::Have(offset) => offset,
+        Answer::Installed(vote) => return Ok(vote),
+        Answer::Refused(why) => return Err(why),
+    };
+    if offset > 0 {
+        tracing::info!(offset, "the tree is sent from where it was broken off");
+    }
+    let (chunks, mut chunks_out) = mpsc::channel(CHUNKS_MAX);
+    let reading = task::spawn_blocking(move || read(&outgoing, offset, &chunks));
     let sending = async {
         while let Some(chunk) = chunks_out.recv().await {
-            sender.send(chunk).await.map_err(|error| error.to_string())?;
+            sender.send(chunk).await.map_err(text)?;
         }
         Ok::<(), String>(())
     };
-    sending.await?;
-    reading.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-    sender.send(Bytes::from_static(&[END])).await.map_err(|error| error.to_string())?;
-    let answer = receiver.recv().await.map_err(|error| error.to_string())?;
-    let answer = answer.ok_or("the lane ended before the tree was installed")?;
-    read_answer(answer).map_err(|error| error.to_string())?
+    // What the other side says ends it early: it refuses, or has lost its disk.
+    tokio::select! {
+        sent = sending => sent?,
+        answer = receiver.recv() => return early(answer.map_err(text)?),
+    }
+    reading.await.map_err(text)?.map_err(text)?;
+    sender.send(Bytes::from_static(&[END])).await.map_err(text)?;
+    let answer = receiver.recv().await.map_err(text)?;
+    early(answer)
+}
+
+fn early(answer: Option<Bytes>) -> Result<Vote, String> {
+    match read_answer(answer.ok_or("the lane ended before the tree was installed")?) {
+        Ok(Answer::Installed(vote)) => Ok(vote),
+        Ok(Answer::Refused(why)) => Err(why),
+        Ok(Answer::Have(_)) => Err("the other side asks for the tree twice".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Reads the tree for the lane; ends when nobody sends it any more.
+fn read(
+    outgoing: &Arc<Outgoing>,
+    offset: u64,
+    chunks: &mpsc::Sender<Bytes>,
+) -> std::io::Result<()> {
+    let mut reader = outgoing.reader(offset)?;
+    loop {
+        let piece = reader.read(CHUNK_BYTES)?;
+        if piece.is_empty() {
+            return Ok(());
+        }
+        let mut chunk = Vec::with_capacity(piece.len() + 1);
+        chunk.push(CHUNK);
+        chunk.extend_from_slice(&piece);
+        if chunks.blocking_send(chunk.into()).is_err() {
+            return Ok(());
+        }
+    }
 }
 
 /// Receives a tree into a file of this directory, and has it installed.
@@ -75,115 +118,94 @@ pub(crate) async fn send(
 /// Why not, for people; the sender has been told if it could be.
 pub(crate) async fn receive(
     raft: &Raft<TypeConfig, StateMachine>,
+    namespace: NamespaceId,
     directory: &Path,
     (sender, receiver): Lane,
 ) -> Result<(), String> {
-    let answer = match take(raft, directory, receiver).await {
+    let mut writer = Writer::new();
+    match take(raft, namespace, directory, &sender, receiver).await {
         Ok(vote) => {
-            let mut writer = Writer::new();
             writer.u8(INSTALLED);
             write_vote(&mut writer, &vote);
-            writer.finish()
         }
         Err(why) => {
-            let mut writer = Writer::new();
+            tracing::warn!(why, "a tree that another member sent was not installed");
             writer.u8(REFUSED);
             writer.text(&why);
-            tracing::warn!(why, "a tree that another member sent was not installed");
-            writer.finish()
         }
-    };
-    finish(sender, answer).await
-}
-
-async fn finish(sender: LaneSender, answer: Bytes) -> Result<(), String> {
-    sender.send(answer).await.map_err(|error| error.to_string())?;
-    sender.finish(crate::serve::FAREWELL).await.map_err(|error| error.to_string())
+    }
+    sender.send(writer.finish()).await.map_err(text)?;
+    sender.finish(crate::serve::FAREWELL).await.map_err(text)
 }
 
 async fn take(
     raft: &Raft<TypeConfig, StateMachine>,
+    namespace: NamespaceId,
     directory: &Path,
-    mut receiver: quorate_net::LaneReceiver,
+    sender: &LaneSender,
+    mut receiver: LaneReceiver,
 ) -> Result<Vote, String> {
-    let text = |error: &dyn std::fmt::Display| error.to_string();
-    let first = receiver.recv().await.map_err(|error| text(&error))?;
-    let (vote, meta) = read_head(first.ok_or("no head")?).map_err(|error| text(&error))?;
-    std::fs::create_dir_all(directory).map_err(|error| text(&error))?;
-    let file = tempfile_in(directory);
-    let mut out = tokio::fs::File::create(&file.0).await.map_err(|error| text(&error))?;
-    loop {
-        let frame = receiver.recv().await.map_err(|error| text(&error))?;
-        let frame = frame.ok_or("the lane ended within the tree")?;
-        match frame.first() {
-            Some(&CHUNK) => {
-                tokio::io::AsyncWriteExt::write_all(&mut out, &frame[1..])
-                    .await
-                    .map_err(|error| text(&error))?;
+    let first = receiver.recv().await.map_err(text)?.ok_or("no head")?;
+    let (vote, identity, meta) = read_head(first).map_err(text)?;
+    let begun = directory.to_owned();
+    let begun = task::spawn_blocking(move || Incoming::begin(&begun, identity));
+    let mut incoming = begun.await.map_err(text)?.map_err(text)?;
+    let mut have = Writer::new();
+    have.u8(HAVE);
+    have.u64(incoming.bytes());
+    sender.send(have.finish()).await.map_err(text)?;
+    let (chunks, mut chunks_out) = mpsc::channel::<Bytes>(CHUNKS_MAX);
+    let writing = task::spawn_blocking(move || {
+        while let Some(chunk) = chunks_out.blocking_recv() {
+            incoming.write(&chunk)?;
+        }
+        Ok::<Incoming, std::io::Error>(incoming)
+    });
+    let received = async {
+        loop {
+            let frame = receiver.recv().await.map_err(text)?;
+            let frame = frame.ok_or("the lane ended within the tree")?;
+            match frame.first() {
+                Some(&CHUNK) => {
+                    if chunks.send(frame.slice(1..)).await.is_err() {
+                        // It says why when it is joined.
+                        return Ok(());
+                    }
+                }
+                Some(&END) if frame.len() == 1 => return Ok(()),
+                _ => return Err("neither a chunk nor the end of a tree".to_owned()),
             }
-            Some(&END) if frame.len() == 1 => break,
-            _ => return Err("neither a chunk nor the end of a tree".to_owned()),
         }
+    };
+    let received = received.await;
+    drop(chunks);
+    // Joined in any case: the file is not touched any more when this returns.
+    let incoming = writing.await.map_err(text)?.map_err(text)?;
+    received?;
+    let data =
+        task::spawn_blocking(move || incoming.finish()).await.map_err(text)?.map_err(text)?;
+    let SnapshotData::Received(received) = &data else {
+        return Err("what was received is no file".to_owned());
+    };
+    // Looked at before raft sees it: what does not fit would stop this member for good.
+    let head = &received.summary().head;
+    let standing = snapshot::standing(head).map_err(text)?;
+    if head.namespace != namespace || standing.meta() != meta {
+        return Err("the tree is not the one that its sender said".to_owned());
     }
-    out.sync_all().await.map_err(|error| text(&error))?;
-    drop(out);
-    let snapshot = Snapshot { meta, snapshot: SnapshotData::File(file.0.clone()) };
-    let installed = raft.install_full_snapshot(vote, snapshot).await;
-    drop(file);
-    installed.map(|response| response.vote).map_err(|error| text(&error))
+    let installed = raft.install_full_snapshot(vote, Snapshot { meta, snapshot: data }).await;
+    installed.map(|response| response.vote).map_err(text)
 }
 
-/// A file that goes with its name.
-struct Incoming(std::path::PathBuf);
-
-fn tempfile_in(directory: &Path) -> Incoming {
-    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-    let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    Incoming(directory.join(format!("incoming-{number}")))
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
 }
 
-impl Drop for Incoming {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_file(&self.0) {
-            tracing::debug!(%error, "a received tree could not be removed");
-        }
-    }
-}
-
-/// Turns a stream of bytes into frames.
-struct Chunks {
-    chunks: mpsc::Sender<Bytes>,
-    pending: Vec<u8>,
-}
-
-impl Write for Chunks {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.pending.is_empty() {
-            self.pending.push(CHUNK);
-        }
-        let room = (CHUNK_BYTES + 1).saturating_sub(self.pending.len()).min(bytes.len());
-        self.pending.extend_from_slice(&bytes[..room]);
-        if self.pending.len() > CHUNK_BYTES {
-            self.flush()?;
-        }
-        Ok(room)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if self.pending.is_empty() {
-            return Ok(());
-        }
-        let full = std::mem::replace(&mut self.pending, Vec::with_capacity(CHUNK_BYTES + 1));
-        self.chunks
-            .blocking_send(full.into())
-            .map_err(|_| io::Error::other("nobody sends the tree any more"))
-    }
-}
-
-fn head(vote: &Vote, meta: &SnapshotMeta) -> Bytes {
+fn head(vote: &Vote, identity: Identity, meta: &SnapshotMeta) -> Bytes {
     let mut writer = Writer::new();
     writer.u8(HEAD);
     write_vote(&mut writer, vote);
+    writer.raw(&identity.0);
     writer.option(meta.last_log_id.as_ref(), |writer, at| {
         writer.bytes(&codec::place(position(at)));
     });
@@ -191,28 +213,56 @@ fn head(vote: &Vote, meta: &SnapshotMeta) -> Bytes {
     writer.finish()
 }
 
-fn read_head(frame: Bytes) -> Result<(Vote, SnapshotMeta), Malformed> {
+fn read_head(frame: Bytes) -> Result<(Vote, Identity, SnapshotMeta), Malformed> {
     const WHAT: &str = "head of a tree";
     let mut reader = Reader::new(frame);
     if reader.u8(WHAT)? != HEAD {
         return Err(malformed(WHAT));
     }
     let vote = read_vote(&mut reader)?;
+    let identity = Identity(reader.array(WHAT)?);
     let last_log_id =
         reader.option(WHAT, |reader| codec::read_place(reader.bytes(WHAT)?).map(log_id))?;
     let last_membership = codec::read_stored_membership(reader.bytes(WHAT)?)?;
     reader.finish(WHAT)?;
-    Ok((vote, SnapshotMeta { last_log_id, last_membership }))
+    Ok((vote, identity, SnapshotMeta { last_log_id, last_membership }))
 }
 
-fn read_answer(frame: Bytes) -> Result<Result<Vote, String>, Malformed> {
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    Have(u64),
+    Installed(Vote),
+    Refused(String),
+}
+
+fn read_answer(frame: Bytes) -> Result<Answer, Malformed> {
     const WHAT: &str = "answer to a tree";
     let mut reader = Reader::new(frame);
     let answer = match reader.u8(WHAT)? {
-        INSTALLED => Ok(read_vote(&mut reader)?),
-        REFUSED => Err(reader.text(WHAT)?),
+        HAVE => Answer::Have(reader.u64(WHAT)?),
+        INSTALLED => Answer::Installed(read_vote(&mut reader)?),
+        REFUSED => Answer::Refused(reader.text(WHAT)?),
         _ => return Err(malformed(WHAT)),
     };
     reader.finish(WHAT)?;
     Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_come_back() {
+        let meta = SnapshotMeta {
+            last_log_id: Some(log_id(crate::position::Position {
+                term: quorate_core::ids::Term(3),
+                index: 300,
+            })),
+            ..SnapshotMeta::default()
+        };
+        let vote = Vote::new_committed(3, 1);
+        let frame = head(&vote, Identity([7; 16]), &meta);
+        assert_eq!(read_head(frame), Ok((vote, Identity([7; 16]), meta)));
+    }
 }

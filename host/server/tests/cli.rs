@@ -19,6 +19,8 @@ mod lock;
 mod recipe;
 #[path = "cli/refusals.rs"]
 mod refusals;
+#[path = "cli/snapshot.rs"]
+mod snapshot;
 #[path = "cli/terminal.rs"]
 mod terminal;
 #[path = "cli/tree.rs"]

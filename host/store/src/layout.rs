@@ -111,7 +111,7 @@ impl DataDirectory {
         format::write(&self.path, name, bytes)
     }
 
-    /// Where trees that other members send are received. What is in it is nobody's after a restart.
+    /// Where snapshots are kept while they arrive. Created by whoever receives them.
     #[must_use]
     pub fn incoming_path(&self) -> PathBuf {
         self.path.join(INCOMING)

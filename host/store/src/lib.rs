@@ -14,4 +14,6 @@ pub mod tree;
 pub use error::OpenError;
 pub use layout::DataDirectory;
 pub use log::{Log, LogOptions, LogState};
-pub use tree::{Tree, TreeOptions, TreeReader, TreeSnapshot};
+pub use tree::{
+    Checkpoint, CheckpointRecords, Replacement, Tree, TreeOptions, TreeReader, TreeSnapshot,
+};

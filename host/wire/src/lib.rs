@@ -6,4 +6,5 @@ pub mod entry;
 pub mod link;
 pub mod member;
 pub mod message;
+pub mod snapshot;
 pub mod value;

@@ -28,6 +28,7 @@ use crate::options::Options;
 use crate::owner::{Owner, Submission};
 use crate::recipe::Types;
 use crate::session::{Ask, Backoff, Flow, Loss, Outcome, Session, SessionKey, SessionState, Token};
+use crate::streams::{Expected, Streams};
 
 /// A client with one session. Cheap to clone; all clones share the session.
 ///
@@ -52,6 +53,8 @@ struct Shared {
     next_token: AtomicU64,
     owner: Mutex<Option<JoinHandle<()>>>,
     recipes: Mutex<BTreeMap<String, Arc<Types>>>,
+    streams: Streams,
+    next_stream: AtomicU64,
 }
 
 impl Client {
@@ -92,7 +95,9 @@ impl Client {
         let (submissions, submitted) = mpsc::channel(COMMANDS_MAX);
         let (cancels, cancelled) = mpsc::unbounded_channel();
         let clock = Clock::start();
-        let (mut owner, state) = Owner::new(session, dialer, clock, seed, submitted, cancelled);
+        let streams = Streams::default();
+        let (mut owner, state) =
+            Owner::new(session, dialer, clock, seed, submitted, cancelled, streams.clone());
         let mut attempts = BTreeMap::new();
         let first = first_link(&mut owner, clock, seed, &mut attempts);
         let link = match tokio::time::timeout(options.connect_timeout, first).await {
@@ -117,6 +122,8 @@ impl Client {
             next_token: AtomicU64::new(1),
             owner: Mutex::new(Some(tokio::spawn(owner.run(link)))),
             recipes: Mutex::new(BTreeMap::new()),
+            streams,
+            next_stream: AtomicU64::new(1),
         };
         Ok(Self { shared: Arc::new(shared), consistency: Consistency::Linearizable })
     }
@@ -222,6 +229,12 @@ impl Client {
             Outcome::Found(zxid, results) => Ok((zxid, results)),
             other => Err(failed(other)),
         }
+    }
+
+    /// Takes in a stream that the member will open, under a number of its own.
+    pub(crate) fn expect_stream(&self) -> Expected {
+        let number = self.shared.next_stream.fetch_add(1, Ordering::Relaxed);
+        self.shared.streams.expect(number)
     }
 
     /// Ends the session: its ephemeral znodes go in the same transaction. What was sent before is answered first; clones of this

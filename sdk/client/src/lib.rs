@@ -38,6 +38,7 @@ mod options;
 mod dial;
 
 pub mod admin;
+mod streams;
 
 mod owner;
 
@@ -55,6 +56,8 @@ mod deploy;
 
 mod lock;
 
+mod snapshot;
+
 #[cfg(test)]
 mod loopback;
 
@@ -69,6 +72,7 @@ pub use lock::{LockError, LockGuard, LockLost, LockOptions};
 pub use options::{Authority, Options};
 pub use recipe::{CallHandle, Called, Recipe, Types};
 pub use session::{Loss, SessionKey, SessionState};
+pub use snapshot::{Broken, SnapshotStream};
 pub use tree::{Children, Create, CreateOperation, Created, Multi, Znode};
 
 /// Typed calls of a recipe, from its WIT.
@@ -120,6 +124,6 @@ pub use tree::{Children, Create, CreateOperation, Created, Multi, Znode};
 pub use quorate_client_macro::recipe;
 pub use quorate_core as core;
 pub use quorate_net::TrustAnchors;
-pub use quorate_wire::message::query::{LogLine, RecipeLine, Status};
+pub use quorate_wire::message::query::{LogLine, RecipeLine, SnapshotPlace, Status};
 pub use quorate_wire::message::{Consistency, Query, Results};
 pub use quorate_wire::value;

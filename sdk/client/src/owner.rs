@@ -10,6 +10,7 @@ use bytes::Bytes;
 use quorate_net::{BulkError, CloseCode, Connection, LaneReceiver, LaneSender, TrySendError};
 use quorate_wire::message::{ClientMessage, ServerMessage, bulk};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::dial::{Dialer, Link};
@@ -17,6 +18,7 @@ use crate::limits::{
     BULK_TIMEOUT, COMMANDS_MAX, GOODBYE_TIMEOUT, RECONNECT_MS_FIRST, RECONNECT_MS_MAX,
 };
 use crate::session::{Ask, Backoff, Flow, Outcome, Session, SessionState, Token};
+use crate::streams::Streams;
 
 /// A caller's request on its way to the owner.
 pub(crate) struct Submission {
@@ -48,6 +50,7 @@ pub(crate) struct Owner {
     submissions: mpsc::Receiver<Submission>,
     /// At most one for each pending request, so the requests' limit bounds it.
     cancels: mpsc::UnboundedReceiver<Token>,
+    streams: Streams,
 }
 
 type Bulk = Pin<Box<dyn Future<Output = Result<(), BulkError>> + Send>>;
@@ -72,11 +75,12 @@ impl Owner {
         seed: u64,
         submissions: mpsc::Receiver<Submission>,
         cancels: mpsc::UnboundedReceiver<Token>,
+        streams: Streams,
     ) -> (Self, watch::Receiver<SessionState>) {
         let (state, watched) = watch::channel(session.state(clock.now_ms()));
         let desk = Desk { session, pending: BTreeMap::new(), state, clock };
         let backoff = Backoff::new(RECONNECT_MS_FIRST, RECONNECT_MS_MAX, seed);
-        (Self { desk, dialer, backoff, submissions, cancels }, watched)
+        (Self { desk, dialer, backoff, submissions, cancels, streams }, watched)
     }
 
     /// Serves until the session is lost. `link` is attached.
@@ -106,6 +110,9 @@ impl Owner {
 
     /// Works on a lane until it, the member or the session ends. Gives the lane back if only the session has ended.
     async fn serve(&mut self, link: Link) -> Option<Link> {
+        // Ends with the lane.
+        let mut accepting = JoinSet::new();
+        accepting.spawn(self.streams.clone().accept(link.connection.clone()));
         let mut wire = Wire { link, frame: None, bulk: None, bodies: VecDeque::new() };
         let reason = loop {
             if let Err(error) = wire.transmit(&mut self.desk) {

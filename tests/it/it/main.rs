@@ -12,5 +12,6 @@ mod lanes;
 mod protocol;
 mod recipes;
 mod resend;
+mod snapshots;
 mod starting;
 mod typed;

@@ -118,7 +118,7 @@ impl Mesh {
             return Err(refused(format!("member {} belongs to no cluster", from.member)));
         };
         self.check_joined(from, cluster)?;
-        if let Some(known) = self.serve.get().and_then(|serve| serve.contact(from.member)) {
+        if let Some(known) = self.served_by().and_then(|serve| serve.contact(from.member)) {
             check_directory(from, known.incarnation)?;
         }
         let met = self.note.meet(from.member, Incarnation(from.incarnation), from.starts);

@@ -12,7 +12,7 @@ mod peer;
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use quorate_core::error::{ErrorCode, Refusal};
@@ -120,7 +120,8 @@ pub struct Mesh {
     note: Note,
     dialer: Dialer,
     peers: Mutex<HashMap<PeerKey, Arc<Peer>>>,
-    serve: OnceLock<Arc<dyn Serve>>,
+    /// None before the member is put together, and after its end: who serves knows the mesh, and neither would go.
+    serve: Mutex<Option<Arc<dyn Serve>>>,
     /// Dials under way; ended with the mesh.
     dials: Mutex<JoinSet<()>>,
     /// Why others refuse this member; empty if they do not.
@@ -145,7 +146,7 @@ impl Mesh {
             note,
             dialer,
             peers: Mutex::default(),
-            serve: OnceLock::new(),
+            serve: Mutex::default(),
             dials: Mutex::default(),
             trouble: Mutex::default(),
         })
@@ -153,9 +154,7 @@ impl Mesh {
 
     /// Lanes of others go there. To be called once, before the first connection is served.
     pub fn set_serve(&self, serve: Arc<dyn Serve>) {
-        if self.serve.set(serve).is_err() {
-            tracing::error!("lanes of members are served already");
-        }
+        *lock(&self.serve) = Some(serve);
     }
 
     /// Who this member is.
@@ -242,7 +241,7 @@ impl Mesh {
                 return;
             }
         };
-        let Some(serve) = self.serve.get() else {
+        let Some(serve) = self.served_by() else {
             connection.close(CloseCode::ShuttingDown, "not ready");
             return;
         };
@@ -251,7 +250,7 @@ impl Mesh {
             tokio::select! {
                 lane = connection.accept_lane(LANE_LIMITS) => {
                     let Ok(lane) = lane else { break };
-                    lanes.spawn(take_lane(Arc::clone(serve), from, lane));
+                    lanes.spawn(take_lane(Arc::clone(&serve), from, lane));
                 }
                 Some(ended) = lanes.join_next() => {
                     if let Err(error) = ended && error.is_panic() {
@@ -273,6 +272,7 @@ impl Mesh {
         for peer in peers.into_values() {
             peer.close();
         }
+        lock(&self.serve).take();
     }
 
     fn peer(&self, member: u64, contact: &Contact, is_bulk: bool) -> Arc<Peer> {
@@ -297,6 +297,10 @@ impl Mesh {
         let peer = Arc::new(Peer::new(member, contact));
         peers.insert(key, Arc::clone(&peer));
         peer
+    }
+
+    fn served_by(&self) -> Option<Arc<dyn Serve>> {
+        lock(&self.serve).clone()
     }
 
     /// Runs a dial beside its callers.

@@ -175,6 +175,8 @@ impl World {
         drop(node);
         runtime.shutdown_timeout(DEADLINE);
         drop(store);
+        // It holds the port.
+        self.ways.remove(&member);
     }
 
     /// Cuts the ways between a member and all others.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use quorate_core::draft::ReadRecords;
 use quorate_raft::network::Alone;
 use quorate_raft::{Config, Kind, Node, ProposeResult, StartError};
@@ -173,20 +172,6 @@ fn many_entries_flush_the_tree_by_themselves() {
         std::thread::yield_now();
     }
     life.shutdown();
-}
-
-#[test]
-fn a_half_installed_tree_is_not_served() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let (life, _) = Life::first(directory.path(), Config::new(1));
-    life.shutdown();
-    let store = open(directory.path());
-    // The mark that an installation leaves until it is done: namespace of raft, namespace, 3.
-    let mark = Bytes::from_static(&[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 3]);
-    store.tree.commit([(mark, Some(Bytes::new()))]);
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let started = Node::start(Config::new(1), store, Arc::new(Alone), Box::new(|_applied| ()));
-    assert!(matches!(runtime.block_on(started), Err(StartError::HalfInstalled)));
 }
 
 #[test]

@@ -15,6 +15,10 @@ use crate::output::{BAD, FAINT, GOOD, NAME};
 
 /// `quorate cluster`
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  quorate cluster status
+  quorate cluster add 4=four.example:4747 && quorate cluster promote 4
+  quorate cluster remove 2")]
 pub struct Cluster {
     #[command(subcommand)]
     command: Change,

@@ -13,6 +13,7 @@ pub mod multi;
 pub mod recipe;
 pub mod rm;
 pub mod serve;
+pub mod snapshot;
 pub mod status;
 mod subtree;
 pub mod tree;
@@ -54,6 +55,8 @@ pub enum Command {
     Cluster(cluster::Cluster),
     /// Make certificates for members, and show them
     Cert(cert::Cert),
+    /// Save the tree to a file, look at it, make a new cluster of it
+    Snapshot(snapshot::Snapshot),
     /// Measure
     Bench(bench::Bench),
     /// Print completions for a shell
@@ -81,6 +84,7 @@ pub async fn run(command: Command, global: &Global) -> anyhow::Result<ExitCode> 
         Command::Status(status) => status.run(global).await,
         Command::Cluster(cluster) => cluster.run(global).await,
         Command::Cert(cert) => cert.run(global),
+        Command::Snapshot(snapshot) => snapshot.run(global).await,
         Command::Bench(bench) => Box::pin(bench.run(global)).await,
         Command::Completions(completions) => completions.run(),
     }

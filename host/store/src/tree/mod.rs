@@ -10,18 +10,25 @@
 //! RocksDB refusing a read or a write of an opened tree (damaged blocks, a full disk) is a panic: the
 //! process must end, since nobody could say what a reply is worth.
 
+mod checkpoint;
+mod generation;
 mod options;
 mod read;
+mod replace;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rocksdb::checkpoint::Checkpoint;
-use rocksdb::{DB, FlushOptions, ReadOptions, ReadTier, WriteBatch, WriteOptions};
+use rocksdb::{FlushOptions, Options, ReadOptions, ReadTier, WriteBatch, WriteOptions};
 
+pub use self::checkpoint::{Checkpoint, CheckpointRecords};
+use self::generation::Generation;
 pub use self::options::TreeOptions;
+use self::read::Present;
 pub use self::read::{TreeReader, TreeSnapshot};
+use self::replace::Place;
+pub use self::replace::Replacement;
 use crate::error::OpenError;
 
 /// Ends the process by a panic: see the head of this file. RocksDB's words name the file.
@@ -36,21 +43,28 @@ pub(crate) fn fatal(doing: &str, error: &rocksdb::Error) -> ! {
 
 /// An opened tree. Dropping it, with all its readers, flushes and closes it.
 pub struct Tree {
-    database: Arc<DB>,
+    present: Arc<Present>,
+    place: Place,
+    options: Options,
     without_wal: WriteOptions,
 }
 
 impl Tree {
-    /// Opens the tree in `directory`, which is created when it does not exist (its parent must).
+    /// Opens the tree in `directory`, which is created when it does not exist (its parent must), or what has replaced it
+    /// (see [`Tree::replace`]); what an interrupted replacement left beside it is removed.
     ///
     /// # Errors
-    /// [`OpenError::Tree`] with RocksDB's words.
+    /// [`OpenError::Tree`] with RocksDB's words; [`OpenError::Corrupt`] and [`OpenError::Io`] where it was replaced.
     pub fn open(directory: &Path, options: &TreeOptions) -> Result<Self, OpenError> {
-        let database = DB::open(&options.of_database(), directory);
-        let database = database.map_err(|error| refusal(directory, &error))?;
+        let place = Place::of(directory)?;
+        let number = place.number()?;
+        place.tidy(number)?;
+        let options = options.of_database();
+        let generation = Generation::open(&place.directory(number), &options)?;
+        let present = Arc::new(Present::new(generation));
         let mut without_wal = WriteOptions::default();
         without_wal.disable_wal(true);
-        Ok(Self { database: Arc::new(database), without_wal })
+        Ok(Self { present, place, options, without_wal })
     }
 
     /// Writes `(key, value)` and deletes `(key, None)`, all or nothing, the last one of a key counts.
@@ -66,7 +80,8 @@ impl Tree {
                 None => batch.delete(key),
             }
         }
-        if let Err(error) = self.database.write_opt(batch, &self.without_wal) {
+        let written = self.present.with(|it| it.database().write_opt(batch, &self.without_wal));
+        if let Err(error) = written {
             fatal("be written", &error);
         }
     }
@@ -74,14 +89,14 @@ impl Tree {
     /// A reader of whatever is committed at the time of each read. Keeps the tree open.
     #[must_use]
     pub fn reader(&self) -> TreeReader {
-        TreeReader::new(Arc::clone(&self.database))
+        TreeReader::new(Arc::clone(&self.present))
     }
 
     /// A reader of what is committed now. While it lives, nothing that it may read leaves the disk: do
     /// not keep it for long.
     #[must_use]
-    pub fn snapshot(&self) -> TreeSnapshot<'_> {
-        TreeSnapshot::new(self.database.snapshot())
+    pub fn snapshot(&self) -> TreeSnapshot {
+        TreeSnapshot::new(self.present.pin())
     }
 
     /// Returns when all that was committed before the call is on the disk.
@@ -91,7 +106,7 @@ impl Tree {
     pub fn flush(&self) {
         let mut options = FlushOptions::default();
         options.set_wait(true);
-        if let Err(error) = self.database.flush_opt(&options) {
+        if let Err(error) = self.present.pin().database().flush_opt(&options) {
             fatal("be flushed", &error);
         }
     }
@@ -105,22 +120,27 @@ impl Tree {
     pub fn flushed_get(&self, key: &[u8]) -> Option<Bytes> {
         let mut options = ReadOptions::default();
         options.set_read_tier(ReadTier::Persisted);
-        match self.database.get_pinned_opt(key, &options) {
+        self.present.with(|it| match it.database().get_pinned_opt(key, &options) {
             Ok(value) => value.map(|value| Bytes::copy_from_slice(&value)),
             Err(error) => fatal("be read", &error),
-        }
+        })
     }
 
-    /// Makes `directory` (which must not exist; its parent must, on the same file system) a tree of its
-    /// own that holds what is committed now. Files are linked, not copied.
+    /// Where something that belongs to the tree may be kept: `name` in the folder of the tree's own, on the same file
+    /// system.
+    #[must_use]
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.place.beside(name)
+    }
+
+    /// Makes `directory` (which must not exist; its parent must, on the same file system) hold what the last flush has
+    /// left, as a tree that does not change. Files are linked, not copied; nothing is flushed, and commits go on. What was
+    /// committed since is not in it: see [`Tree::flush`].
     ///
     /// # Errors
-    /// [`OpenError::Tree`]; the directory may be there in part then.
-    pub fn checkpoint(&self, directory: &Path) -> Result<(), OpenError> {
-        // Log size 0: flush first. Without a write-ahead log, memory would not be in the checkpoint.
-        let checkpoint = Checkpoint::new(&self.database);
-        let created = checkpoint.and_then(|it| it.create_checkpoint_with_log_size(directory, 0));
-        created.map_err(|error| refusal(directory, &error))
+    /// [`OpenError::Tree`]; a directory that was there is left alone.
+    pub fn checkpoint(&self, directory: &Path) -> Result<Checkpoint, OpenError> {
+        Checkpoint::make(&self.present.pin(), directory, &self.options)
     }
 }
 

@@ -145,17 +145,30 @@ fn writes_a_tree_and_aborts_if_told_to() {
 }
 
 #[test]
-fn a_checkpoint_is_a_tree_of_its_own() {
+fn a_checkpoint_is_what_was_flushed_and_does_not_change() {
     let directory = tempfile::tempdir().unwrap();
     let tree = open(&directory.path().join("tree"));
-    tree.commit([(bytes("a"), Some(bytes("before")))]);
+    tree.commit([(bytes("a"), Some(bytes("flushed"))), (bytes("b"), Some(bytes("flushed")))]);
+    tree.flush();
+    tree.commit([(bytes("a"), Some(bytes("in memory")))]);
     let copy = directory.path().join("copy");
-    tree.checkpoint(&copy).unwrap();
+    let checkpoint = tree.checkpoint(&copy).unwrap();
     tree.commit([(bytes("a"), Some(bytes("after")))]);
-    let copy = open(&copy);
-    assert_eq!(copy.reader().get(b"a"), Some(bytes("before")));
+    tree.flush();
+    assert_eq!(checkpoint.get(b"a").unwrap(), Some(bytes("flushed")));
+    let records = || checkpoint.records(b"a", b"z").map(|record| record.unwrap().0);
+    assert_eq!(records().collect::<Vec<_>>(), [bytes("a"), bytes("b")]);
     assert_eq!(tree.reader().get(b"a"), Some(bytes("after")));
-    assert!(tree.checkpoint(&directory.path().join("tree")).is_err(), "it exists");
+    assert!(tree.checkpoint(&copy).is_err(), "it exists");
+    let mut scan = records();
+    assert_eq!(scan.next(), Some(bytes("a")));
+    drop(scan);
+    let mut scan = checkpoint.records(b"a", b"z");
+    drop(checkpoint);
+    assert!(copy.is_dir(), "somebody reads it");
+    assert_eq!(scan.by_ref().count(), 2);
+    drop(scan);
+    assert!(!copy.exists());
 }
 
 #[test]

@@ -70,6 +70,34 @@ pub enum Query {
     },
     /// How this member is.
     Status,
+    /// The whole tree of this member, as a snapshot (`crate::snapshot`), on a bulk stream of the member's (`super::bulk`).
+    Snapshot {
+        /// The number at the head of the bulk stream; chosen by the client.
+        bulk: u64,
+        /// The stream that broke off, and how many of its bytes are there.
+        go_on: Option<SnapshotPlace>,
+    },
+}
+
+/// A place in a stream of a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SnapshotPlace {
+    /// Which stream: the same bytes at the same offsets.
+    pub identity: [u8; 16],
+    /// Bytes before it.
+    pub offset: u64,
+}
+
+impl SnapshotPlace {
+    fn write(&self, writer: &mut Writer) {
+        writer.raw(&self.identity);
+        writer.u64(self.offset);
+    }
+
+    fn read(reader: &mut Reader) -> Result<Self, Malformed> {
+        const WHAT: &str = "place in a snapshot";
+        Ok(Self { identity: reader.array(WHAT)?, offset: reader.u64(WHAT)? })
+    }
 }
 
 /// What came back.
@@ -108,6 +136,9 @@ pub enum Results {
     Logs(Vec<LogLine>),
     /// Of `Status`.
     Status(Status),
+    /// Of `Snapshot`: what the bulk stream begins with. It is the stream that was asked for if the member still has that,
+    /// else another one, from its begin.
+    Snapshot(SnapshotPlace),
 }
 
 /// A deployed recipe.
@@ -210,6 +241,11 @@ impl Query {
                 writer.u64(u64::from(*limit));
             }
             Self::Status => writer.u8(7),
+            Self::Snapshot { bulk, go_on } => {
+                writer.u8(8);
+                writer.u64(*bulk);
+                writer.option(go_on.as_ref(), |writer, place| place.write(writer));
+            }
         }
     }
 
@@ -235,6 +271,10 @@ impl Query {
             5 => Self::Interface(reader.text("recipe name")?),
             6 => Self::Logs { recipe: reader.text("recipe name")?, limit: reader.u32("limit")? },
             7 => Self::Status,
+            8 => Self::Snapshot {
+                bulk: reader.u64("number of a bulk stream")?,
+                go_on: reader.option("place in a snapshot", SnapshotPlace::read)?,
+            },
             _ => return Err(malformed("kind of a query")),
         })
     }
@@ -297,6 +337,10 @@ impl Results {
                 writer.u8(8);
                 status.write(writer);
             }
+            Self::Snapshot(place) => {
+                writer.u8(9);
+                place.write(writer);
+            }
         }
     }
 
@@ -342,6 +386,7 @@ impl Results {
                 })
             })?),
             8 => Self::Status(Status::read(reader)?),
+            9 => Self::Snapshot(SnapshotPlace::read(reader)?),
             _ => return Err(malformed("kind of results")),
         })
     }

@@ -12,7 +12,7 @@ use quorate_core::request::{
     Answer, Body, Call, Chunk, Deploy, Failure, LifetimeKind, Operation, Reply, Sequence,
 };
 use quorate_core::znode::Stat;
-use quorate_wire::message::query::{LogLine, RecipeLine, Status};
+use quorate_wire::message::query::{LogLine, RecipeLine, SnapshotPlace, Status};
 use quorate_wire::message::{
     Attach, ClientMessage, Consistency, Hello, Query, Results, ServerMessage, Welcome,
 };
@@ -120,6 +120,11 @@ pub fn replies() -> impl Strategy<Value = Reply> {
     ]
 }
 
+fn places() -> impl Strategy<Value = SnapshotPlace> {
+    (any::<[u8; 16]>(), any::<u64>())
+        .prop_map(|(identity, offset)| SnapshotPlace { identity, offset })
+}
+
 fn queries() -> impl Strategy<Value = Query> {
     let children = (text(), option::of(text()), any::<u32>(), any::<bool>(), any::<bool>())
         .prop_map(|(path, after, limit, is_backward, with_data)| {
@@ -134,6 +139,8 @@ fn queries() -> impl Strategy<Value = Query> {
         text().prop_map(Query::History),
         text().prop_map(Query::Interface),
         (text(), any::<u32>()).prop_map(|(recipe, limit)| Query::Logs { recipe, limit }),
+        (any::<u64>(), option::of(places()))
+            .prop_map(|(bulk, go_on)| Query::Snapshot { bulk, go_on }),
         Just(Query::Status),
     ]
 }
@@ -217,6 +224,7 @@ fn results() -> impl Strategy<Value = Results> {
             .prop_map(|(version, interfaces)| Results::Interface { version, interfaces }),
         vec(line, 0..4).prop_map(Results::Logs),
         statuses().prop_map(Results::Status),
+        places().prop_map(Results::Snapshot),
     ]
 }
 

@@ -15,10 +15,14 @@ use quorate_core::request::{
 use quorate_core::session::Acks;
 use quorate_core::znode::Stat;
 use quorate_wire::message::admin::{ClusterStatus, Command, MemberLine, Outcome};
-use quorate_wire::message::query::{LogLine, RecipeLine, Status};
+use quorate_wire::message::query::{LogLine, RecipeLine, SnapshotPlace, Status};
 use quorate_wire::message::{
     Attach, ClientMessage, Consistency, Hello, Query, Results, ServerMessage, Welcome, body,
 };
+
+fn place() -> SnapshotPlace {
+    SnapshotPlace { identity: [0xab; 16], offset: 300 }
+}
 
 fn path(text: &str) -> Path {
     Path::parse(text).expect("a valid path")
@@ -134,6 +138,8 @@ fn queries() -> Vec<Query> {
         Query::Interface(recipe()),
         Query::Logs { recipe: recipe(), limit: 300 },
         Query::Status,
+        Query::Snapshot { bulk: 300, go_on: None },
+        Query::Snapshot { bulk: 1, go_on: Some(place()) },
     ]
 }
 
@@ -207,6 +213,7 @@ fn results() -> Vec<Results> {
             message: "late".to_owned(),
         }]),
         Results::Status(status()),
+        Results::Snapshot(place()),
     ]
 }
 

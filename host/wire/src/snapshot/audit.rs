@@ -1,0 +1,194 @@
+//! Whether records make a whole tree: computed in one pass over them, in the order of their keys, in bounded memory. It does
+//! not know blocks.
+
+use bytes::Bytes;
+use quorate_core::codec::{Malformed, malformed};
+use quorate_core::deployment::{Component, Recipe, Version};
+use quorate_core::draft::{Meta, record_hash};
+use quorate_core::key::{self, Table};
+use quorate_core::path::Path;
+use quorate_core::session::{KeptReply, Parked, Session};
+use quorate_core::znode::Node;
+use sha2::{Digest as _, Sha256};
+
+use super::Unsound;
+
+/// Components of one tree: what is remembered until their chunks have come. 44 bytes each.
+const COMPONENTS_MAX: usize = 1 << 20;
+
+/// How many of what there are.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counts {
+    pub znodes: u64,
+    pub sessions: u64,
+    pub recipes: u64,
+}
+
+/// Takes records and judges the whole.
+#[derive(Default)]
+pub(super) struct Audit {
+    digest: u128,
+    meta: Option<Meta>,
+    counts: Counts,
+    /// Sum over the znodes with data of what their record says of it, less the same of the data that is there: 0 at the
+    /// end. As the digest, a sum of hashes does not depend on the order and needs no memory.
+    data: u128,
+    /// Sealed components, in the order of their digests.
+    components: Vec<([u8; 32], u64, u32)>,
+    /// Those of them whose chunks are all there and hash to the digest.
+    components_whole: usize,
+    chunks: Option<Chunks>,
+}
+
+/// The chunks of one component so far.
+struct Chunks {
+    component: [u8; 32],
+    hasher: Sha256,
+    bytes: u64,
+    count: u32,
+    has_gap: bool,
+}
+
+impl Audit {
+    pub(super) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Takes the next record.
+    pub(super) fn take(&mut self, key: &Bytes, value: &Bytes) -> Result<(), Malformed> {
+        if key::counts_in_digest(key) {
+            self.digest = self.digest.wrapping_add(record_hash(key, value));
+        }
+        let whole = || value.clone();
+        match key::table(key).ok_or(malformed("its table is not known"))? {
+            Table::Meta if *key != key::meta() => return Err(malformed("key of the meta record")),
+            Table::Meta => self.meta = Some(Meta::decode(whole())?),
+            Table::Node => {
+                let node = Node::decode(whole())?;
+                path(key)?;
+                self.counts.znodes += 1;
+                if node.data_bytes > 0 {
+                    let said = said_of_data(key, node.data_bytes, node.data_hash);
+                    self.data = self.data.wrapping_add(said);
+                }
+            }
+            Table::Data => {
+                let hash = xxhash_rust::xxh3::xxh3_128(value);
+                self.data = self.data.wrapping_sub(said_of_data(key, value.len() as u64, hash));
+            }
+            Table::Session => {
+                let session = Session::decode(whole())?;
+                key::session_of(key).ok_or(malformed("key of a session"))?;
+                self.counts.sessions += u64::from(session.is_live());
+            }
+            Table::Reply => {
+                KeptReply::decode(whole())?;
+                key::write_of(key).ok_or(malformed("key of a reply"))?;
+            }
+            Table::Parked => {
+                Parked::decode(whole())?;
+                key::write_of(key).ok_or(malformed("key of a parked call"))?;
+            }
+            Table::Owned => {
+                key::owned_path(key).ok_or(malformed("key of an owned znode"))?;
+            }
+            Table::Ended => {
+                key::session_of(key).ok_or(malformed("key of an ended session"))?;
+            }
+            Table::Recipe => {
+                Recipe::decode(whole())?;
+                std::str::from_utf8(&key[1..]).map_err(|_| malformed("name of a recipe"))?;
+                self.counts.recipes += 1;
+            }
+            Table::Version => {
+                Version::decode(whole())?;
+            }
+            Table::Component => self.component(key, &Component::decode(whole())?)?,
+            Table::Chunk => self.chunk(key, value)?,
+            Table::Upload => {
+                key::uploaded(key).ok_or(malformed("key of an upload"))?;
+            }
+            Table::Uploader => {}
+        }
+        Ok(())
+    }
+
+    fn component(&mut self, key: &[u8], component: &Component) -> Result<(), Malformed> {
+        const WHAT: &str = "component";
+        let digest: [u8; 32] =
+            key.get(1..).and_then(|tail| tail.try_into().ok()).ok_or(malformed(WHAT))?;
+        if self.components.len() >= COMPONENTS_MAX {
+            return Err(malformed("number of components"));
+        }
+        self.components.push((digest, component.bytes, component.chunks));
+        Ok(())
+    }
+
+    fn chunk(&mut self, key: &[u8], value: &[u8]) -> Result<(), Malformed> {
+        const WHAT: &str = "key of a chunk";
+        let tail: [u8; 36] =
+            key.get(1..).and_then(|tail| tail.try_into().ok()).ok_or(malformed(WHAT))?;
+        let (component, index) = tail.split_first_chunk::<32>().ok_or(malformed(WHAT))?;
+        let index: [u8; 4] = index.try_into().map_err(|_| malformed(WHAT))?;
+        if self.chunks.as_ref().is_none_or(|chunks| chunks.component != *component) {
+            self.close_chunks();
+            let (component, hasher) = (*component, Sha256::new());
+            self.chunks = Some(Chunks { component, hasher, bytes: 0, count: 0, has_gap: false });
+        }
+        if let Some(chunks) = &mut self.chunks {
+            chunks.has_gap |= u32::from_be_bytes(index) != chunks.count;
+            chunks.count = chunks.count.saturating_add(1);
+            chunks.bytes += value.len() as u64;
+            chunks.hasher.update(value);
+        }
+        Ok(())
+    }
+
+    /// Chunks of an upload that is not complete stand for nothing yet.
+    fn close_chunks(&mut self) {
+        let Some(chunks) = self.chunks.take() else { return };
+        let known = self.components.binary_search_by_key(&chunks.component, |known| known.0);
+        let Some(known) = known.ok().and_then(|at| self.components.get(at)) else { return };
+        let is_whole = !chunks.has_gap
+            && (chunks.bytes, chunks.count) == (known.1, known.2)
+            && <[u8; 32]>::from(chunks.hasher.finalize()) == chunks.component;
+        self.components_whole += usize::from(is_whole);
+    }
+
+    /// Whether all that was taken is a whole tree.
+    pub(super) fn judge(&mut self, stated: u128) -> Result<Meta, Unsound> {
+        self.close_chunks();
+        let meta = self.meta.unwrap_or_default();
+        let computed = self.digest;
+        for (stated, whose) in [(meta.digest, "tree"), (stated, "snapshot's end")] {
+            if computed != stated {
+                return Err(Unsound::Digest { computed, stated, whose });
+            }
+        }
+        if self.data != 0 {
+            return Err(Unsound::Torn("the data of znodes is not what their records say"));
+        }
+        if self.components_whole != self.components.len() {
+            return Err(Unsound::Torn("the chunks of a component are not what its digest says"));
+        }
+        if self.counts.sessions != meta.sessions_count {
+            return Err(Unsound::Torn("there are not as many sessions as the tree says"));
+        }
+        Ok(meta)
+    }
+}
+
+fn said_of_data(key: &[u8], bytes: u64, hash: u128) -> u128 {
+    let mut said = [0; 24];
+    said[..8].copy_from_slice(&bytes.to_le_bytes());
+    said[8..].copy_from_slice(&hash.to_le_bytes());
+    record_hash(key.get(1..).unwrap_or_default(), &said)
+}
+
+/// The path in the key of a znode.
+fn path(key: &Bytes) -> Result<Path, Malformed> {
+    const WHAT: &str = "key of a znode";
+    let text = key.get(3..).and_then(|tail| std::str::from_utf8(tail).ok());
+    let path = Path::parse(text.ok_or(malformed(WHAT))?).map_err(|_| malformed(WHAT))?;
+    if key::node(&path) == *key { Ok(path) } else { Err(malformed(WHAT)) }
+}

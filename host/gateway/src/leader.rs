@@ -413,4 +413,7 @@ mod tests {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod cluster;
+#[cfg(test)]
 mod leadership;

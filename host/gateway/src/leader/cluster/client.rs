@@ -81,8 +81,16 @@ impl Client {
         self.lane = Some((attachment, frames));
         self.requests.clear();
         self.beats.clear();
-        for (write, variant) in self.unanswered.clone() {
+        // Gaps are filled: nothing true could ever be said of what stands behind one.
+        let last = self.unanswered.keys().next_back().copied().unwrap_or(0);
+        for write in self.replied + 1..=last {
+            let next = self.variants + 1;
+            let variant = *self.unanswered.entry(write).or_insert(next);
+            self.variants = self.variants.max(variant);
             self.send(world, write, variant);
+        }
+        for (write, variant) in self.unanswered.clone().range(..=self.replied) {
+            self.send(world, *write, *variant);
         }
     }
 

@@ -176,9 +176,9 @@ impl Member {
         let _first = compiler.set(Mutex::new(started));
         let proposer = Box::new(NodeProposer { node: node.clone(), sequencer: sequencer.clone() });
         let quorum: Arc<dyn Quorum> = Arc::new(NodeQuorum(node.clone()));
-        let (rounds, leaders_rounds) = Rounds::new(quorum.clone());
-        let any_leader = AnyLeader { registry: registry.clone(), quorum };
-        let (read_rounds, readers_rounds) = Rounds::new(Arc::new(any_leader));
+        let (rounds, leaders_rounds) = Rounds::of_quorum(quorum.clone());
+        let (read_rounds, readers_rounds) =
+            AnyLeader { registry: registry.clone(), quorum }.rounds();
         let barrier =
             ReadBarrier { rounds: read_rounds, applied: Arc::new(NodeApplied(node.clone())) };
         let rounds_tasks = [tokio::spawn(leaders_rounds), tokio::spawn(readers_rounds)];

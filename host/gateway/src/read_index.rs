@@ -1,13 +1,13 @@
 //! How fresh a linearizable read must be (DESIGN D12): asks the leader, wherever it is, up to which index of the log, and
 //! waits until that is applied here. One question at a time; the reads that come meanwhile share the next one.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_core::error::{ErrorCode, Refusal};
-use tokio::time::{sleep, timeout};
+use quorate_core::error::Refusal;
+use tokio::time::sleep;
 
-use crate::limits;
 use crate::link::BoxFuture;
 use crate::quic::Barrier;
 use crate::quorum::{Quorum, Rounds};
@@ -30,24 +30,25 @@ pub struct AnyLeader {
     pub quorum: Arc<dyn Quorum>,
 }
 
-impl Quorum for AnyLeader {
-    /// Asks again until there is an answer: the leader may be changing. No longer than a read waits.
-    fn confirm(&self) -> BoxFuture<'_, Result<u64, Refusal>> {
-        Box::pin(async move {
-            let asked = timeout(limits::READ_TIMEOUT, self.ask_until_answered()).await;
-            asked.map_err(|_| Refusal::new(ErrorCode::NoLeader, "no leader answered in time"))
+impl AnyLeader {
+    /// Rounds that ask whoever leads for a read index: the way, and the task, to be run until it is dropped.
+    #[must_use]
+    pub fn rounds(self) -> (Rounds<u64>, impl Future<Output = ()> + Send) {
+        let any_leader = Arc::new(self);
+        Rounds::new(move || {
+            let any_leader = any_leader.clone();
+            Box::pin(async move { Ok(any_leader.read_index().await) })
         })
     }
-}
 
-impl AnyLeader {
-    async fn ask_until_answered(&self) -> u64 {
+    /// Asks until there is an answer: the leader may be changing. Those who wait for it have their own patience.
+    async fn read_index(&self) -> u64 {
         let mut changes = self.registry.route_changes();
         loop {
             changes.mark_unchanged();
             let asked = async {
                 match self.registry.way() {
-                    Some(Way::Local) => self.quorum.confirm().await,
+                    Some(Way::Local) => self.quorum.confirm().await.map(|led| led.index),
                     Some(Way::Link(link)) => link.read_index().await,
                     None => std::future::pending().await,
                 }
@@ -72,7 +73,7 @@ impl AnyLeader {
 /// The barrier before linearizable reads and resumed sessions.
 pub struct ReadBarrier {
     /// Rounds over [`AnyLeader`].
-    pub rounds: Rounds,
+    pub rounds: Rounds<u64>,
     /// This member's apply.
     pub applied: Arc<dyn AppliedIndex>,
 }

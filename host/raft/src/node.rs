@@ -344,16 +344,16 @@ impl Node {
         read.map(|read| read.index()).map_err(|error| barrier_error(&error))
     }
 
-    /// A quorum confirms after the call that this member leads (ReadIndex); gives the index up to which everything stands that
-    /// was acknowledged before. It need not be applied yet: see [`Node::wait_applied`].
+    /// A quorum confirms after the call that this member leads (ReadIndex); gives the term in which it does, and the index up to
+    /// which everything stands that was acknowledged before. It need not be applied yet: see [`Node::wait_applied`].
     ///
     /// Dropping the future changes nothing.
     ///
     /// # Errors
     /// [`BarrierError`].
-    pub async fn read_index(&self) -> Result<u64, BarrierError> {
+    pub async fn read_index(&self) -> Result<Position, BarrierError> {
         match self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
-            Ok(read) => Ok(read.read_log_id().index()),
+            Ok(read) => Ok(position(read.read_log_id().log_id())),
             Err(error) => Err(barrier_error(&error)),
         }
     }

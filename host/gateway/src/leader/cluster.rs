@@ -176,7 +176,12 @@ impl Run {
                 return;
             }
         }
-        panic!("somebody waits for ever");
+        let waits: Vec<String> = self.clients.iter().map(Client::show).collect();
+        let standing: Vec<String> = (0..MEMBERS).map(|member| self.world.show(member)).collect();
+        panic!(
+            "somebody waits for ever: {} openings, {waits:?}, {standing:?}",
+            self.openings.len()
+        );
     }
 }
 

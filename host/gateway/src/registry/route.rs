@@ -99,6 +99,12 @@ impl Registry {
         read(&self.gate).route.as_ref().map(|route| route.tag)
     }
 
+    /// The highest epoch that was open.
+    #[cfg(test)]
+    pub(crate) fn highest_tag(&self) -> Option<Tag> {
+        read(&self.gate).highest
+    }
+
     /// Tells when [`Registry::way`] may give something else.
     #[must_use]
     pub fn route_changes(&self) -> watch::Receiver<()> {

@@ -55,6 +55,11 @@ impl Client {
         }
     }
 
+    pub(super) fn show(&self) -> String {
+        let (member, unanswered, has_lane) = (self.member, &self.unanswered, self.has_lane());
+        format!("at {member} (lane: {has_lane}): {unanswered:?} behind {}", self.replied)
+    }
+
     pub(super) fn has_lane(&self) -> bool {
         self.lane.is_some()
     }
@@ -81,6 +86,9 @@ impl Client {
         self.lane = Some((attachment, frames));
         self.requests.clear();
         self.beats.clear();
+        for (write, variant) in self.unanswered.clone().range(..=self.replied) {
+            self.send(world, *write, *variant);
+        }
         // Gaps are filled: nothing true could ever be said of what stands behind one.
         let last = self.unanswered.keys().next_back().copied().unwrap_or(0);
         for write in self.replied + 1..=last {
@@ -89,16 +97,15 @@ impl Client {
             self.variants = self.variants.max(variant);
             self.send(world, write, variant);
         }
-        for (write, variant) in self.unanswered.clone().range(..=self.replied) {
-            self.send(world, *write, *variant);
-        }
     }
 
     /// Sends the next write; or one beyond it, which is refused unless the one before comes first.
     pub(super) fn submit(&mut self, world: &mut World, is_beyond: bool) {
-        let next = self.unanswered.keys().next_back().map_or(self.replied, |last| *last) + 1;
+        let last = self.unanswered.keys().next_back().copied().unwrap_or(0);
+        let next = self.replied.max(last) + 1;
         // A number that was refused, or passed over, is taken first.
-        let has_gap = self.unanswered.len() as u64 != next - 1 - self.replied;
+        let behind = self.unanswered.range(self.replied + 1..).count() as u64;
+        let has_gap = behind != next - 1 - self.replied;
         let write = if has_gap {
             let free = (self.replied + 1..next).find(|write| !self.unanswered.contains_key(write));
             free.unwrap_or(next)
@@ -190,7 +197,8 @@ impl Client {
             }
             ServerMessage::Confirmed { request } => {
                 let sent_in = self.beats.remove(&request).unwrap();
-                let term = member.registry.tag().map(|tag| tag.term);
+                // The route may have been closed right behind the confirmation.
+                let term = member.registry.highest_tag().map(|tag| tag.term);
                 assert!(
                     term >= Some(sent_in),
                     "{term:?} confirms what was sent when {sent_in:?} led already"

@@ -26,6 +26,8 @@ struct State {
     arrived: VecDeque<Bytes>,
     is_deaf: bool,
     is_mute: bool,
+    /// The sender is gone: what it has sent still arrives.
+    has_ended: bool,
 }
 
 impl Pipe {
@@ -57,7 +59,20 @@ impl FrameSender for Sender {
     }
 }
 
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.0.lock().has_ended = true;
+        self.0.changed.notify_one();
+    }
+}
+
 struct Receiver(Arc<Pipe>);
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.0.lock().is_mute = true;
+    }
+}
 
 impl FrameReceiver for Receiver {
     fn receive(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, LinkBroken>> {
@@ -70,6 +85,9 @@ impl FrameReceiver for Receiver {
                     }
                     if state.is_deaf {
                         return Err(broken());
+                    }
+                    if state.has_ended && state.on_the_way.is_empty() {
+                        return Ok(None);
                     }
                 }
                 self.0.changed.notified().await;

@@ -206,8 +206,21 @@ impl World {
         let Ok(done) = self.members[member].asked.try_recv() else { return false };
         let no_leader = || Refusal::new(ErrorCode::NoLeader, "another member leads");
         let is_leading = member == self.leading;
-        done(if is_leading { Ok(self.log.len() as u64) } else { Err(no_leader()) });
+        let confirmed = Confirmed { term: self.term, index: self.log.len() as u64 };
+        done(if is_leading { Ok(confirmed) } else { Err(no_leader()) });
         true
+    }
+
+    /// How a member stands, for a test that fails.
+    pub(super) fn show(&self, member: usize) -> String {
+        let one = &self.members[member];
+        let (applied, all) = (one.applied, self.log.len());
+        let (open, route, ready) =
+            (one.leader.open, one.registry.tag(), one.leader.sequencer.is_ready());
+        let (leads, known) = (member == self.leading, *one.knows.borrow());
+        format!(
+            "leads: {leads}, knows {known:?}, open {open:?}, ready {ready}, route {route:?}, applied {applied} of {all}"
+        )
     }
 
     /// Whether the member has applied all that is committed: a session may be resumed there.

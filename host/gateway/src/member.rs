@@ -159,11 +159,14 @@ impl Member {
         let sequencer = SequencerHandle::new();
         let registry = Arc::new(Registry::new(sequencer.clone()));
         let compiler: Arc<OnceLock<Mutex<Compiler>>> = Arc::default();
-        let listener = listener(registry.clone(), sequencer.clone(), compiler.clone());
+        let applied_tree: Arc<OnceLock<SharedRead>> = Arc::default();
+        let listener =
+            listener(registry.clone(), sequencer.clone(), compiler.clone(), applied_tree.clone());
         let store = Store { log: log.clone(), tree: Arc::new(tree) };
         let node = Node::start(quorate_raft::Config::new(MEMBER), store, listener).await?;
         let node = Arc::new(node);
         let tree = node.tree();
+        let _first = applied_tree.set(tree.clone());
         registry.advance(tree.meta().zxid);
         // Asked at every start: only the log knows whether this member belongs to a cluster already.
         match node.initialize_single(&address.to_string()).await {
@@ -314,9 +317,19 @@ fn listener(
     registry: Arc<Registry>,
     sequencer: SequencerHandle,
     compiler: Arc<OnceLock<Mutex<Compiler>>>,
+    tree: Arc<OnceLock<SharedRead>>,
 ) -> quorate_raft::ApplyListener {
     Box::new(move |told| {
-        let Kind::Entry { applied, entry } = told.kind else { return };
+        let (applied, entry) = match told.kind {
+            Kind::Entry { applied, entry } => (applied, entry),
+            Kind::Installed => {
+                if let Some(tree) = tree.get() {
+                    registry.installed(tree.meta().zxid);
+                }
+                return;
+            }
+            Kind::Blank | Kind::Membership => return,
+        };
         let is_taken = applied == Applied::Taken;
         if is_taken {
             registry.applied(&entry);

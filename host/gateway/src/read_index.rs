@@ -87,3 +87,63 @@ impl Barrier for ReadBarrier {
         })
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use quorate_core::ids::{Epoch, Term};
+    use quorate_wire::link::{Tag, ToLeader};
+
+    use super::*;
+    use crate::leader::SequencerHandle;
+    use crate::link::Link;
+    use crate::quorum::Confirmed;
+
+    struct Leads;
+
+    impl Quorum for Leads {
+        fn confirm(&self) -> BoxFuture<'_, Result<Confirmed, Refusal>> {
+            Box::pin(std::future::ready(Ok(Confirmed { term: Term(2), index: 7 })))
+        }
+    }
+
+    fn epoch(number: u64) -> Tag {
+        Tag { term: Term(2), epoch: Epoch(number) }
+    }
+
+    async fn question(link: &Link) -> u64 {
+        match link.next().await {
+            Some(ToLeader::ReadIndex { question }) => question,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_question_waits_for_a_leader_and_is_asked_again_when_that_changes() {
+        let registry = Arc::new(Registry::new(SequencerHandle::new()));
+        let any_leader = AnyLeader { registry: registry.clone(), quorum: Arc::new(Leads) };
+        let (rounds, task) = any_leader.rounds();
+        let task = tokio::spawn(task);
+        let ask = || {
+            let rounds = rounds.clone();
+            tokio::spawn(async move { rounds.ask().await })
+        };
+        let first = ask();
+        let link: Arc<Link> = Arc::default();
+        assert!(registry.open_route(epoch(1), Way::Link(link.clone())));
+        let unanswered = question(&link).await;
+        registry.pause(epoch(1));
+        assert!(registry.open_route(epoch(2), Way::Link(link.clone())));
+        let asked_again = question(&link).await;
+        link.handle_index(unanswered, Ok(1));
+        link.handle_index(asked_again, Ok(5));
+        assert_eq!(first.await.unwrap(), Ok(5));
+        let second = ask();
+        question(&link).await;
+        link.close();
+        registry.pause(epoch(2));
+        assert!(registry.open_route(epoch(3), Way::Local));
+        assert_eq!(second.await.unwrap(), Ok(7), "the link has ended, and this member leads");
+        task.abort();
+    }
+}

@@ -10,7 +10,6 @@ use quorate_net::{
 use quorate_wire::message::{Attach, ClientMessage, Hello, PROTOCOL, ServerMessage};
 
 use crate::error::ConnectError;
-use crate::limits::ANSWER_TIMEOUT;
 use crate::options::Options;
 
 /// Resolved addresses of one name that are tried.
@@ -79,8 +78,14 @@ impl Dialer {
         given.get(turn).unwrap_or_else(|| &self.learned[turn - given.len()]).clone()
     }
 
-    /// Connects, and waits for the answer to `Hello`, whatever it is. Cancel-safe: dropped, the attempt is given up.
-    pub(crate) async fn dial(&self, address: String, attach: Attach) -> Result<Link, String> {
+    /// Connects, and waits for the answer to `Hello`, whatever it is; for each no longer than this. Cancel-safe: dropped, the
+    /// attempt is given up.
+    pub(crate) async fn dial(
+        &self,
+        address: String,
+        attach: Attach,
+        patience: Duration,
+    ) -> Result<Link, String> {
         let host = address.rsplit_once(':').map_or(&*address, |(host, _)| host);
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let server_name = self.options.server_name.as_deref().unwrap_or(host);
@@ -93,9 +98,12 @@ impl Dialer {
         for resolved in resolved {
             let connecting =
                 self.endpoint.connect(resolved, server_name, &self.trust, Protocol::Client);
-            match connecting.await {
-                Ok(connection) => return self.greet(address, connection, attach).await,
-                Err(error) => failed = error.to_string(),
+            match tokio::time::timeout(patience, connecting).await {
+                Ok(Ok(connection)) => {
+                    return self.greet(address, connection, attach, patience).await;
+                }
+                Ok(Err(error)) => failed = error.to_string(),
+                Err(_) => failed = format!("no connection within {patience:?}"),
             }
         }
         Err(failed)
@@ -106,6 +114,7 @@ impl Dialer {
         address: String,
         connection: Connection,
         attach: Attach,
+        patience: Duration,
     ) -> Result<Link, String> {
         let limits = LaneLimits { frame_bytes_max: FRAME_BYTES_MAX, ..LaneLimits::default() };
         let (sender, mut receiver) =
@@ -123,9 +132,9 @@ impl Dialer {
             let frame = frame.ok_or("the member ended the lane without an answer")?;
             ServerMessage::decode(frame).map_err(|error| error.to_string())
         };
-        let first = tokio::time::timeout(ANSWER_TIMEOUT, exchange)
+        let first = tokio::time::timeout(patience, exchange)
             .await
-            .map_err(|_| format!("no answer to the first frame within {ANSWER_TIMEOUT:?}"))??;
+            .map_err(|_| format!("no answer to the first frame within {patience:?}"))??;
         Ok(Link { address, connection, sender, receiver, first })
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use quorate_wire::link::{Tag, ToMember};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::limits;
 use crate::link::{Dial, FrameReceiver, FrameSender, Link, LinkBroken, LinkEnds};
@@ -59,7 +59,7 @@ impl Follower {
                 backoff = limits::LINK_BACKOFF_MIN;
             }
             tokio::select! {
-                () = sleep(jittered(backoff)) => {}
+                () = self.dial.pause(jittered(backoff)) => {}
                 changed = leaders.wait_for(|leader| *leader != now) => if changed.is_err() {
                     return;
                 },

@@ -26,7 +26,7 @@ pub use self::handle::SequencerHandle;
 use self::handle::{Message, base_of};
 use crate::limits;
 use crate::links::{LinkEvent, Links};
-use crate::quorum::Rounds;
+use crate::quorum::{Confirmed, Rounds};
 use crate::registry::{Registry, Way};
 
 /// Where the sequencer's entries go. Called in the order in which they must stand in the log.
@@ -131,7 +131,7 @@ impl Leader {
             Message::Entry { term, epoch, base, is_taken } => {
                 self.handle_entry(term, epoch, base, is_taken, now)
             }
-            Message::Quorum { round, outcome } => self.handle_quorum(round, &outcome),
+            Message::Quorum { round, outcome } => self.handle_quorum(round, outcome),
             Message::Stop => {}
         }
     }
@@ -306,14 +306,21 @@ impl Leader {
             return;
         };
         let handle = self.handle.clone();
-        self.around.rounds.ask_with(move |outcome| handle.tell_quorum(round, outcome.map(drop)));
+        self.around.rounds.ask_with(move |outcome| handle.tell_quorum(round, outcome));
     }
 
-    fn handle_quorum(&mut self, round: u64, outcome: &Result<(), Refusal>) {
+    fn handle_quorum(&mut self, round: u64, outcome: Result<Confirmed, Refusal>) {
+        // A quorum for a later term says nothing for this one: another member may have led in between, and expired sessions
+        // that are alive here.
+        let outcome = outcome.and_then(|confirmed| {
+            let is_ours = self.open.is_some_and(|tag| tag.term == confirmed.term);
+            let replaced = || Refusal::new(ErrorCode::NoLeader, "the leader is changing");
+            if is_ours { Ok(()) } else { Err(replaced()) }
+        });
         for Heard { token, session, is_live } in self.confirmations.handle_round(round, self.open) {
             self.answer(
                 token,
-                match outcome {
+                match &outcome {
                     Ok(()) => Answer::Confirmed { session, is_live },
                     Err(refusal) => Answer::Unconfirmed { session, refusal: refusal.clone() },
                 },
@@ -412,5 +419,8 @@ mod tests {
     }
 }
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod cluster;
 #[cfg(test)]
 mod leadership;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_core::error::{ErrorCode, Refusal};
@@ -56,6 +57,11 @@ pub trait Dial: Send + Sync {
     /// # Errors
     /// When the member can not be reached, or refuses.
     fn link(&self, leader: u64) -> BoxFuture<'_, Result<LinkEnds, LinkBroken>>;
+
+    /// Returns after this pause between two attempts.
+    fn pause(&self, pause: Duration) -> BoxFuture<'_, ()> {
+        Box::pin(tokio::time::sleep(pause))
+    }
 }
 
 impl FrameSender for LaneSender {

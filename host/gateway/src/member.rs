@@ -216,7 +216,9 @@ impl Member {
         let sequencer = SequencerHandle::new();
         let registry = Arc::new(Registry::new(sequencer.clone()));
         let compiler: Arc<OnceLock<Mutex<Compiler>>> = Arc::default();
-        let listener = listener(registry.clone(), sequencer.clone(), compiler.clone());
+        let applied_tree: Arc<OnceLock<SharedRead>> = Arc::default();
+        let listener =
+            listener(registry.clone(), sequencer.clone(), compiler.clone(), applied_tree.clone());
         let incoming = directory.incoming_path();
         let store = Store { log: log.clone(), tree: Arc::new(tree), incoming };
         let config = quorate_raft::Config::new(member);
@@ -224,6 +226,7 @@ impl Member {
             Node::start(config, store, Arc::new(RaftNetwork(mesh.clone())), listener).await?;
         let node = Arc::new(node);
         let tree = node.tree();
+        let _first = applied_tree.set(tree.clone());
         registry.advance(tree.meta().zxid);
         let prepare = Arc::new(EnginePrepare { engine: engine.clone() });
         let started = Compiler::start(tree.clone(), prepare).map_err(StartError::Thread)?;
@@ -231,9 +234,9 @@ impl Member {
         let proposer =
             Box::new(NodeProposer { member, node: node.clone(), sequencer: sequencer.clone() });
         let quorum: Arc<dyn Quorum> = Arc::new(NodeQuorum(node.clone()));
-        let (rounds, leaders_rounds) = Rounds::new(quorum.clone());
-        let any_leader = AnyLeader { registry: registry.clone(), quorum };
-        let (read_rounds, readers_rounds) = Rounds::new(Arc::new(any_leader));
+        let (rounds, leaders_rounds) = Rounds::of_quorum(quorum.clone());
+        let (read_rounds, readers_rounds) =
+            AnyLeader { registry: registry.clone(), quorum }.rounds();
         let barrier =
             ReadBarrier { rounds: read_rounds, applied: Arc::new(NodeApplied(node.clone())) };
         let rounds_tasks = [tokio::spawn(leaders_rounds), tokio::spawn(readers_rounds)];
@@ -379,12 +382,22 @@ impl Member {
         if self.face.await.is_err() {
             tracing::error!("the face has panicked");
         }
-        self.leadership.abort();
-        self.disk.abort();
-        self.announcing.abort();
-        self.following.iter().for_each(JoinHandle::abort);
-        self.comparing.abort();
-        self.rounds_tasks.iter().for_each(JoinHandle::abort);
+        let [telling, following] = self.following;
+        let [leaders_rounds, readers_rounds] = self.rounds_tasks;
+        for task in [
+            self.leadership,
+            self.disk,
+            self.announcing,
+            self.comparing,
+            telling,
+            following,
+            leaders_rounds,
+            readers_rounds,
+        ] {
+            task.abort();
+            // Gone, with what it held: the directory's lock, the port.
+            let _ended = task.await;
+        }
         self.sequencer.stop();
         let thread = self.sequencer_thread.thread;
         if !matches!(tokio::task::spawn_blocking(move || thread.join()).await, Ok(Ok(()))) {
@@ -552,9 +565,19 @@ fn listener(
     registry: Arc<Registry>,
     sequencer: SequencerHandle,
     compiler: Arc<OnceLock<Mutex<Compiler>>>,
+    tree: Arc<OnceLock<SharedRead>>,
 ) -> quorate_raft::ApplyListener {
     Box::new(move |told| {
-        let Kind::Entry { applied, entry } = told.kind else { return };
+        let (applied, entry) = match told.kind {
+            Kind::Entry { applied, entry } => (applied, entry),
+            Kind::Installed => {
+                if let Some(tree) = tree.get() {
+                    registry.installed(tree.meta().zxid);
+                }
+                return;
+            }
+            Kind::Blank | Kind::Membership => return,
+        };
         let is_taken = applied == Applied::Taken;
         if is_taken {
             registry.applied(&entry);

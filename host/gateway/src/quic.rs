@@ -463,9 +463,10 @@ async fn fresh(face: &Face, attachment: &Attachment, is_linearizable: bool) -> R
 }
 
 async fn answer(face: &Face, attachment: &Attachment, read: WaitingRead) {
-    // Taken first: the answer reflects at least this transaction.
-    let zxid = face.registry.zxid();
-    let reply = read_reply(zxid, read.request, face.reads.answer(&read.query));
+    let (zxid, results) = face.reads.answer(&read.query);
+    // The tree is ahead of the replies for a moment: no reader sees what its client has not been told, if it was to be.
+    face.registry.reached(zxid).await;
+    let reply = read_reply(zxid, read.request, results);
     let reply = if reply.len() > LANE_FRAME_BYTES_MAX as usize {
         let message = format!(
             "an answer of {} bytes; a frame has at most {LANE_FRAME_BYTES_MAX}",
@@ -570,18 +571,22 @@ async fn attach(
         let message = format!("there is no namespace {} here", hello.namespace.0);
         return Err(Refusal::new(ErrorCode::BadArguments, message));
     }
-    let (id, secret) = match hello.attach {
-        Attach::New { timeout_ms } => open(face, timeout_ms).await?,
-        Attach::Resume { session, secret } => {
+    let (id, secret, sent) = match hello.attach {
+        Attach::New { timeout_ms } => {
+            let (id, secret) = open(face, timeout_ms).await?;
+            (id, secret, WriteNumber(0))
+        }
+        Attach::Resume { session, secret, sent } => {
             within(limits::ATTACH_TIMEOUT, face.barrier.pass()).await?;
             check_secret(face.reads.tree().session(session), session, &secret)?;
-            (session, secret)
+            (session, secret, sent)
         }
     };
     // Attached before the record is read: a write that is applied in between answers this lane, or is in the record.
     let attachment = face.registry.attach(id, sender.handle())?;
     let record = face.reads.tree().session(id);
-    attachment.note_doubtful(record.as_ref().map_or(WriteNumber(0), |record| record.last_write));
+    let executed = record.as_ref().map_or(WriteNumber(0), |record| record.last_write);
+    attachment.note_doubtful(executed.max(sent));
     let welcome = Welcome {
         protocol: PROTOCOL,
         agent: face.agent.clone(),
@@ -590,7 +595,7 @@ async fn attach(
         timeout_ms: record.as_ref().map_or(0, |record| record.timeout_ms),
         attachment: attachment.number,
         zxid: face.registry.zxid(),
-        last_write: record.map_or(WriteNumber(0), |record| record.last_write),
+        last_write: executed,
         members: face.client_addresses(),
     };
     Ok((attachment, welcome))

@@ -6,17 +6,19 @@ use quorate_core::error::{ErrorCode, Refusal};
 use quorate_raft::Node;
 
 use crate::link::BoxFuture;
-use crate::quorum::Quorum;
+use crate::quorum::{Confirmed, Quorum};
 use crate::read_index::AppliedIndex;
 
 /// Asks raft's own quorum (ReadIndex).
 pub struct NodeQuorum(pub Arc<Node>);
 
 impl Quorum for NodeQuorum {
-    fn confirm(&self) -> BoxFuture<'_, Result<u64, Refusal>> {
+    fn confirm(&self) -> BoxFuture<'_, Result<Confirmed, Refusal>> {
         Box::pin(async {
-            let index = self.0.read_index().await;
-            index.map_err(|error| Refusal::new(ErrorCode::NoLeader, error.to_string()))
+            let read = self.0.read_index().await;
+            let read =
+                read.map_err(|error| Refusal::new(ErrorCode::NoLeader, error.to_string()))?;
+            Ok(Confirmed { term: read.term, index: read.index })
         })
     }
 }

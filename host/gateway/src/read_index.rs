@@ -1,13 +1,13 @@
 //! How fresh a linearizable read must be (DESIGN D12): asks the leader, wherever it is, up to which index of the log, and
 //! waits until that is applied here. One question at a time; the reads that come meanwhile share the next one.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_core::error::{ErrorCode, Refusal};
-use tokio::time::{sleep, timeout};
+use quorate_core::error::Refusal;
+use tokio::time::sleep;
 
-use crate::limits;
 use crate::link::BoxFuture;
 use crate::quic::Barrier;
 use crate::quorum::{Quorum, Rounds};
@@ -30,24 +30,24 @@ pub struct AnyLeader {
     pub quorum: Arc<dyn Quorum>,
 }
 
-impl Quorum for AnyLeader {
-    /// Asks again until there is an answer: the leader may be changing. No longer than a read waits.
-    fn confirm(&self) -> BoxFuture<'_, Result<u64, Refusal>> {
-        Box::pin(async move {
-            let asked = timeout(limits::READ_TIMEOUT, self.ask_until_answered()).await;
-            asked.map_err(|_| Refusal::new(ErrorCode::NoLeader, "no leader answered in time"))
+impl AnyLeader {
+    /// Rounds that ask whoever leads for a read index: the way, and the task, to be run until it is dropped.
+    pub fn rounds(self) -> (Rounds<u64>, impl Future<Output = ()> + Send) {
+        let any_leader = Arc::new(self);
+        Rounds::new(move || {
+            let any_leader = any_leader.clone();
+            Box::pin(async move { Ok(any_leader.read_index().await) })
         })
     }
-}
 
-impl AnyLeader {
-    async fn ask_until_answered(&self) -> u64 {
+    /// Asks until there is an answer: the leader may be changing. Those who wait for it have their own patience.
+    async fn read_index(&self) -> u64 {
         let mut changes = self.registry.route_changes();
         loop {
             changes.mark_unchanged();
             let asked = async {
                 match self.registry.way() {
-                    Some(Way::Local) => self.quorum.confirm().await,
+                    Some(Way::Local) => self.quorum.confirm().await.map(|led| led.index),
                     Some(Way::Link(link)) => link.read_index().await,
                     None => std::future::pending().await,
                 }
@@ -72,7 +72,7 @@ impl AnyLeader {
 /// The barrier before linearizable reads and resumed sessions.
 pub struct ReadBarrier {
     /// Rounds over [`AnyLeader`].
-    pub rounds: Rounds,
+    pub rounds: Rounds<u64>,
     /// This member's apply.
     pub applied: Arc<dyn AppliedIndex>,
 }
@@ -84,5 +84,65 @@ impl Barrier for ReadBarrier {
             self.applied.reached(index).await;
             Ok(())
         })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use quorate_core::ids::{Epoch, Term};
+    use quorate_wire::link::{Tag, ToLeader};
+
+    use super::*;
+    use crate::leader::SequencerHandle;
+    use crate::link::Link;
+    use crate::quorum::Confirmed;
+
+    struct Leads;
+
+    impl Quorum for Leads {
+        fn confirm(&self) -> BoxFuture<'_, Result<Confirmed, Refusal>> {
+            Box::pin(std::future::ready(Ok(Confirmed { term: Term(2), index: 7 })))
+        }
+    }
+
+    fn epoch(number: u64) -> Tag {
+        Tag { term: Term(2), epoch: Epoch(number) }
+    }
+
+    async fn question(link: &Link) -> u64 {
+        match link.next().await {
+            Some(ToLeader::ReadIndex { question }) => question,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_question_waits_for_a_leader_and_is_asked_again_when_that_changes() {
+        let registry = Arc::new(Registry::new(SequencerHandle::new()));
+        let any_leader = AnyLeader { registry: registry.clone(), quorum: Arc::new(Leads) };
+        let (rounds, task) = any_leader.rounds();
+        let task = tokio::spawn(task);
+        let ask = || {
+            let rounds = rounds.clone();
+            tokio::spawn(async move { rounds.ask().await })
+        };
+        let first = ask();
+        let link: Arc<Link> = Arc::default();
+        assert!(registry.open_route(epoch(1), Way::Link(link.clone())));
+        let unanswered = question(&link).await;
+        registry.pause(epoch(1));
+        assert!(registry.open_route(epoch(2), Way::Link(link.clone())));
+        let asked_again = question(&link).await;
+        link.handle_index(unanswered, Ok(1));
+        link.handle_index(asked_again, Ok(5));
+        assert_eq!(first.await.unwrap(), Ok(5));
+        let second = ask();
+        question(&link).await;
+        link.close();
+        registry.pause(epoch(2));
+        assert!(registry.open_route(epoch(3), Way::Local));
+        assert_eq!(second.await.unwrap(), Ok(7), "the link has ended, and this member leads");
+        task.abort();
     }
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use quorate_core::deployment::ComponentDigest;
 use quorate_core::draft::ReadRecords;
 use quorate_core::error::{ErrorCode, Refusal};
+use quorate_core::ids::Zxid;
 use quorate_core::key;
 use quorate_core::path::Path;
 use quorate_core::query as tree;
@@ -53,15 +54,17 @@ impl Reads {
         &self.tree
     }
 
-    /// Answers a read.
+    /// Answers a read, and tells the last transaction that the answer reflects: exactly that of the tree that was read.
     ///
-    /// # Errors
-    /// As the operation: `bad-path`, `no-node`, `no-recipe`, `compiling`.
-    pub fn answer(&self, query: &Query) -> Result<Results, Refusal> {
+    /// Refusals as the operation: `bad-path`, `no-node`, `no-recipe`, `compiling`.
+    pub fn answer(&self, query: &Query) -> (Zxid, Result<Results, Refusal>) {
         let mut answer = None;
-        self.surroundings.at_once(&mut |tree| answer = Some(self.answer_from(tree, query)));
+        self.surroundings.at_once(&mut |tree| {
+            answer = Some((tree.meta().zxid, self.answer_from(tree, query)));
+        });
         answer.unwrap_or_else(|| {
-            Err(Refusal::new(ErrorCode::Internal, "the tree was not given to a read"))
+            let refusal = Refusal::new(ErrorCode::Internal, "the tree was not given to a read");
+            (Zxid(0), Err(refusal))
         })
     }
 

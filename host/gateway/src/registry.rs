@@ -246,8 +246,10 @@ impl Registry {
         if let Some(before) = waiting.writes.insert(request.write, entry) {
             waiting.bytes -= before.bytes;
             self.total_bytes.fetch_sub(before.bytes, Ordering::Relaxed);
-            // One of the two may be answered while the other is on its way.
-            waiting.doubtful = waiting.doubtful.max(request.write);
+            if matches!(place, Place::New) {
+                // One of the two may be answered while the other is on its way.
+                waiting.doubtful = waiting.doubtful.max(request.write);
+            }
         }
         // Handed over under the locks: the writes of a session reach the sequencer in their order, and behind those that are
         // handed over again.

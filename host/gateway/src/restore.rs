@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use quorate_core::ids::NamespaceId;
-use quorate_raft::{Contact, Store};
 use quorate_raft::restore::{RestoreError, Restored, restore};
+use quorate_raft::{Contact, Store};
 use quorate_store::{DataDirectory, Log, LogOptions, OpenError, Tree, TreeOptions};
 use quorate_wire::snapshot::Unsound;
 

@@ -251,6 +251,7 @@ impl Node {
     ///
     /// # Errors
     /// [`StartError`]; nothing runs then.
+    #[expect(clippy::too_many_lines, reason = "one straight list, in the order of starting")]
     pub async fn start(
         config: Config,
         store: Store,
@@ -454,14 +455,16 @@ impl Node {
         self.digests.all()
     }
 
-    /// The index up to which everything that was acknowledged anywhere before the call goes. A quorum has confirmed after
-    /// the call that this member leads.
+    /// The place up to which everything that was acknowledged anywhere before the call goes, and the term in which a quorum
+    /// has confirmed after the call that this member leads. It need not be applied yet: see [`Node::wait_applied`].
+    ///
+    /// Dropping the future changes nothing.
     ///
     /// # Errors
     /// [`BarrierError`].
-    pub async fn read_index(&self) -> Result<u64, BarrierError> {
+    pub async fn read_index(&self) -> Result<Position, BarrierError> {
         match self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
-            Ok(linearizer) => Ok(linearizer.read_log_id().index()),
+            Ok(read) => Ok(position(read.read_log_id().log_id())),
             Err(error) => Err(barrier_error(error)),
         }
     }
@@ -486,7 +489,7 @@ impl Node {
     /// # Errors
     /// [`BarrierError`].
     pub async fn linearizable_barrier(&self) -> Result<u64, BarrierError> {
-        let index = self.read_index().await?;
+        let index = self.read_index().await?.index;
         self.wait_applied(index).await?;
         Ok(index)
     }

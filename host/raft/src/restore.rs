@@ -12,8 +12,8 @@ use quorate_core::key::counts_in_digest;
 use quorate_core::read::{Direction, Read};
 use quorate_wire::snapshot::Summary;
 
-use crate::log_store::LogStore;
 use crate::contact::Contact;
+use crate::log_store::LogStore;
 use crate::namespace::{END, Scoped, key};
 use crate::node::Store;
 use crate::snapshot::{self, standing};

@@ -46,7 +46,7 @@ pub async fn command(options: Options, command: Command) -> Result<Outcome, Admi
     for _ in 0..dialer.addresses_count() {
         let address = dialer.next_address();
         let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-        let connected = tokio::time::timeout(left, dialer.connect(&address)).await;
+        let connected = tokio::time::timeout(left, dialer.connect(&address, left)).await;
         let reason = match connected {
             Ok(Ok(connection)) => {
                 let asked = dialer.ask_on(address, connection, &message, COMMAND_TIMEOUT).await;

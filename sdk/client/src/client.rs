@@ -21,8 +21,8 @@ use crate::clock::Clock;
 use crate::dial::{Dialer, Link, is_permanent};
 use crate::error::{Attempt, ConnectError, Error};
 use crate::limits::{
-    BODY_BYTES_MAX, COMMANDS_MAX, LOCK_WATCHES_MAX, RECONNECT_MS_FIRST, RECONNECT_MS_MAX,
-    REQUEST_BYTES_MAX, REQUESTS_MAX,
+    ANSWER_TIMEOUT, BODY_BYTES_MAX, COMMANDS_MAX, LOCK_WATCHES_MAX, RECONNECT_MS_FIRST,
+    RECONNECT_MS_MAX, REQUEST_BYTES_MAX, REQUESTS_MAX,
 };
 use crate::options::Options;
 use crate::owner::{Owner, Submission};
@@ -417,7 +417,7 @@ async fn first_link(
             let address = owner.dialer().next_address();
             attempts.entry(address.clone()).or_insert_with(|| "no answer yet".to_owned());
             let attach = owner.session().attach(clock.now_ms());
-            let reason = match owner.dialer().dial(address.clone(), attach).await {
+            let reason = match owner.dialer().dial(address.clone(), attach, ANSWER_TIMEOUT).await {
                 Err(reason) => reason,
                 Ok(link) => match owner.attached(&link) {
                     Flow::GoOn => return Ok(link),

@@ -10,7 +10,6 @@ use quorate_net::{
 use quorate_wire::message::{Attach, ClientMessage, Hello, PROTOCOL, ServerMessage};
 
 use crate::error::ConnectError;
-use crate::limits::ANSWER_TIMEOUT;
 use crate::options::Options;
 
 /// Resolved addresses of one name that are tried.
@@ -79,8 +78,14 @@ impl Dialer {
         given.get(turn).unwrap_or_else(|| &self.learned[turn - given.len()]).clone()
     }
 
-    /// Connects, and waits for the answer to `Hello`, whatever it is. Cancel-safe: dropped, the attempt is given up.
-    pub(crate) async fn dial(&self, address: String, attach: Attach) -> Result<Link, String> {
+    /// Connects, and waits for the answer to `Hello`, whatever it is; for each no longer than this. Cancel-safe: dropped, the
+    /// attempt is given up.
+    pub(crate) async fn dial(
+        &self,
+        address: String,
+        attach: Attach,
+        patience: Duration,
+    ) -> Result<Link, String> {
         let hello = ClientMessage::Hello(Hello {
             protocol_min: PROTOCOL,
             protocol_max: PROTOCOL,
@@ -88,7 +93,7 @@ impl Dialer {
             agent: self.options.agent.clone(),
             attach,
         });
-        self.ask(address, &hello, ANSWER_TIMEOUT).await
+        self.ask(address, &hello, patience).await
     }
 
     /// Connects, sends a first frame on a lane, and waits for the answer to it, whatever it is. Cancel-safe: dropped, the
@@ -99,7 +104,7 @@ impl Dialer {
         first: &ClientMessage,
         patience: Duration,
     ) -> Result<Link, String> {
-        let connection = self.connect(&address).await?;
+        let connection = self.connect(&address, patience).await?;
         self.ask_on(address, connection, first, patience).await
     }
 
@@ -126,8 +131,12 @@ impl Dialer {
         Ok(Link { address, connection, sender, receiver, first })
     }
 
-    /// Connects to the first address of a name that answers. Cancel-safe.
-    pub(crate) async fn connect(&self, address: &str) -> Result<Connection, String> {
+    /// Connects to the first address of a name that answers, each within this time. Cancel-safe.
+    pub(crate) async fn connect(
+        &self,
+        address: &str,
+        patience: Duration,
+    ) -> Result<Connection, String> {
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let server_name = self.options.server_name.as_deref().unwrap_or(host);
@@ -140,9 +149,10 @@ impl Dialer {
         for resolved in resolved {
             let connecting =
                 self.endpoint.connect(resolved, server_name, &self.trust, Protocol::Client);
-            match connecting.await {
-                Ok(connection) => return Ok(connection),
-                Err(error) => failed = error.to_string(),
+            match tokio::time::timeout(patience, connecting).await {
+                Ok(Ok(connection)) => return Ok(connection),
+                Ok(Err(error)) => failed = error.to_string(),
+                Err(_) => failed = format!("no connection within {patience:?}"),
             }
         }
         Err(failed)

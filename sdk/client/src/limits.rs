@@ -41,6 +41,11 @@ pub const LOCK_WATCH_RETRY: Duration = Duration::from_secs(2);
 
 /// How long a lane may take from `Hello` to `Welcome`: a new session is a transaction.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// A member that does not attach a session within its timeout divided by this is passed over for the next one, if there is
+/// another: one that is cut off from the leader must not cost the time in which the session could be saved elsewhere.
+pub const ATTACH_DIVISOR: u64 = 6;
+/// Milliseconds that a member has at least: an election takes as long.
+pub const ATTACH_MS_MIN: u64 = 1_000;
 /// How long a whole `connect` tries all addresses, unless the caller says otherwise.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a closing connection may take to tell its peer.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_net::{BulkError, CloseCode, Connection, LaneReceiver, LaneSender, TrySendError};
@@ -15,7 +16,8 @@ use tokio::task::JoinSet;
 use crate::clock::Clock;
 use crate::dial::{Dialer, Link};
 use crate::limits::{
-    BULK_TIMEOUT, COMMANDS_MAX, GOODBYE_TIMEOUT, RECONNECT_MS_FIRST, RECONNECT_MS_MAX,
+    ANSWER_TIMEOUT, ATTACH_DIVISOR, ATTACH_MS_MIN, BULK_TIMEOUT, COMMANDS_MAX, GOODBYE_TIMEOUT,
+    RECONNECT_MS_FIRST, RECONNECT_MS_MAX,
 };
 use crate::session::{Ask, Backoff, Flow, Outcome, Session, SessionState, Token};
 use crate::streams::Streams;
@@ -166,9 +168,10 @@ impl Owner {
         loop {
             let address = self.dialer.next_address();
             let attach = self.desk.session.attach(self.desk.clock.now_ms());
+            let patience = patience(self.desk.session.timeout_ms(), self.dialer.addresses_count());
             let dialed = {
                 let Self { desk, dialer, submissions, cancels, .. } = self;
-                let mut dialing = std::pin::pin!(dialer.dial(address.clone(), attach));
+                let mut dialing = std::pin::pin!(dialer.dial(address.clone(), attach, patience));
                 loop {
                     let room = desk.wait_once(submissions, cancels, u64::MAX / 2);
                     tokio::select! {
@@ -338,6 +341,14 @@ impl Wire {
     }
 }
 
+/// How long one of so many members may take to attach a session with this timeout.
+fn patience(timeout_ms: u64, members: usize) -> Duration {
+    if members < 2 {
+        return ANSWER_TIMEOUT;
+    }
+    Duration::from_millis((timeout_ms / ATTACH_DIVISOR).max(ATTACH_MS_MIN)).min(ANSWER_TIMEOUT)
+}
+
 /// A bulk stream: its number, then the body. Ends when the member's machine has all of it.
 async fn send_bulk(connection: Connection, number: u64, body: Bytes) -> Result<(), BulkError> {
     let opened = connection.open_bulk(bulk::WRITE_BODY).await;
@@ -358,5 +369,22 @@ async fn finished(bulk: &mut Option<Bulk>) -> Result<(), BulkError> {
     match bulk {
         Some(bulk) => bulk.await,
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_that_does_not_attach_leaves_time_for_others() {
+        assert_eq!(patience(10_000, 1), ANSWER_TIMEOUT, "there is nobody else to ask");
+        for timeout_ms in [6_000, 10_000, 60_000] {
+            let patience = patience(timeout_ms, 3);
+            // It is left when half of the timeout is gone.
+            assert!(2 * patience <= Duration::from_millis(timeout_ms / 2), "{patience:?}");
+            assert!(patience >= Duration::from_millis(ATTACH_MS_MIN));
+        }
+        assert_eq!(patience(600_000, 3), ANSWER_TIMEOUT);
     }
 }

@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use bytes::Bytes;
 use quorate_core::error::ErrorCode;
+use quorate_core::ids::WriteNumber;
 use quorate_core::request::{Answer, Reply};
 use quorate_wire::message::{
     Attach, ClientMessage, Consistency, Hello, Query, Results, ServerMessage,
@@ -114,7 +115,8 @@ async fn a_client_of_another_protocol_version_is_told_which_is_spoken() -> Resul
 async fn a_wrong_secret_resumes_nothing() -> Result<()> {
     let rig = Rig::start().await?;
     let client = rig.client().await?;
-    let attach = Attach::Resume { session: client.session(), secret: [7; 32] };
+    let attach =
+        Attach::Resume { session: client.session(), secret: [7; 32], sent: WriteNumber(0) };
     let error = Raw::connect(&rig, attach).await.err().unwrap();
     assert!(error.to_string().contains("BadSecret"), "{error}");
     rig.stop().await;

@@ -124,7 +124,8 @@ impl Raw {
 
     /// What resumes this session elsewhere.
     pub fn resume(&self) -> Attach {
-        Attach::Resume { session: self.welcome.session, secret: self.welcome.secret }
+        let Welcome { session, secret, .. } = self.welcome;
+        Attach::Resume { session, secret, sent: WriteNumber(self.next_write - 1) }
     }
 
     pub fn session(&self) -> SessionId {

@@ -14,6 +14,7 @@ use quorate_wire::link::ToLeader;
 
 use crate::limits;
 use crate::links::LinkEvent;
+use crate::quorum::Confirmed;
 
 /// What the thread is told.
 pub(super) enum Message {
@@ -26,7 +27,7 @@ pub(super) enum Message {
     /// An entry came out of the log here, taken or discarded.
     Entry { term: Term, epoch: Epoch, base: Option<Zxid>, is_taken: bool },
     /// A quorum has answered in this round, or not.
-    Quorum { round: u64, outcome: Result<(), Refusal> },
+    Quorum { round: u64, outcome: Result<Confirmed, Refusal> },
     /// End.
     Stop,
 }
@@ -75,7 +76,7 @@ impl SequencerHandle {
     }
 
     /// Brings the outcome of a round.
-    pub(super) fn tell_quorum(&self, round: u64, outcome: Result<(), Refusal>) {
+    pub(super) fn tell_quorum(&self, round: u64, outcome: Result<Confirmed, Refusal>) {
         self.push(Message::Quorum { round, outcome });
     }
 

@@ -110,7 +110,7 @@ impl Rig {
     }
 
     /// The round that is asked for is over.
-    fn end_round(&mut self, outcome: Result<u64, Refusal>) {
+    fn end_round(&mut self, outcome: Result<Confirmed, Refusal>) {
         let done = self.asked.try_recv().expect("a round is asked for");
         done(outcome);
         self.turn();
@@ -148,6 +148,10 @@ fn beats(frames: &KeptFrames) -> Vec<(u64, Option<ErrorCode>)> {
     told(frames).into_iter().map(beat).collect()
 }
 
+fn in_term(term: u64) -> Result<Confirmed, Refusal> {
+    Ok(Confirmed { term: Term(term), index: 1 })
+}
+
 #[test]
 fn a_heartbeat_is_confirmed_by_a_quorum_that_was_asked_after_it_was_heard() {
     let mut rig = Rig::new();
@@ -158,13 +162,21 @@ fn a_heartbeat_is_confirmed_by_a_quorum_that_was_asked_after_it_was_heard() {
     assert_eq!(beats(&frames), [], "the leader has heard it, and may not lead any more");
     rig.registry.heartbeat(&attachment, 2).expect("an epoch is open");
     rig.turn();
-    rig.end_round(Ok(1));
+    rig.end_round(in_term(1));
     // Nobody knows the session: that, too, is said only by a leader that is one.
     assert_eq!(beats(&frames), [(1, Some(ErrorCode::SessionEnded))]);
     rig.end_round(Err(Refusal::new(ErrorCode::NoLeader, "no quorum")));
     assert_eq!(beats(&frames), [(2, Some(ErrorCode::NoLeader))]);
     rig.turn();
     assert!(rig.asked.try_recv().is_err(), "there is nothing to ask for");
+    rig.registry.heartbeat(&attachment, 3).expect("an epoch is open");
+    rig.turn();
+    rig.end_round(in_term(3));
+    assert_eq!(
+        beats(&frames),
+        [(3, Some(ErrorCode::NoLeader))],
+        "it leads again: another may have led in between, and this is what was known before"
+    );
 }
 
 #[test]
@@ -180,10 +192,10 @@ fn a_round_that_ends_after_its_epoch_confirms_nothing() {
     assert_eq!(beats(&frames), [(1, Some(ErrorCode::NoLeader))]);
     rig.lead_on(Term(2));
     rig.registry.heartbeat(&attachment, 2).expect("an epoch is open");
-    done(Ok(1));
+    done(in_term(1));
     rig.turn();
     assert_eq!(beats(&frames), [], "that was asked in another epoch, before this was heard");
-    rig.end_round(Ok(2));
+    rig.end_round(in_term(2));
     assert_eq!(beats(&frames), [(2, Some(ErrorCode::SessionEnded))]);
 }
 

@@ -77,8 +77,8 @@ async fn take(
                     outbox.push(limits::LINK_MESSAGE_BYTES, message);
                 };
                 match questions.clone().try_acquire_owned() {
-                    Ok(permit) => rounds.ask_with(move |index| {
-                        answer(index);
+                    Ok(permit) => rounds.ask_with(move |led| {
+                        answer(led.map(|led| led.index));
                         drop(permit);
                     }),
                     Err(_) => answer(Err(Refusal::new(

@@ -93,6 +93,18 @@ impl Registry {
         read(&self.gate).route.as_ref().map(|route| route.way.clone())
     }
 
+    /// The epoch that is open.
+    #[cfg(test)]
+    pub(crate) fn tag(&self) -> Option<Tag> {
+        read(&self.gate).route.as_ref().map(|route| route.tag)
+    }
+
+    /// The highest epoch that was open.
+    #[cfg(test)]
+    pub(crate) fn highest_tag(&self) -> Option<Tag> {
+        read(&self.gate).highest
+    }
+
     /// Tells when [`Registry::way`] may give something else.
     #[must_use]
     pub fn route_changes(&self) -> watch::Receiver<()> {

@@ -415,6 +415,38 @@ async fn what_was_said_under_a_route_that_is_no_more_is_not_listened_to() {
 }
 
 #[tokio::test]
+async fn a_copy_that_joins_the_one_that_waits_makes_nothing_doubtful() {
+    let mut rig = Attached::new().await;
+    rig.open();
+    rig.submit(1).unwrap();
+    rig.submit(1).unwrap();
+    rig.answer(
+        rig.attachment.number,
+        Answer::Refused {
+            session: SESSION,
+            write: WriteNumber(1),
+            refusal: Refusal::new(ErrorCode::ResendFrom, "for this test"),
+        },
+    );
+    let told = rig.lane.receive().await;
+    assert!(matches!(told, ServerMessage::NotExecuted { request: 1_001, .. }), "{told:?}");
+    // Another request under the number of one that waits is on its way beside it.
+    rig.submit(2).unwrap();
+    let mut other = (*request(2)).clone();
+    other.hash += 1;
+    rig.registry.submit(&rig.attachment, 9, Arc::new(other), 10).unwrap();
+    rig.answer(
+        rig.attachment.number,
+        Answer::Refused {
+            session: SESSION,
+            write: WriteNumber(2),
+            refusal: Refusal::new(ErrorCode::ResendFrom, "for this test"),
+        },
+    );
+    assert!(matches!(rig.lane.receive().await, ServerMessage::Goodbye(_)));
+}
+
+#[tokio::test]
 async fn a_copy_of_a_call_that_waits_holds_up_no_reads_either() {
     let rig = Attached::new().await;
     rig.open();

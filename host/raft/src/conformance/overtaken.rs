@@ -3,16 +3,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::impls::BasicNode;
 use openraft::storage::{LogState, RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
 use quorate_core::draft::ReadRecords;
 use quorate_core::ids::Term;
 use quorate_store::{Log, LogOptions};
 
 use super::{NAMESPACE, Two, build, export, fill, open_tree, receive, two};
+use crate::contact::Contact;
 use crate::log_store::LogStore;
+use crate::network::Alone;
 use crate::node::{Config, Node, Store};
 use crate::position::Position;
 use crate::standing::membership_write;
@@ -73,7 +75,7 @@ async fn a_member_that_ended_between_installation_and_purge_leads_on_the_snapsho
             append(&mut log, &terms).await;
             log.save_vote(&Vote::new(9, 2)).await.expect("saved");
             fill(&source_tree, 90, 50, 10);
-            let node = BasicNode { addr: String::new() };
+            let node = Contact::default();
             let alone = Membership::new(vec![BTreeSet::from([1])], BTreeMap::from([(1, node)]));
             let at = log_id(Position { term: Term(4), index: 80 });
             let alone = StoredMembership::new(Some(at), alone.expect("valid"));
@@ -91,9 +93,13 @@ async fn a_member_that_ended_between_installation_and_purge_leads_on_the_snapsho
         let fatal = Box::new(|error: &std::io::Error| panic!("{error}"));
         let options = LogOptions { segment_bytes: 64 << 10, ..LogOptions::default() };
         let log = Log::open(&own.join("log"), options, fatal).expect("a log");
-        let store = Store { log: log.into(), tree: open_tree(&own.join("tree")) };
+        let store = Store {
+            log: log.into(),
+            tree: open_tree(&own.join("tree")),
+            incoming: own.join("incoming"),
+        };
         let config = Config { namespace: NAMESPACE, ..Config::new(1) };
-        let node = Node::start(config, store, Box::new(|_applied| ())).await;
+        let node = Node::start(config, store, Arc::new(Alone), Box::new(|_applied| ())).await;
         let node = node.unwrap_or_else(|error| panic!("{error} after {terms:?}"));
         let mut leads = node.leadership();
         let led = tokio::time::timeout(PATIENCE, leads.wait_for(Option::is_some)).await;

@@ -61,7 +61,7 @@ fn a_read_index_covers_what_was_acknowledged_and_followers_wait_for_it() {
     let leader = world.leader();
     world.write(leader, &["/a", "/b"]);
     let life = &world.members[&leader];
-    let index = life.runtime.block_on(life.node.read_index()).expect("a quorum");
+    let index = life.runtime.block_on(life.node.read_index()).expect("a quorum").index;
     for life in world.members.values() {
         life.runtime.block_on(life.node.wait_applied(index)).expect("raft lives");
         let found =

@@ -110,6 +110,9 @@ pub enum Attach {
         session: SessionId,
         /// Its secret.
         secret: [u8; limits::SECRET_BYTES],
+        /// The highest write that its client has ever sent, to any member; `u64::MAX`: it does not know. Copies of the
+        /// writes up to it may be on their way through other members: see docs/protocol.md.
+        sent: WriteNumber,
     },
 }
 
@@ -298,10 +301,11 @@ impl Hello {
                 writer.u8(0);
                 writer.u64(*timeout_ms);
             }
-            Attach::Resume { session, secret } => {
+            Attach::Resume { session, secret, sent } => {
                 writer.u8(1);
                 writer.u64(session.0);
                 writer.raw(secret);
+                writer.u64(sent.0);
             }
         }
     }
@@ -320,6 +324,7 @@ impl Hello {
                 1 => Attach::Resume {
                     session: SessionId(reader.u64("session")?),
                     secret: reader.array("secret")?,
+                    sent: WriteNumber(reader.u64("write number")?),
                 },
                 _ => return Err(malformed("attach")),
             },

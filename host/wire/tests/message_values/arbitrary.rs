@@ -150,8 +150,9 @@ pub fn client_messages() -> impl Strategy<Value = ClientMessage> {
     use Consistency::{Linearizable, Session, Stale};
     let attach = prop_oneof![
         any::<u64>().prop_map(|timeout_ms| Attach::New { timeout_ms }),
-        (any::<u64>(), any::<[u8; 32]>())
-            .prop_map(|(session, secret)| Attach::Resume { session: SessionId(session), secret }),
+        (any::<u64>(), any::<[u8; 32]>(), writes()).prop_map(|(session, secret, sent)| {
+            Attach::Resume { session: SessionId(session), secret, sent }
+        }),
     ];
     let hello = (any::<[u32; 3]>(), text(), attach).prop_map(|(numbers, agent, attach)| {
         let (protocol_min, protocol_max) = (numbers[0], numbers[1]);

@@ -153,7 +153,11 @@ pub fn client_messages() -> Vec<ClientMessage> {
     let acks = Acks { low: WriteNumber(3), ranges: vec![(WriteNumber(5), WriteNumber(300))] };
     let mut messages = vec![
         hello(Attach::New { timeout_ms: 10_000 }),
-        hello(Attach::Resume { session: SessionId(300), secret: [0xab; 32] }),
+        hello(Attach::Resume {
+            session: SessionId(300),
+            secret: [0xab; 32],
+            sent: WriteNumber(301),
+        }),
         ClientMessage::Write {
             request: 300,
             write: WriteNumber(301),

@@ -264,7 +264,7 @@ impl World {
                 self.handle(Input::OpenSession { token, timeout_ms, secret_hash, principal });
                 self.opened.remove(&token).expect("sessions open at once here")?
             }
-            Attach::Resume { session, secret } => {
+            Attach::Resume { session, secret, .. } => {
                 let known = self.tree.session(session).filter(|_| secret == SECRET);
                 known.ok_or_else(|| Refusal::new(ErrorCode::NoSession, "unknown"))?;
                 session

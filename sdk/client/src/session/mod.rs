@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use quorate_core::error::{Advice, ErrorCode, Refusal};
-use quorate_core::ids::{SessionId, Zxid};
+use quorate_core::ids::{SessionId, WriteNumber, Zxid};
 use quorate_core::limits::SECRET_BYTES;
 use quorate_core::request::Body;
 use quorate_wire::message::{
@@ -228,7 +228,10 @@ impl Session {
         self.attaching_since_ms = Some(now_ms);
         match self.key {
             None => Attach::New { timeout_ms: self.timeout_ms },
-            Some(SessionKey { id, secret }) => Attach::Resume { session: id, secret },
+            Some(SessionKey { id, secret }) => {
+                let sent = self.writes.as_ref().map_or(WriteNumber(u64::MAX), Writes::last_sent);
+                Attach::Resume { session: id, secret, sent }
+            }
         }
     }
 

@@ -287,6 +287,50 @@ fn silence_suspends_and_then_ends_the_session_and_nothing_is_sent_any_more() {
 }
 
 #[test]
+fn a_member_that_is_cut_off_is_left_in_time_and_its_word_keeps_no_session_alive() {
+    let mut session = attached();
+    let mut left_ms = None;
+    let mut asked = 0;
+    for now_ms in 0..=TIMEOUT_MS {
+        if let Some(ClientMessage::Heartbeat { request }) = session.poll_heartbeat(now_ms) {
+            asked += 1;
+            let refusal = refusal(ErrorCode::NoLeader);
+            session.handle_message(ServerMessage::Unconfirmed { request, refusal }, now_ms);
+        }
+        if session.wants_another_member(now_ms) {
+            left_ms.get_or_insert(now_ms);
+        }
+        let is_lost = matches!(session.state(now_ms), SessionState::Lost(Loss::Silence { .. }));
+        assert_eq!(is_lost, now_ms >= TIMEOUT_MS, "at {now_ms}");
+    }
+    assert_eq!(left_ms, Some(TIMEOUT_MS / 2), "its connection stands, and is of no use");
+    assert!(asked > 3, "a leader that comes back is noticed: asked {asked} times");
+}
+
+#[test]
+fn a_resumed_session_says_what_it_has_sent() {
+    let sent_up_to = |session: &mut Session| match session.attach(0) {
+        Attach::Resume { sent, .. } => sent,
+        other => panic!("{other:?}"),
+    };
+    let mut session = attached();
+    assert_eq!(sent_up_to(&mut session), WriteNumber(0));
+    let mut session = attached();
+    write(&mut session, 1, "a");
+    write(&mut session, 2, "b");
+    sent(&mut session, 0);
+    write(&mut session, 3, "waits");
+    assert_eq!(sent_up_to(&mut session), WriteNumber(2));
+    let SessionKey { id, secret } = session.key().unwrap();
+    let mut taken_over = Session::new(Some(SessionKey { id, secret }), TIMEOUT_MS, 7);
+    assert_eq!(
+        sent_up_to(&mut taken_over),
+        WriteNumber(u64::MAX),
+        "another process may have sent more"
+    );
+}
+
+#[test]
 fn a_session_that_has_ended_tells_what_was_certainly_not_executed() {
     let mut session = attached();
     for (token, body) in [(1, "parked"), (2, "b"), (3, "c")] {

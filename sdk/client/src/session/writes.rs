@@ -157,6 +157,11 @@ impl Writes {
         self.number(None, Purpose::Probe, self.filler.clone());
     }
 
+    /// The highest number that was ever sent. Those of an earlier process, of a session that was taken over, are not known.
+    pub(super) fn last_sent(&self) -> WriteNumber {
+        WriteNumber(self.next - 1)
+    }
+
     /// Whether something is to be sent (again) before anything new may be.
     pub(super) fn is_behind(&self) -> bool {
         self.unanswered.range(self.cursor..).next().is_some()

@@ -3,15 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use openraft::impls::BasicNode;
 use openraft::storage::{LogState, RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
 use quorate_core::draft::ReadRecords;
 use quorate_core::ids::Term;
-use quorate_store::{Log, LogOptions};
+use quorate_store::{Log, LogOptions, Tree, TreeOptions};
 
-use super::{NAMESPACE, Two, build, export, fill, open_tree, receive, two};
+use super::{NAMESPACE, Two, build, export, fill, receive, two};
 use crate::log_store::LogStore;
 use crate::node::{Config, Node, Store};
 use crate::position::Position;
@@ -60,6 +61,18 @@ async fn a_log_is_brought_up_to_a_snapshot_that_was_installed_before_a_crash() {
     log.fit(at(3, 3)).await.expect_err("another entry is there");
 }
 
+/// Waits until the apply thread of an earlier life has let the tree go.
+fn reopened(directory: &Path) -> Arc<Tree> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match Tree::open(directory, &TreeOptions { cache_bytes: 8 << 20 }) {
+            Ok(tree) => return Arc::new(tree),
+            Err(error) => assert!(Instant::now() < until, "{error}"),
+        }
+        std::thread::yield_now();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_ended_between_installation_and_purge_leads_on_the_snapshot() {
     // The last entry of the log is of a leader that never had a quorum.
@@ -91,7 +104,7 @@ async fn a_member_that_ended_between_installation_and_purge_leads_on_the_snapsho
         let fatal = Box::new(|error: &std::io::Error| panic!("{error}"));
         let options = LogOptions { segment_bytes: 64 << 10, ..LogOptions::default() };
         let log = Log::open(&own.join("log"), options, fatal).expect("a log");
-        let store = Store { log: log.into(), tree: open_tree(&own.join("tree")) };
+        let store = Store { log: log.into(), tree: reopened(&own.join("tree")) };
         let config = Config { namespace: NAMESPACE, ..Config::new(1) };
         let node = Node::start(config, store, Box::new(|_applied| ())).await;
         let node = node.unwrap_or_else(|error| panic!("{error} after {terms:?}"));

@@ -276,7 +276,12 @@ fn a_change_of_the_head_that_passes_the_checksum_is_refused() {
 
 #[test]
 fn what_is_no_snapshot_or_of_another_format_is_named() {
-    let read = |bytes: &[u8]| read(bytes, 7).expect_err("no snapshot of ours");
+    let read = |bytes: &[u8]| {
+        let refused = |piece_bytes| read(bytes, piece_bytes).expect_err("no snapshot of ours");
+        let whole = refused(bytes.len().max(1));
+        (1..40).for_each(|piece_bytes| assert_eq!(refused(piece_bytes), whole, "{piece_bytes}"));
+        whole
+    };
     assert_eq!(read(b"PK\x03\x04 and so on, for a while"), Unsound::NotASnapshot);
     assert_eq!(read(b"# a text file that somebody has named"), Unsound::NotASnapshot);
     assert_eq!(read(b""), Unsound::Truncated { at: 0 });

@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openraft::storage::{LogState, RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
 use quorate_core::draft::ReadRecords;
 use quorate_core::ids::Term;
-use quorate_store::{Log, LogOptions};
+use quorate_store::{Log, LogOptions, Tree, TreeOptions};
 
-use super::{NAMESPACE, Two, build, export, fill, open_tree, receive, two};
+use super::{NAMESPACE, Two, build, export, fill, receive, two};
 use crate::contact::Contact;
 use crate::log_store::LogStore;
 use crate::network::Alone;
@@ -62,6 +62,18 @@ async fn a_log_is_brought_up_to_a_snapshot_that_was_installed_before_a_crash() {
     log.fit(at(3, 3)).await.expect_err("another entry is there");
 }
 
+/// Waits until the apply thread of an earlier life has let the tree go.
+fn reopened(directory: &Path) -> Arc<Tree> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match Tree::open(directory, &TreeOptions { cache_bytes: 8 << 20 }) {
+            Ok(tree) => return Arc::new(tree),
+            Err(error) => assert!(Instant::now() < until, "{error}"),
+        }
+        std::thread::yield_now();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_ended_between_installation_and_purge_leads_on_the_snapshot() {
     // The last entry of the log is of a leader that never had a quorum.
@@ -95,7 +107,7 @@ async fn a_member_that_ended_between_installation_and_purge_leads_on_the_snapsho
         let log = Log::open(&own.join("log"), options, fatal).expect("a log");
         let store = Store {
             log: log.into(),
-            tree: open_tree(&own.join("tree")),
+            tree: reopened(&own.join("tree")),
             incoming: own.join("incoming"),
         };
         let config = Config { namespace: NAMESPACE, ..Config::new(1) };

@@ -19,6 +19,9 @@ use crate::error::OpenError;
 /// A WAL of so many bytes would make RocksDB flush before it links: there is none, and so it never does.
 const NO_FLUSH: u64 = u64::MAX;
 
+/// Files of one held open: it is read from end to end, and there may be several beside the tree.
+const OPEN_FILES_MAX: i32 = 64;
+
 /// A tree that does not change. Its directory is deleted when it, and all that was made of it, is dropped.
 #[derive(Clone)]
 pub struct Checkpoint {
@@ -34,7 +37,9 @@ impl Checkpoint {
         let links = Links::new(present.database());
         let linked = links.and_then(|it| it.create_checkpoint_with_log_size(directory, NO_FLUSH));
         linked.map_err(|error| refusal(directory, &error))?;
-        let opened = Generation::open_frozen(directory, options);
+        let mut options = options.clone();
+        options.set_max_open_files(OPEN_FILES_MAX);
+        let opened = Generation::open_frozen(directory, &options);
         if opened.is_err()
             && let Err(error) = fs::remove_dir_all(directory)
         {

@@ -92,8 +92,14 @@ impl Decoder {
     }
 
     fn poll_block(&mut self, at: u64) -> Result<Option<Bytes>, Unsound> {
-        if self.head.is_none() && !could_begin(&self.buffer) {
-            return Err(Unsound::NotASnapshot);
+        if self.head.is_none() {
+            if !could_begin(&self.buffer) {
+                return Err(Unsound::NotASnapshot);
+            }
+            // A length is judged behind the magic, so that the reason does not depend on how the bytes were cut.
+            if self.buffer.len() < MAGIC_END {
+                return Ok(None);
+            }
         }
         let Some(words) = self.buffer.first_chunk::<BLOCK_HEAD_BYTES>() else { return Ok(None) };
         let word = |from: usize| [words[from], words[from + 1], words[from + 2], words[from + 3]];

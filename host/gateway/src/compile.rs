@@ -13,6 +13,7 @@ use quorate_core::error::Refusal;
 use quorate_core::key;
 use quorate_core::read::{Direction, Read, SharedRead};
 use quorate_core::transaction::{Entry, EntryBody};
+use tokio::sync::oneshot;
 
 use crate::limits;
 
@@ -28,9 +29,16 @@ pub trait Prepare: Send + Sync {
     fn is_prepared(&self, component: &ComponentDigest) -> bool;
 }
 
+/// What the thread is asked for.
+enum Wanted {
+    One(ComponentDigest),
+    /// All that are active, and to say when they have been looked at.
+    Active(oneshot::Sender<()>),
+}
+
 /// The way to the compiling thread.
 pub struct Compiler {
-    sender: Option<mpsc::SyncSender<ComponentDigest>>,
+    sender: Option<mpsc::SyncSender<Wanted>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -40,13 +48,17 @@ impl Compiler {
     /// # Errors
     /// If the operating system gives no thread.
     pub fn start(tree: SharedRead, engine: Arc<dyn Prepare>) -> std::io::Result<Self> {
-        let (sender, receiver) = mpsc::sync_channel::<ComponentDigest>(limits::COMPILE_QUEUE_MAX);
+        let (sender, receiver) = mpsc::sync_channel(limits::COMPILE_QUEUE_MAX);
         let thread = std::thread::Builder::new().name("compiler".to_owned()).spawn(move || {
-            for component in active_components(&*tree).into_iter().chain(receiver) {
-                // A defect of the compiler's must not keep every other component from being compiled.
-                let compiled = AssertUnwindSafe(|| compile(&*tree, &*engine, component));
-                if std::panic::catch_unwind(compiled).is_err() {
-                    tracing::error!("the compiler has panicked on a component; others go on");
+            compile_all(&*tree, &*engine, active_components(&*tree));
+            for wanted in receiver {
+                match wanted {
+                    Wanted::One(component) => compile_all(&*tree, &*engine, vec![component]),
+                    Wanted::Active(done) => {
+                        compile_all(&*tree, &*engine, active_components(&*tree));
+                        // Whoever waited may have lost patience.
+                        let _heard = done.send(());
+                    }
                 }
             }
         })?;
@@ -60,7 +72,7 @@ impl Compiler {
             if let (Change::ComponentStored { component, .. }, Some(sender)) =
                 (change, &self.sender)
             {
-                let _queued = sender.try_send(*component);
+                let _queued = sender.try_send(Wanted::One(*component));
             }
         }
     }
@@ -69,8 +81,18 @@ impl Compiler {
     /// again.
     pub fn want(&self, component: ComponentDigest) {
         if let Some(sender) = &self.sender {
-            let _queued = sender.try_send(component);
+            let _queued = sender.try_send(Wanted::One(component));
         }
+    }
+
+    /// Has everything compiled that is active now; what is given is told when that has been tried, or can not be. A member
+    /// that begins to lead waits for it: calls that waited elsewhere would else find no code here.
+    pub fn want_active(&self) -> oneshot::Receiver<()> {
+        let (done, tried) = oneshot::channel();
+        if let Some(sender) = &self.sender {
+            let _queued = sender.try_send(Wanted::Active(done));
+        }
+        tried
     }
 
     /// Ends the thread after the component that it is at.
@@ -87,6 +109,20 @@ impl Compiler {
 impl Drop for Compiler {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+fn compile_all(
+    tree: &(dyn Read + Send + Sync),
+    engine: &dyn Prepare,
+    components: Vec<ComponentDigest>,
+) {
+    for component in components {
+        // A defect of the compiler's must not keep every other component from being compiled.
+        let compiled = AssertUnwindSafe(|| compile(tree, engine, component));
+        if std::panic::catch_unwind(compiled).is_err() {
+            tracing::error!("the compiler has panicked on a component; others go on");
+        }
     }
 }
 

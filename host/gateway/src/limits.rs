@@ -70,6 +70,9 @@ pub const SNAPSHOT_PIECE_BYTES: usize = 256 * 1024;
 pub const SNAPSHOT_FAREWELL: Duration = Duration::from_secs(30);
 /// How long a new lane may take to say hello.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a new leader waits for the code of what is active: from the disk's cache it takes milliseconds, and what was
+/// never compiled here some seconds.
+pub const LEAD_CODE_PATIENCE: Duration = Duration::from_secs(5);
 /// How often a member compares the digests of its tree with the others'.
 pub const DIGESTS_COMPARE_EVERY: Duration = Duration::from_secs(1);
 /// How long another member may take to tell its digests.

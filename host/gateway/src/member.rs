@@ -251,7 +251,8 @@ impl Member {
             },
         )
         .map_err(StartError::Thread)?;
-        let leadership = tokio::spawn(tell_leadership(node.clone(), sequencer.clone()));
+        let leadership =
+            tokio::spawn(tell_leadership(node.clone(), sequencer.clone(), compiler.clone()));
         let (leader_told, leader) = watch::channel(None);
         let leader_told = tokio::spawn(tell_leader(node.leader(), leader_told));
         let dial = Arc::new(MeshDial { mesh: mesh.clone(), node: node.clone() });
@@ -574,6 +575,11 @@ fn listener(
                 if let Some(tree) = tree.get() {
                     registry.installed(tree.meta().zxid);
                 }
+                if let Some(compiler) = compiler.get() {
+                    let compiler =
+                        compiler.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    drop(compiler.want_active());
+                }
                 return;
             }
             Kind::Blank | Kind::Membership => return,
@@ -589,16 +595,42 @@ fn listener(
     })
 }
 
-async fn tell_leadership(node: Arc<Node>, sequencer: SequencerHandle) {
+/// A leadership is told when the code of all that is active is ready here, or has been waited for long enough: a call that
+/// waited elsewhere would else be woken into nothing.
+async fn tell_leadership(
+    node: Arc<Node>,
+    sequencer: SequencerHandle,
+    compiler: Arc<OnceLock<Mutex<Compiler>>>,
+) {
     let mut leadership = node.leadership();
     loop {
         let now = *leadership.borrow_and_update();
-        sequencer.send(match now {
-            Some(leadership) => {
-                Input::Lead(quorate_sequencer::Leadership { term: leadership.term })
+        let Some(Leadership { term, .. }) = now else {
+            sequencer.send(Input::Follow);
+            if leadership.changed().await.is_err() {
+                return;
             }
-            None => Input::Follow,
+            continue;
+        };
+        // It may have led in another term until now.
+        sequencer.send(Input::Follow);
+        let ready = compiler.get().map(|compiler| {
+            compiler.lock().unwrap_or_else(std::sync::PoisonError::into_inner).want_active()
         });
+        let ready = async {
+            if let Some(ready) = ready
+                && tokio::time::timeout(limits::LEAD_CODE_PATIENCE, ready).await.is_err()
+            {
+                tracing::warn!(
+                    "recipes are not compiled yet: calls of them are answered `compiling`"
+                );
+            }
+        };
+        tokio::select! {
+            () = ready => {}
+            changed = leadership.changed() => if changed.is_err() { return } else { continue },
+        }
+        sequencer.send(Input::Lead(quorate_sequencer::Leadership { term }));
         if leadership.changed().await.is_err() {
             return;
         }

@@ -16,10 +16,13 @@ use super::world::World;
 use crate::leader::*;
 use crate::registry::{Attachment, ClientLane, NotTaken};
 
+/// A lane, and what came on it.
+type OwnLane = (Arc<Attachment>, Arc<Mutex<Vec<Bytes>>>);
+
 pub(super) struct Client {
     pub(super) session: SessionId,
     pub(super) member: usize,
-    lane: Option<(Arc<Attachment>, Arc<Mutex<Vec<Bytes>>>)>,
+    lane: Option<OwnLane>,
     /// What is unanswered: each with the variant that tells bodies of the same number apart.
     unanswered: BTreeMap<u64, u64>,
     /// The highest write that was ever sent.

@@ -53,8 +53,12 @@ struct Sender(Arc<Pipe>);
 impl FrameSender for Sender {
     fn send(&mut self, frame: Bytes) -> BoxFuture<'_, Result<(), LinkBroken>> {
         let mut state = self.0.lock();
-        let sent =
-            if state.is_mute { Err(broken()) } else { Ok(state.on_the_way.push_back(frame)) };
+        let sent = if state.is_mute {
+            Err(broken())
+        } else {
+            state.on_the_way.push_back(frame);
+            Ok(())
+        };
         Box::pin(std::future::ready(sent))
     }
 }

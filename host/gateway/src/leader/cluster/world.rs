@@ -68,7 +68,8 @@ impl Oracle {
             let Origin::Write { session, write, hash, .. } = transaction.origin else { continue };
             let last =
                 self.executed.range((session, WriteNumber(0))..=(session, WriteNumber(u64::MAX)));
-            let next = last.map(|((_, write), _)| write.next()).next_back().unwrap_or(WriteNumber(1));
+            let next =
+                last.map(|((_, write), _)| write.next()).next_back().unwrap_or(WriteNumber(1));
             assert_eq!(write, next, "each write of {session:?} once, in order");
             assert!(
                 !self.not_executed.contains(&(session, write, hash)),

@@ -117,6 +117,51 @@ mod tests {
         assert!(!config.builtin_recipes);
     }
 
+    /// A file for operators: keys with their defaults stand in it as comments.
+    const EXAMPLE: &str = include_str!("../../../deploy/quorate.toml");
+
+    fn example(take: impl Fn(&str) -> Option<String>) -> Config {
+        let lines: Vec<String> = EXAMPLE.lines().filter_map(take).collect();
+        toml::from_str(&lines.join("\n")).expect("valid")
+    }
+
+    /// A line with a key that is commented out, as it would be without the mark.
+    fn commented(line: &str) -> Option<&str> {
+        let (key, _) = line.strip_prefix("# ")?.split_once(" = ")?;
+        let is_key = key.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase());
+        is_key.then(|| &line[2..])
+    }
+
+    #[test]
+    fn the_example_for_operators_names_every_key_with_its_default() {
+        let as_it_is = example(|line| Some(line.to_owned()));
+        let all = example(|line| Some(commented(line).unwrap_or(line).to_owned()));
+        assert_eq!(as_it_is, all, "a comment that is no default");
+        let error = toml::from_str::<Config>("no_such_key = 1").expect_err("unknown").to_string();
+        let (_, known) = error.split_once("expected one of ").expect("the keys are listed");
+        let keys: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
+        assert!(keys.len() > 10, "{keys:?}");
+        for key in keys {
+            let names =
+                |line: &str| commented(line).unwrap_or(line).starts_with(&format!("{key} = "));
+            assert!(EXAMPLE.lines().any(names), "{key} is not in deploy/quorate.toml");
+        }
+    }
+
+    #[test]
+    fn the_examples_in_the_operators_chapter_are_valid() {
+        let chapter = include_str!("../../../docs/operations.md");
+        let examples: Vec<&str> = chapter
+            .split("```toml\n")
+            .skip(1)
+            .filter_map(|rest| rest.split_once("```").map(|(example, _)| example))
+            .collect();
+        assert!(examples.len() >= 2, "{} examples", examples.len());
+        for example in examples {
+            toml::from_str::<Config>(example).expect(example);
+        }
+    }
+
     #[test]
     fn an_unknown_key_is_refused_by_name() {
         let error = toml::from_str::<Config>("data = \"x\"\ncache = 5").expect_err("misspelt");

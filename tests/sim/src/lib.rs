@@ -3,11 +3,12 @@
 //! go wrong goes wrong. What must hold stands in `check`, a file for each invariant.
 //!
 //! Reading order: chance and time ([`random`], [`process`], [`runtime`], [`signal`]), the network ([`wire`]), raft over them
-//! ([`raft`]), a member ([`member`]), clients ([`lane`], [`client`], [`recipes`]), what must hold ([`check`]), what all share
-//! ([`world`]), ways to be wrong on purpose ([`mutant`]), and one run of it all ([`run`]).
+//! ([`raft`]), a member ([`member`]), clients ([`lane`], [`client`], [`recipes`]), what goes wrong ([`faults`]), what must hold
+//! ([`check`]), what all share ([`world`]), ways to be wrong on purpose ([`mutant`]), and one run of it all ([`run`]).
 
 pub mod check;
 pub mod client;
+pub mod faults;
 pub mod lane;
 pub mod member;
 pub mod mutant;

@@ -5,12 +5,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use openraft::AsyncRuntime;
+use openraft::async_runtime::WatchReceiver;
 use quorate_core::draft::ReadRecords;
 
 use crate::client::{Client, Phase};
+use crate::faults::Faults;
 use crate::member::{Config, Member};
 use crate::mutant::Mutant;
-use crate::process::{world_ns, world_sleep};
+use crate::process::{Clock, Process, world_ns, world_sleep};
 use crate::raft::machine::digest_of;
 use crate::recipes;
 use crate::runtime::MemberRuntime;
@@ -75,8 +77,8 @@ async fn live(world: Rc<World>, options: Options) -> Option<String> {
         log_keep_entries: world.random.within(5, 60),
         flush_after_entries: world.random.within(5, 120),
     };
-    let voters: Vec<u64> =
-        if world.random.one_in(3) { (1..=5).collect() } else { (1..=3).collect() };
+    let voters = if world.random.one_in(3) { 5 } else { 3 };
+    let voters: Vec<u64> = (0..voters).map(|_| world.next_member()).collect();
     for number in &voters {
         let member = Member::new(&world, *number, recipes::beginning(), config);
         world.members.borrow_mut().insert(*number, member.clone());
@@ -92,11 +94,16 @@ async fn live(world: Rc<World>, options: Options) -> Option<String> {
     }
     let clients: Vec<_> =
         (0..3 + world.random.below(4)).map(|number| Client::start(&world, number)).collect();
+    let faults = Rc::new(Faults::new(&world, &clients, config));
+    let raging = Process::new("faults".to_owned(), Rc::new(Clock::new(0)), world.panics.clone());
+    drop(raging.spawn(faults.clone().rage()));
     let until_ns = world_ns() + options.busy_ms * 1_000_000;
     while world_ns() < until_ns && world.failure().is_none() {
         world_sleep(Duration::from_millis(LOOK_MS)).await;
     }
     if world.failure().is_none() {
+        raging.kill();
+        faults.heal();
         world.trace(|| "everything is healed".to_owned());
         for client in &clients {
             client.enter(Phase::Finishing);
@@ -137,7 +144,11 @@ fn difference(world: &Rc<World>) -> Option<String> {
         let (counted, kept) = (digest, tree.meta().digest);
         return Some(format!("the digest is {kept:x}; counted again it is {counted:x}"));
     }
+    let Some(current) = members_now(world) else { return Some("nobody leads".to_owned()) };
     for (number, member) in world.members.borrow().iter() {
+        if !current.contains(number) {
+            continue;
+        }
         let Some(running) = member.running() else {
             return Some(format!("member {number} does not run"));
         };
@@ -150,4 +161,16 @@ fn difference(world: &Rc<World>) -> Option<String> {
         }
     }
     None
+}
+
+/// The members of the cluster, as its leader knows them.
+fn members_now(world: &World) -> Option<Vec<u64>> {
+    let members = world.members.borrow();
+    let running = members.values().filter_map(|member| member.running());
+    let leader = running
+        .filter(|running| running.leader.is_open())
+        .max_by_key(|running| running.leader.open_tag())?;
+    let metrics = leader.raft()?.server_metrics();
+    let metrics = metrics.borrow_watched();
+    Some(metrics.membership_config.nodes().map(|(number, _)| *number).collect())
 }

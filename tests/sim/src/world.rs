@@ -118,6 +118,7 @@ pub struct World {
     /// Lines of the trace; none if nobody wants it.
     trace: Option<RefCell<Vec<String>>>,
     next: Cell<u64>,
+    next_member: Cell<u64>,
 }
 
 impl World {
@@ -135,12 +136,18 @@ impl World {
             counts: RefCell::default(),
             trace: is_traced.then(RefCell::default),
             next: Cell::new(1),
+            next_member: Cell::new(1),
         })
     }
 
     /// A number that was not given before: of tokens, connections, operations.
     pub fn next(&self) -> u64 {
         self.next.replace(self.next.get() + 1)
+    }
+
+    /// The number of a member that never was.
+    pub fn next_member(&self) -> u64 {
+        self.next_member.replace(self.next_member.get() + 1)
     }
 
     /// Whether the run has this defect.

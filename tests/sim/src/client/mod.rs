@@ -195,7 +195,7 @@ impl Client {
             self.disconnect();
             return;
         }
-        if self.random.one_in(2_000) {
+        if self.random.one_in(500) {
             // It stops without a word, and comes back as somebody else.
             self.world.trace(|| format!("client {} stops", self.number));
             self.lose_session(now_ms);

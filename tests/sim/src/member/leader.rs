@@ -85,6 +85,18 @@ impl Leader {
         Self::default()
     }
 
+    /// The epoch that is open.
+    #[must_use]
+    pub fn open_tag(&self) -> Option<Tag> {
+        self.open.get()
+    }
+
+    /// Whether an epoch is open.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.open_tag().is_some()
+    }
+
     /// Brings an input.
     pub fn send(&self, input: Input) {
         self.push(Message::Input(input));

@@ -191,7 +191,7 @@ impl Member {
         let machine = Machine(SendWrapper::new(Rc::new(applier)));
         let members = world.clone();
         let ways = Around {
-            net: world.net.clone(),
+            world: world.clone(),
             from: self.number,
             find: Rc::new(move |process| {
                 let all = members.members.borrow();
@@ -199,7 +199,6 @@ impl Member {
                 let mut found = running.filter(|running| Rc::ptr_eq(&running.process, process));
                 found.next().and_then(|running| running.raft())
             }),
-            mutant: world.mutant,
         };
         let ways = Ways(SendWrapper::new(Rc::new(ways)));
         let config = Arc::new(raft_config(self.config, world.mutant));

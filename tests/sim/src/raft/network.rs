@@ -26,7 +26,8 @@ use crate::process::{Process, current};
 use crate::raft::machine::{Machine, SnapshotData};
 use crate::raft::types::{CommittedLeaderId, TypeConfig, Vote};
 use crate::runtime::{LocalInstant, MemberRuntime};
-use crate::wire::{Address, Local, Net, Wire};
+use crate::wire::{Address, Local, Wire};
+use crate::world::World;
 
 /// openraft, as the simulation runs it.
 pub type RaftNode = Raft<TypeConfig, Machine>;
@@ -43,14 +44,12 @@ pub struct Ways(pub SendWrapper<Rc<Around>>);
 
 /// What a member needs to reach the others.
 pub struct Around {
-    /// The network.
-    pub net: Rc<Net>,
+    /// The run.
+    pub world: Rc<World>,
     /// This member.
     pub from: Address,
     /// Who is raft there.
     pub find: FindRaft,
-    /// What is wrong.
-    pub mutant: Option<Mutant>,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Ways {
@@ -85,9 +84,10 @@ impl Way {
         if let Some(wire) = self.wire.as_ref().filter(|wire| !wire.is_closed(0)) {
             return Ok(wire.clone());
         }
-        let dialled = self.ways.net.dial(self.ways.from, self.to, |_wire| ()).await;
+        let dialled = self.ways.world.net.dial(self.ways.from, self.to, |_wire| ()).await;
         let Some(wire) = dialled else {
             let why = format!("nobody answers at {}", self.to);
+            self.trace(|| why.clone());
             return Err(RPCError::Unreachable(Unreachable::from_string(why)));
         };
         *self.wire = Some(wire.clone());
@@ -98,16 +98,25 @@ impl Way {
     fn ask<T: 'static>(&self, wire: Rc<Wire>, serve: SendServe<T>) -> Local<Option<T>> {
         let find = self.ways.find.clone();
         Box::pin(async move {
+            let there = wire.clone();
             let ask = wire.ask(0, move || {
                 Box::pin(async move {
                     match current().and_then(|process| find(&process)) {
                         Some(raft) => serve.take()(raft).await,
-                        None => std::future::pending().await,
+                        None => {
+                            // It is starting, or has stopped: it serves nobody.
+                            there.close(1);
+                            std::future::pending().await
+                        }
                     }
                 })
             });
             ask.await
         })
+    }
+
+    fn trace(&self, line: impl FnOnce() -> String) {
+        self.ways.world.trace(|| format!("raft {} -> {}: {}", self.ways.from, self.to, line()));
     }
 
     async fn call<T: 'static>(
@@ -235,7 +244,10 @@ impl RaftNetworkV2<TypeConfig> for Way {
                 )
             });
             let broke = || StreamingError::Network(NetworkError::from_string(format!("{to} went")));
-            way.ask(wire, serve).await.ok_or_else(broke)
+            way.trace(|| "a snapshot".to_owned());
+            let answer = way.ask(wire, serve).await.ok_or_else(broke);
+            way.trace(|| format!("the snapshot is taken: {answer:?}"));
+            answer
         };
         let sent = SendWrapper::new(Box::pin(sent));
         match select(sent, pin!(cancel)).await {
@@ -263,7 +275,7 @@ impl Way {
         vote: Vote,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
         match answer {
-            Err(_) if self.ways.mutant == Some(Mutant::GrantForThem) => {
+            Err(_) if self.ways.world.has(Mutant::GrantForThem) => {
                 Ok(VoteResponse::new(vote, None, true))
             }
             answer => answer,
@@ -353,9 +365,11 @@ where
                     &response,
                     AppendEntriesResponse::PartialSuccess(partial) if *partial != last
                 );
+                self.way.trace(|| format!("append {prev:?}..{last:?}: {response:?}"));
                 Ok(response.into_stream_result(prev, last))
             }
             None => {
+                self.way.trace(|| "an append is not answered".to_owned());
                 *self.way.wire = None;
                 Err(lost(self.way.to))
             }

@@ -53,9 +53,13 @@ enum Kind {
     Shrink,
     /// The tree is flushed and the log purged, so that who lags needs a snapshot.
     Flush,
+    /// openraft's queue is full now and then.
+    Busy,
+    /// Members crash right behind a vote, and are back at once, while messages are slow.
+    CrashOnVote,
 }
 
-const KINDS: [Kind; 16] = [
+const KINDS: [Kind; 18] = [
     Kind::Crash,
     Kind::CrashLeader,
     Kind::PowerCut,
@@ -72,6 +76,8 @@ const KINDS: [Kind; 16] = [
     Kind::Grow,
     Kind::Shrink,
     Kind::Flush,
+    Kind::Busy,
+    Kind::CrashOnVote,
 ];
 
 /// Members at most: numbers are never used again, so a run must not go on growing.
@@ -95,12 +101,17 @@ impl Faults {
     pub fn new(world: &Rc<World>, clients: &[Rc<Client>], config: Config) -> Self {
         let random = Random::new(world.seed, 3);
         let most = random.within(1, KINDS.len() as u64);
-        let kinds: Vec<Kind> = KINDS
-            .into_iter()
-            .filter(|_| random.below(KINDS.len() as u64) < most)
-            .collect();
+        let kinds: Vec<Kind> =
+            KINDS.into_iter().filter(|_| random.below(KINDS.len() as u64) < most).collect();
         world.trace(|| format!("kinds of faults: {kinds:?}"));
-        Self { world: world.clone(), clients: clients.to_vec(), config, random, kinds, is_healed: Rc::default() }
+        Self {
+            world: world.clone(),
+            clients: clients.to_vec(),
+            config,
+            random,
+            kinds,
+            is_healed: Rc::default(),
+        }
     }
 
     /// Lets things go wrong, for ever.
@@ -133,6 +144,7 @@ impl Faults {
     }
 
     fn calm(&self) {
+        self.world.busy_of_10000.set(0);
         self.world.net.lost_of_10000.set(0);
         self.world.net.delay_us_max.set(1_000);
     }
@@ -207,6 +219,11 @@ impl Faults {
             Kind::Grow => self.grow(),
             Kind::Shrink => self.shrink(),
             Kind::Flush => self.flush(),
+            Kind::Busy => {
+                self.world.busy_of_10000.set(self.random.within(50, 2_000));
+                self.calm_later();
+            }
+            Kind::CrashOnVote => self.crash_on_vote(),
         }
     }
 
@@ -230,6 +247,34 @@ impl Faults {
                 member.start(&faults.world);
             }
         });
+    }
+
+    /// An election begins because the leader is gone; whoever votes crashes soon after, and starts again at once.
+    fn crash_on_vote(self: &Rc<Self>) {
+        self.world.net.delay_us_max.set(1_000 * self.random.within(20, 200));
+        for member in self.members() {
+            member.disk.is_armed.set(self.random.one_in(2));
+            let (faults, armed) = (self.clone(), member.clone());
+            let soon_us = self.random.below(20_000);
+            let process = armed.running().map(|running| running.process.clone());
+            spawn_in_world(async move {
+                armed.disk.voted.after(armed.disk.voted.count()).await;
+                world_sleep(Duration::from_micros(soon_us)).await;
+                // The same process, and not yet healed.
+                let now = armed.running().map(|running| running.process.clone());
+                let is_same = match (process, now) {
+                    (Some(before), Some(now)) => Rc::ptr_eq(&before, &now),
+                    _ => false,
+                };
+                if is_same && armed.disk.is_armed.replace(false) && !faults.is_healed.get() {
+                    faults.crash(Some(armed), 20);
+                }
+            });
+        }
+        if let Some(leader) = self.leader().and_then(|leader| self.world.member(leader.member)) {
+            self.crash(Some(leader), 1_000);
+        }
+        self.calm_later();
     }
 
     /// Splits the members in two, and blocks one way between the halves or both.

@@ -24,12 +24,14 @@ pub enum ToMember {
         /// Names it.
         request: u64,
     },
-    /// A linearizable read of one znode.
+    /// A read of one znode.
     Read {
         /// Names it.
         request: u64,
         /// Which.
         path: String,
+        /// Whether it must see what was acknowledged to anybody, or to its own session only.
+        is_linearizable: bool,
     },
 }
 

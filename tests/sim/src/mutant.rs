@@ -15,8 +15,10 @@ pub enum Mutant {
     LeaderRestore,
     /// Answers of the leader pass on before the member has applied what they reflect.
     ReplyOvertakes,
-    /// Peers that can not be reached grant pre-votes and votes.
+    /// Peers that can not be reached grant votes.
     GrantForThem,
+    /// Peers that can not be reached grant pre-votes.
+    PreGrantForThem,
     /// The tree takes every batch, whatever it was executed on.
     AnyBase,
     /// Submissions are taken whatever epoch they were meant for.
@@ -38,6 +40,7 @@ pub const ALL: &[(&str, Mutant)] = &[
     ("leader-restore", Mutant::LeaderRestore),
     ("reply-overtakes", Mutant::ReplyOvertakes),
     ("grant-for-them", Mutant::GrantForThem),
+    ("pre-grant-for-them", Mutant::PreGrantForThem),
     ("any-base", Mutant::AnyBase),
     ("any-tag", Mutant::AnyTag),
     ("stale-reads", Mutant::StaleReads),

@@ -60,8 +60,15 @@ pub fn run(seed: u64, options: Options) -> Report {
     runtime.block_on(async {
         let failure = live(world.clone(), options).await;
         let mut counts = *world.counts.borrow();
-        counts.entries = world.oracle.borrow().agreement().entries_count() as u64;
-        counts.transactions = world.oracle.borrow().agreement().tree().meta().zxid.0;
+        {
+            let oracle = world.oracle.borrow();
+            let count = |count: usize| count as u64;
+            counts.entries = count(oracle.agreement().entries_count());
+            counts.discarded = count(oracle.agreement().discarded_count());
+            counts.transactions = oracle.agreement().tree().meta().zxid.0;
+            counts.expired = count(oracle.sessions().expired_count());
+            counts.gave_up = count(oracle.linearizable().gave_up_count());
+        }
         counts.lost_messages = world.net.lost.get();
         let trace = world.take_trace();
         // All of it hangs together by reference counts: taken apart, or every run would stay in memory.

@@ -63,6 +63,12 @@ pub struct Counts {
     pub resubmitted: u64,
     /// Submissions for an epoch that was not open.
     pub stale_tags: u64,
+    /// Proposals that found openraft busy.
+    pub busy: u64,
+    /// Reads of sessions that were answered.
+    pub session_reads: u64,
+    /// Objects of which the search for an order gave up.
+    pub gave_up: u64,
 }
 
 impl Counts {
@@ -93,6 +99,9 @@ impl Counts {
             ("leader transfers", self.transfers),
             ("writes resubmitted", self.resubmitted),
             ("submissions of an old epoch", self.stale_tags),
+            ("busy proposals", self.busy),
+            ("session reads", self.session_reads),
+            ("searches given up", self.gave_up),
         ]
     }
 }
@@ -113,6 +122,8 @@ pub struct World {
     pub oracle: RefCell<Oracle>,
     /// The members, running or not.
     pub members: RefCell<BTreeMap<u64, Rc<Member>>>,
+    /// Of ten thousand proposals, how many find the queue before openraft full.
+    pub busy_of_10000: Cell<u64>,
     /// How often things happened.
     pub counts: RefCell<Counts>,
     /// Lines of the trace; none if nobody wants it.
@@ -133,6 +144,7 @@ impl World {
             panics: Rc::default(),
             oracle: RefCell::new(Oracle::new(recipes::beginning())),
             members: RefCell::default(),
+            busy_of_10000: Cell::new(0),
             counts: RefCell::default(),
             trace: is_traced.then(RefCell::default),
             next: Cell::new(1),

@@ -53,6 +53,12 @@ impl Agreement {
         self.slots.len()
     }
 
+    /// Of these, how many were discarded.
+    #[must_use]
+    pub fn discarded_count(&self) -> usize {
+        self.slots.iter().filter(|slot| !slot.is_taken).count()
+    }
+
     /// The tree that they make.
     #[must_use]
     pub fn tree(&self) -> &Arc<MemoryTree> {

@@ -142,6 +142,20 @@ pub enum Event {
         /// When the leader heard of it, in nanoseconds.
         heard_ns: u64,
     },
+    /// A client asks for a read of its session.
+    Asked {
+        /// The session.
+        session: SessionId,
+        /// Names the read.
+        read: u64,
+    },
+    /// It is shown a tree that stands there at least.
+    Shown {
+        /// The read.
+        read: u64,
+        /// The last transaction.
+        zxid: Zxid,
+    },
     /// A client asks something of an object, for the first time.
     Called {
         /// Names the question.

@@ -20,9 +20,17 @@ pub struct Linearizable {
     znodes: BTreeMap<String, History<ZnodeCall, ZnodeAnswer>>,
     queues: BTreeMap<String, History<QueueCall, QueueAnswer>>,
     open: BTreeMap<u64, (String, Ticket)>,
+    /// Objects whose search took too many states: nothing is known of them.
+    gave_up: usize,
 }
 
 impl Linearizable {
+    /// Objects whose search took too many states.
+    #[must_use]
+    pub fn gave_up_count(&self) -> usize {
+        self.gave_up
+    }
+
     fn called(&mut self, operation: u64, object: &str, question: &Question) {
         let name = object.to_owned();
         let ticket = match question {
@@ -65,13 +73,15 @@ impl Linearizable {
     }
 }
 
-fn verdict<M>(name: &str, model: &M, history: &History<M::Input, M::Output>) -> Result<(), String>
+/// Whether something is known of this object.
+fn verdict<M>(name: &str, model: &M, history: &History<M::Input, M::Output>) -> Result<bool, String>
 where
     M: Model,
 {
     match check(model, history, Budget { states_max: STATES_MAX }) {
         Verdict::NotLinearizable(stuck) => Err(format!("{name}: {stuck}")),
-        Verdict::Linearizable(_) | Verdict::GaveUp => Ok(()),
+        Verdict::Linearizable(_) => Ok(true),
+        Verdict::GaveUp => Ok(false),
     }
 }
 
@@ -93,13 +103,13 @@ impl Invariant for Linearizable {
 
     fn finish(&mut self) -> Result<(), String> {
         for (name, history) in &self.counters {
-            verdict(name, &Counter, history)?;
+            self.gave_up += usize::from(!verdict(name, &Counter, history)?);
         }
         for (name, history) in &self.znodes {
-            verdict(name, &Znode, history)?;
+            self.gave_up += usize::from(!verdict(name, &Znode, history)?);
         }
         for (name, history) in &self.queues {
-            verdict(name, &Queue, history)?;
+            self.gave_up += usize::from(!verdict(name, &Queue, history)?);
         }
         Ok(())
     }

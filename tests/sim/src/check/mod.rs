@@ -4,6 +4,7 @@
 pub mod agreement;
 pub mod ephemerals;
 pub mod event;
+pub mod freshness;
 pub mod heartbeats;
 pub mod linearizable;
 pub mod locks;
@@ -36,6 +37,8 @@ pub trait Invariant {
 /// All invariants over one run.
 pub struct Oracle {
     agreement: agreement::Agreement,
+    sessions: sessions::Sessions,
+    linearizable: linearizable::Linearizable,
     others: Vec<Box<dyn Invariant>>,
     /// What was broken first.
     broken: Option<String>,
@@ -50,11 +53,16 @@ impl Oracle {
             Box::<ephemerals::Ephemerals>::default(),
             Box::<sequences::Sequences>::default(),
             Box::<locks::Locks>::default(),
-            Box::<sessions::Sessions>::default(),
             Box::<heartbeats::Heartbeats>::default(),
-            Box::<linearizable::Linearizable>::default(),
+            Box::<freshness::Freshness>::default(),
         ];
-        Self { agreement: agreement::Agreement::new(&beginning), others, broken: None }
+        Self {
+            agreement: agreement::Agreement::new(&beginning),
+            sessions: sessions::Sessions::default(),
+            linearizable: linearizable::Linearizable::default(),
+            others,
+            broken: None,
+        }
     }
 
     /// Takes notice of what happened.
@@ -71,13 +79,18 @@ impl Oracle {
     }
 
     fn show(&mut self, event: &Event, at_ns: u64) {
-        let mut results = Vec::new();
-        for other in &mut self.others {
-            results.push((other.name(), other.see(event, at_ns)));
-        }
+        let results: Vec<_> = self.all().map(|one| (one.name(), one.see(event, at_ns))).collect();
         for (name, result) in results {
             self.note(name, result);
         }
+    }
+
+    /// All but the one that says what is committed.
+    fn all(&mut self) -> impl Iterator<Item = &mut dyn Invariant> {
+        let sessions: &mut dyn Invariant = &mut self.sessions;
+        let linearizable: &mut dyn Invariant = &mut self.linearizable;
+        let others = self.others.iter_mut().map(|one| -> &mut dyn Invariant { &mut **one });
+        others.chain([sessions, linearizable])
     }
 
     fn note(&mut self, name: &str, result: Result<(), String>) {
@@ -88,8 +101,7 @@ impl Oracle {
 
     /// Nothing more happens.
     pub fn finish(&mut self) {
-        let results: Vec<_> =
-            self.others.iter_mut().map(|other| (other.name(), other.finish())).collect();
+        let results: Vec<_> = self.all().map(|one| (one.name(), one.finish())).collect();
         for (name, result) in results {
             self.note(name, result);
         }
@@ -99,6 +111,18 @@ impl Oracle {
     #[must_use]
     pub fn broken(&self) -> Option<&str> {
         self.broken.as_deref()
+    }
+
+    /// Sessions that expired.
+    #[must_use]
+    pub fn sessions(&self) -> &sessions::Sessions {
+        &self.sessions
+    }
+
+    /// Histories of objects.
+    #[must_use]
+    pub fn linearizable(&self) -> &linearizable::Linearizable {
+        &self.linearizable
     }
 
     /// What the log holds so far.

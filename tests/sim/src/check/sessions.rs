@@ -17,6 +17,14 @@ pub struct Sessions {
     expired_ns: BTreeMap<SessionId, u64>,
 }
 
+impl Sessions {
+    /// Sessions that expired.
+    #[must_use]
+    pub fn expired_count(&self) -> usize {
+        self.expired_ns.len()
+    }
+}
+
 impl Invariant for Sessions {
     fn name(&self) -> &'static str {
         "sessions"

@@ -401,13 +401,9 @@ impl Client {
         for request in requests {
             self.say(wire, ToMember::Write(request));
         }
-        let reads: Vec<_> = {
-            let state = self.state.borrow();
-            let reads = state.reads.iter();
-            reads.filter_map(|(request, wish)| Some((*request, wish.path()?))).collect()
-        };
-        for (request, path) in reads {
-            self.say(wire, ToMember::Read { request, path });
+        let reads: Vec<u64> = self.state.borrow().reads.keys().copied().collect();
+        for request in reads {
+            self.read_again(wire, request);
         }
     }
 
@@ -447,7 +443,7 @@ impl Client {
                     self.disconnect();
                 }
             }
-            ToClient::Found { request, found, .. } => self.found(wire, request, found),
+            ToClient::Found { request, zxid, found } => self.found(wire, request, zxid, found),
         }
     }
 
@@ -508,18 +504,29 @@ impl Client {
         }
     }
 
-    fn found(self: &Rc<Self>, wire: &Rc<Wire>, request: u64, found: Option<Found>) {
+    fn found(self: &Rc<Self>, wire: &Rc<Wire>, request: u64, zxid: Zxid, found: Option<Found>) {
         let Some(found) = found else {
-            // It could not be made fresh: it is asked again.
-            let wish = self.state.borrow().reads.get(&request).and_then(Wish::path);
-            if let Some(path) = wish {
-                self.say(wire, ToMember::Read { request, path });
-            }
-            return;
+            // It could not be made fresh.
+            return self.read_again(wire, request);
         };
         let Some(wish) = self.state.borrow_mut().reads.remove(&request) else { return };
+        if matches!(wish, Wish::Look(_)) {
+            self.world.see(&Event::Shown { read: request, zxid });
+            self.world.count(|counts| counts.session_reads += 1);
+            return;
+        }
         self.world.count(|counts| counts.reads += 1);
         self.read(&wish, found);
+    }
+
+    fn read_again(self: &Rc<Self>, wire: &Rc<Wire>, request: u64) {
+        let (path, is_linearizable) = {
+            let state = self.state.borrow();
+            let Some(wish) = state.reads.get(&request) else { return };
+            let Some(path) = wish.path() else { return };
+            (path, !matches!(wish, Wish::Look(_)))
+        };
+        self.say(wire, ToMember::Read { request, path, is_linearizable });
     }
 }
 

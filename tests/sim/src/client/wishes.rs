@@ -26,6 +26,8 @@ pub(super) enum Wish {
     Znode(u64),
     /// A znode is read.
     Get(u64, String),
+    /// A znode is read as it is for the session.
+    Look(String),
     /// An item is put.
     Put(u64),
     /// An item is taken, when there is one.
@@ -73,7 +75,7 @@ impl Wish {
     /// What is read.
     pub(super) fn path(&self) -> Option<String> {
         match self {
-            Self::Count(_, path) | Self::Get(_, path) => Some(path.clone()),
+            Self::Count(_, path) | Self::Get(_, path) | Self::Look(path) => Some(path.clone()),
             _ => None,
         }
     }
@@ -108,7 +110,8 @@ impl Client {
         }
         let object = self.random.below(2);
         let counter = COUNTERS[usize::from(object == 1)];
-        match self.random.below(16) {
+        match self.random.below(18) {
+            16..=17 => self.ask(wire, Wish::Look(counter.to_owned())),
             0..=2 => {
                 let operation = self.called(counter, Question::Counter(CounterCall::Add(1)));
                 let body = call("add", &format!("{counter} 1"));
@@ -174,8 +177,12 @@ impl Client {
     fn ask(self: &Rc<Self>, wire: &Rc<Wire>, wish: Wish) {
         let Some(path) = wish.path() else { return };
         let request = self.world.next();
+        let is_linearizable = !matches!(wish, Wish::Look(_));
+        if let (false, Some(session)) = (is_linearizable, self.session_id()) {
+            self.world.see(&Event::Asked { session, read: request });
+        }
         self.state.borrow_mut().reads.insert(request, wish);
-        self.say(wire, ToMember::Read { request, path });
+        self.say(wire, ToMember::Read { request, path, is_linearizable });
     }
 
     fn znode(self: &Rc<Self>, wire: &Rc<Wire>, now_ms: u64) {

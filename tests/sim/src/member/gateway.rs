@@ -344,9 +344,10 @@ impl Gateway {
                 let session = attachment.session;
                 self.send_up(running, Input::Heartbeat { token, session });
             }
-            ToMember::Read { request, path } => {
+            ToMember::Read { request, path, is_linearizable } => {
                 let Some(attachment) = self.of(&lane) else { return };
-                drop(running.process.spawn(read(running.clone(), attachment, request, path)));
+                let asked = Asked { request, path, is_linearizable };
+                drop(running.process.spawn(read(running.clone(), attachment, asked)));
             }
         }
     }
@@ -416,15 +417,23 @@ async fn resume(running: Rc<Running>, session: SessionId, lane: Lane) {
     }
 }
 
-/// A linearizable read: behind the earlier writes of its session, then behind the read index (DESIGN D12).
-async fn read(running: Rc<Running>, attachment: Rc<Attachment>, request: u64, path: String) {
+struct Asked {
+    request: u64,
+    path: String,
+    is_linearizable: bool,
+}
+
+/// A read: behind the earlier writes of its session, then, if it is linearizable, behind the read index (DESIGN D12).
+async fn read(running: Rc<Running>, attachment: Rc<Attachment>, asked: Asked) {
+    let Asked { request, path, is_linearizable } = asked;
     let last = attachment.waiting.borrow().keys().next_back().copied().unwrap_or_default();
     let is_fresh = if running.world.has(Mutant::StaleReads) {
         true
     } else {
         let settled = pin!(attachment.settled(last));
         let patience = pin!(MemberRuntime::sleep(PATIENCE));
-        matches!(select(settled, patience).await, Either::Left(_)) && barrier(&running).await
+        let is_settled = matches!(select(settled, patience).await, Either::Left(_));
+        is_settled && (!is_linearizable || barrier(&running).await)
     };
     let zxid = running.gateway.zxid.get();
     let found = is_fresh.then(|| find(&running, &path));

@@ -27,7 +27,7 @@ use send_wrapper::SendWrapper;
 
 use crate::check::event::{Event, What};
 use crate::mutant::Mutant;
-use crate::process::{Clock, Process, spawn_in_world};
+use crate::process::{Clock, Process, spawn_in_world, world_sleep};
 use crate::raft::disk::{Disk, TreeImage};
 use crate::raft::log_store::LogStore;
 use crate::raft::machine::{Applied, Applier, Kind, Listener, Machine, Standing};
@@ -347,13 +347,22 @@ impl Running {
     pub fn propose(self: &Rc<Self>, epoch: Epoch, batch: u64, entry: &Arc<Entry>) {
         let Some(raft) = self.raft() else { return };
         let running = Rc::downgrade(self);
+        let late_us = if self.world.random.one_in(4) { self.world.random.below(20_000) } else { 0 };
         let refused = move || {
-            if let Some(running) = running.upgrade() {
-                running.world.count(|counts| counts.refused += 1);
+            let Some(running) = running.upgrade() else { return };
+            running.world.count(|counts| counts.refused += 1);
+            let process = running.process.clone();
+            // The sequencer may hear of it late, and has proposed more by then.
+            drop(process.spawn(async move {
+                world_sleep(Duration::from_micros(late_us)).await;
                 running.leader.send(Input::Refused { epoch, batch });
-            }
+            }));
         };
         let busy = refused.clone();
+        if self.world.random.below(10_000) < self.world.busy_of_10000.get() {
+            self.world.count(|counts| counts.busy += 1);
+            return busy();
+        }
         let responder = Responder::new(move |answered: Option<WriteResult>| match answered {
             // What was taken, or discarded, is told by the listener, in order.
             Some(Ok(_)) => {}

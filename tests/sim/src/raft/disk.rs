@@ -90,6 +90,10 @@ pub struct Disk {
     image: RefCell<Rc<TreeImage>>,
     /// The next sync fails.
     pub is_failing: Cell<bool>,
+    /// The machine crashes soon after the next vote.
+    pub is_armed: Cell<bool>,
+    /// Rung when a vote was written.
+    pub voted: Signal,
     /// Milliseconds that a sync may take.
     pub sync_ms_max: Cell<u64>,
     /// Records that crashes took, in all.
@@ -108,6 +112,8 @@ impl Disk {
             work: Signal::default(),
             image: RefCell::new(Rc::new(image)),
             is_failing: Cell::new(false),
+            is_armed: Cell::new(false),
+            voted: Signal::default(),
             sync_ms_max: Cell::new(1),
             lost_records: Cell::new(0),
         })
@@ -121,6 +127,9 @@ impl Disk {
     /// Writes a record. `done` is called when it can not be lost any more; records without it are synced with others.
     pub fn write(&self, record: Record, done: Option<Callback>) {
         self.written.borrow_mut().write(&record);
+        if matches!(record, Record::Vote(_)) {
+            self.voted.ring();
+        }
         let is_waited_for = done.is_some();
         self.unsynced.borrow_mut().push_back((record, done));
         if is_waited_for {
@@ -181,8 +190,14 @@ impl Disk {
         for (at, (record, _)) in (0u64..).zip(&unsynced) {
             if at < kept {
                 durable.write(record);
-            } else {
-                self.lost_records.set(self.lost_records.get() + 1);
+                continue;
+            }
+            self.lost_records.set(self.lost_records.get() + 1);
+            if let (true, Record::Append(entries)) = (at == kept && kept > 0, record) {
+                // Of the record at which it broke off, the entries in front may be whole.
+                let whole = self.random.below(entries.len() as u64);
+                let whole = usize::try_from(whole).unwrap_or(0);
+                durable.write(&Record::Append(entries.iter().take(whole).cloned().collect()));
             }
         }
         *self.written.borrow_mut() = durable.clone();

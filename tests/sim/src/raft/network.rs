@@ -209,7 +209,7 @@ impl RaftNetworkV2<TypeConfig> for Way {
         let serve: SendServe<_> =
             send(|raft| Box::pin(async move { or_never(raft.vote(request).await).await }));
         let answer = SendWrapper::new(self.call(RPCTypes::Vote, &option, serve)).await;
-        self.or_granted(answer, vote)
+        self.or_granted(answer, vote, Mutant::GrantForThem)
     }
 
     async fn pre_vote(
@@ -221,7 +221,7 @@ impl RaftNetworkV2<TypeConfig> for Way {
         let serve: SendServe<_> =
             send(|raft| Box::pin(async move { or_never(raft.pre_vote(request).await).await }));
         let answer = SendWrapper::new(self.call(RPCTypes::Vote, &option, serve)).await;
-        self.or_granted(answer, vote)
+        self.or_granted(answer, vote, Mutant::PreGrantForThem)
     }
 
     async fn full_snapshot(
@@ -273,11 +273,10 @@ impl Way {
         &self,
         answer: Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>>,
         vote: Vote,
+        mutant: Mutant,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
         match answer {
-            Err(_) if self.ways.world.has(Mutant::GrantForThem) => {
-                Ok(VoteResponse::new(vote, None, true))
-            }
+            Err(_) if self.ways.world.has(mutant) => Ok(VoteResponse::new(vote, None, true)),
             answer => answer,
         }
     }

@@ -3,16 +3,18 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures::future::{Either, select};
 use openraft::ChangeMembers;
 use openraft::async_runtime::WatchReceiver;
 use openraft::impls::BasicNode;
 
 use crate::client::Client;
 use crate::member::{Config, Member, Running};
-use crate::process::{spawn_in_world, world_sleep};
+use crate::process::{Process, spawn_in_world, world_sleep};
 use crate::random::Random;
 use crate::recipes;
 use crate::wire::Address;
@@ -55,7 +57,7 @@ enum Kind {
     Flush,
     /// openraft's queue is full now and then.
     Busy,
-    /// Members crash right behind a vote, and are back at once, while messages are slow.
+    /// Two members stand for election at once, and who votes crashes right behind its vote.
     CrashOnVote,
 }
 
@@ -249,32 +251,43 @@ impl Faults {
         });
     }
 
-    /// An election begins because the leader is gone; whoever votes crashes soon after, and starts again at once.
+    /// Two members that do not hear of each other stand for election in the same term, one soon after the other; who votes
+    /// for the first crashes right behind that, and is back before the second one asks.
     fn crash_on_vote(self: &Rc<Self>) {
-        self.world.net.delay_us_max.set(1_000 * self.random.within(20, 200));
-        for member in self.members() {
-            member.disk.is_armed.set(self.random.one_in(2));
-            let (faults, armed) = (self.clone(), member.clone());
-            let soon_us = self.random.below(20_000);
-            let process = armed.running().map(|running| running.process.clone());
-            spawn_in_world(async move {
-                armed.disk.voted.after(armed.disk.voted.count()).await;
-                world_sleep(Duration::from_micros(soon_us)).await;
-                // The same process, and not yet healed.
-                let now = armed.running().map(|running| running.process.clone());
-                let is_same = match (process, now) {
-                    (Some(before), Some(now)) => Rc::ptr_eq(&before, &now),
-                    _ => false,
-                };
-                if is_same && armed.disk.is_armed.replace(false) && !faults.is_healed.get() {
-                    faults.crash(Some(armed), 20);
-                }
-            });
+        let members = self.members();
+        let (Some(one), Some(other)) =
+            (self.random.pick(&members).cloned(), self.random.pick(&members).cloned())
+        else {
+            return;
+        };
+        if one.number == other.number {
+            return;
         }
-        if let Some(leader) = self.leader().and_then(|leader| self.world.member(leader.member)) {
-            self.crash(Some(leader), 1_000);
+        self.block(&[one.number], &[other.number], 2);
+        stand(&one);
+        for member in members.iter().filter(|member| member.number != one.number) {
+            if let Some(running) = member.running() {
+                self.arm(member.clone(), running.process.clone());
+            }
         }
-        self.calm_later();
+        self.later(self.random.within(5, 100), move || stand(&other));
+    }
+
+    /// Lets a member crash soon after its next vote.
+    fn arm(self: &Rc<Self>, member: Rc<Member>, process: Rc<Process>) {
+        let faults = self.clone();
+        let soon_us = self.random.below(5_000);
+        let patience = world_sleep(Duration::from_secs(1));
+        spawn_in_world(async move {
+            let voted = pin!(member.disk.voted.after(member.disk.voted.count()));
+            if let Either::Right(_) = select(voted, pin!(patience)).await {
+                return;
+            }
+            world_sleep(Duration::from_micros(soon_us)).await;
+            if process.is_alive() && !faults.is_healed.get() {
+                faults.crash(Some(member.clone()), 20);
+            }
+        });
     }
 
     /// Splits the members in two, and blocks one way between the halves or both.
@@ -424,4 +437,14 @@ impl Faults {
             }
         }));
     }
+}
+
+/// A member stands for election, told to by an operator, without asking whether it would win.
+fn stand(member: &Member) {
+    let Some(running) = member.running() else { return };
+    let Some(raft) = running.raft() else { return };
+    drop(running.process.spawn(async move {
+        // An openraft that has stopped stands for nothing.
+        let _asked = raft.trigger().elect(false).await;
+    }));
 }

@@ -67,3 +67,66 @@ impl Invariant for Ephemerals {
         transactions.iter().try_for_each(|transaction| self.transaction(transaction))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use quorate_core::ids::{Millis, WriteNumber, Zxid};
+    use quorate_core::path::Path;
+    use quorate_core::session::{Acks, End};
+    use quorate_core::transaction::{Origin, Outcome};
+    use quorate_core::znode::Lifetime;
+
+    use super::*;
+
+    const SESSION: SessionId = SessionId(1);
+
+    fn transaction(zxid: u64, origin: Origin, changes: Vec<Change>) -> Transaction {
+        let (zxid, time) = (Zxid(zxid), Millis(0));
+        Transaction { zxid, time, origin, changes, outcome: Outcome::None }
+    }
+
+    fn opened() -> Transaction {
+        let change = Change::SessionOpened {
+            timeout_ms: 1_000,
+            secret_hash: [0; 32],
+            principal: String::new(),
+        };
+        transaction(SESSION.0, Origin::Host, vec![change])
+    }
+
+    fn writes(zxid: u64, changes: Vec<Change>) -> Transaction {
+        let (write, acks) = (WriteNumber(zxid), Acks::default());
+        let origin = Origin::Write { session: SESSION, write, hash: 0, acks };
+        transaction(zxid, origin, changes)
+    }
+
+    fn ended(zxid: u64) -> Transaction {
+        let change = Change::SessionEnded { session: SESSION, end: End::Expired };
+        transaction(zxid, Origin::Host, vec![change])
+    }
+
+    fn created() -> Change {
+        let path = Path::parse("/e/x").expect("a path");
+        Change::NodeCreated { path, data: Bytes::new(), lifetime: Lifetime::Ephemeral(SESSION) }
+    }
+
+    #[test]
+    fn a_znode_that_outlives_its_session_is_seen() {
+        let mut ephemerals = Ephemerals::default();
+        assert_eq!(ephemerals.transaction(&opened()), Ok(()));
+        assert_eq!(ephemerals.transaction(&writes(2, vec![created()])), Ok(()));
+        assert!(ephemerals.transaction(&ended(3)).is_err());
+    }
+
+    #[test]
+    fn an_ended_session_that_writes_is_seen() {
+        let mut ephemerals = Ephemerals::default();
+        assert_eq!(ephemerals.transaction(&opened()), Ok(()));
+        assert_eq!(ephemerals.transaction(&writes(2, Vec::new())), Ok(()));
+        assert_eq!(ephemerals.transaction(&ended(3)), Ok(()));
+        assert!(ephemerals.transaction(&writes(4, Vec::new())).is_err());
+        assert!(ephemerals.transaction(&ended(5)).is_err(), "ends twice");
+        assert!(ephemerals.transaction(&transaction(6, Origin::Host, vec![created()])).is_err());
+    }
+}

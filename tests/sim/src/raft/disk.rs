@@ -90,8 +90,6 @@ pub struct Disk {
     image: RefCell<Rc<TreeImage>>,
     /// The next sync fails.
     pub is_failing: Cell<bool>,
-    /// The machine crashes soon after the next vote.
-    pub is_armed: Cell<bool>,
     /// Rung when a vote was written.
     pub voted: Signal,
     /// Milliseconds that a sync may take.
@@ -112,7 +110,6 @@ impl Disk {
             work: Signal::default(),
             image: RefCell::new(Rc::new(image)),
             is_failing: Cell::new(false),
-            is_armed: Cell::new(false),
             voted: Signal::default(),
             sync_ms_max: Cell::new(1),
             lost_records: Cell::new(0),

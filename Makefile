@@ -10,8 +10,9 @@ NAMES := lock counter queue barrier election group
 BIN := $(CARGO_TARGET_DIR)/debug
 CARGO := cargo
 LOCKED := --locked
+SIM := --manifest-path tests/sim/Cargo.toml
 
-.PHONY: help run cluster test setup recipes build lint fuzz unit clean
+.PHONY: help run cluster test setup recipes build lint fuzz sim unit clean
 
 help:
 	@echo 'make run    set this machine up, build, show three clients contending for a lock, and serve on 127.0.0.1:4747/udp'
@@ -27,7 +28,7 @@ cluster: build
 
 # Cheap steps first; each prints its time.
 test:
-	@.ci/steps setup recipes lint fuzz unit
+	@.ci/steps setup recipes lint fuzz sim unit
 
 # Packages, toolchain, guest toolchain: checks what is there, installs what is missing, says what it can not do.
 setup:
@@ -51,11 +52,19 @@ lint: recipes
 	$(CARGO) fmt --all --check
 	$(CARGO) test $(LOCKED) -q -p quorate-tidy
 	$(CARGO) clippy $(LOCKED) --workspace --all-targets -- -D warnings
+	$(CARGO) fmt --check $(SIM)
+	$(CARGO) clippy $(LOCKED) $(SIM) --all-targets -- -D warnings
 
 # Each decoder of bytes from outside, for some seconds. Without a nightly toolchain it says so and does nothing.
 FUZZ_SECONDS ?= 5
 fuzz:
 	@tests/fuzz/run.sh $(FUZZ_SECONDS)
+
+# Whole clusters in one thread while everything goes wrong: its own tests, and 200 seeds.
+SIM_SEEDS ?= 1..201
+sim:
+	$(CARGO) test $(LOCKED) -q $(SIM)
+	$(CARGO) run $(LOCKED) -q $(SIM) -- --seeds $(SIM_SEEDS)
 
 unit: recipes
 	$(CARGO) test $(LOCKED) --workspace --all-targets

@@ -1,0 +1,74 @@
+#!/bin/bash
+# Breaks the code under test in a scratch copy, one line at a time, and says after how many seeds the simulator notices:
+# tests/sim/mutants.sh [SEEDS [NAME...]]. One build holds all of them, each behind a variable of its environment; nothing of
+# that is in the product. Ends with 1 if one is not noticed.
+set -eu
+cd "$(dirname "$0")/../.."
+seeds=${1:-300}
+[ $# = 0 ] || shift
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+git archive HEAD | tar -x -C "$scratch"
+
+names=
+# mutant NAME FILE FROM TO: where FROM stands in FILE, TO does, if the mutant is chosen. IS in TO says whether it is.
+mutant() {
+    names="$names $1"
+    is="(std::env::var_os(\"QUORATE_MUTANT\").is_some_and(|name| name == \"$1\"))"
+    FROM=$3 TO=${4//IS/$is} perl -0pi -e '
+        my $count = s/\Q$ENV{FROM}\E/$ENV{TO}/;
+        END { exit($count == 1 ? 0 : 3) }
+    ' "$scratch/$2" || { echo "mutants: $1: not found in $2: $3" >&2; exit 2; }
+}
+
+mutant no-duplicate-check host/core/src/session.rs \
+    'if number <= session.last_write {' \
+    'if number <= session.last_write { if IS { return Admission::Execute; }'
+mutant apply-on-any-base host/core/src/apply.rs \
+    'if *base != meta.zxid {' 'if *base != meta.zxid && !IS {'
+mutant apply-any-epoch host/core/src/apply.rs \
+    'if (entry.term, entry.epoch) != (meta.term, meta.epoch) {' \
+    'if (entry.term, entry.epoch) != (meta.term, meta.epoch) && !IS {'
+mutant no-overlay-reset host/sequencer/src/sequencer.rs \
+    'self.view().reset();' 'if !IS { self.view().reset(); }'
+mutant no-epoch-raised host/sequencer/src/sequencer.rs \
+    'self.epoch = self.epoch.next();' 'if !IS { self.epoch = self.epoch.next(); }'
+mutant no-grace host/sequencer/src/sequencer.rs \
+    'self.liveness.add(id, session.timeout_ms, now.monotonic_ms);' \
+    'self.liveness.add(id, session.timeout_ms, now.monotonic_ms.saturating_sub(if IS { session.timeout_ms } else { 0 }));'
+mutant superseded-goes-on host/sequencer/src/sequencer.rs \
+    'if !self.is_ours(leadership) {
+            self.be_superseded();
+            return;
+        }
+        self.time' \
+    'if !self.is_ours(leadership) && !IS {
+            self.be_superseded();
+            return;
+        }
+        self.time'
+mutant held-answers-leave host/sequencer/src/sequencer/admission.rs \
+    'self.held.push_back((self.zxid, output));' \
+    'if IS { self.outputs.push_back(output); return; } self.held.push_back((self.zxid, output));'
+mutant half-a-timeout host/sequencer/src/liveness.rs \
+    'timeout_ms + timeout_ms / DRIFT_DIVISOR' \
+    'if IS { timeout_ms / 2 } else { timeout_ms + timeout_ms / DRIFT_DIVISOR }'
+mutant no-drift-margin host/sequencer/src/liveness.rs \
+    'timeout_ms + timeout_ms / DRIFT_DIVISOR }' \
+    'timeout_ms + if IS { 0 } else { timeout_ms / DRIFT_DIVISOR } }'
+
+target=${CARGO_TARGET_DIR:-$PWD/target}
+CARGO_TARGET_DIR=$target cargo build --locked -q --manifest-path "$scratch/tests/sim/Cargo.toml"
+simulator=$scratch/simulator
+cp "$target/debug/quorate-sim" "$simulator"
+survivors=0
+for name in ${*:-$names}; do
+    if said=$(QUORATE_MUTANT=$name "$simulator" --seeds "1..$((seeds + 1))" 2>&1); then
+        survivors=$((survivors + 1))
+        echo "$name: survived $seeds seeds"
+    else
+        echo "$name: $(printf '%s\n' "$said" | grep -m1 fails | cut -c1-160)"
+    fi
+done
+[ "$survivors" = 0 ]

@@ -1,0 +1,55 @@
+//! Ways to be wrong on purpose: what the simulator must notice. They are in its own glue, never in the product's code.
+
+/// A defect that a run can be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mutant {
+    /// Log records count before they are on the disk.
+    SkipSync,
+    /// Votes count before they are on the disk.
+    SkipVoteSync,
+    /// Replies leave when an entry is proposed.
+    AnswerBeforeCommit,
+    /// The leader confirms heartbeats without asking a quorum.
+    HeartbeatAlone,
+    /// A leader that starts again goes on in its old term.
+    LeaderRestore,
+    /// Answers of the leader pass on before the member has applied what they reflect.
+    ReplyOvertakes,
+    /// Peers that can not be reached grant votes.
+    GrantForThem,
+    /// Peers that can not be reached grant pre-votes.
+    PreGrantForThem,
+    /// The tree takes every batch, whatever it was executed on.
+    AnyBase,
+    /// Submissions are taken whatever epoch they were meant for.
+    AnyTag,
+    /// Linearizable reads are answered from the member's own tree at once.
+    StaleReads,
+    /// Proposals are not conditional on the leadership.
+    Unconditional,
+    /// A client believes in its session for longer than it may.
+    LateBelief,
+}
+
+/// All of them, by the name of the command line.
+pub const ALL: &[(&str, Mutant)] = &[
+    ("skip-sync", Mutant::SkipSync),
+    ("skip-vote-sync", Mutant::SkipVoteSync),
+    ("answer-before-commit", Mutant::AnswerBeforeCommit),
+    ("heartbeat-alone", Mutant::HeartbeatAlone),
+    ("leader-restore", Mutant::LeaderRestore),
+    ("reply-overtakes", Mutant::ReplyOvertakes),
+    ("grant-for-them", Mutant::GrantForThem),
+    ("pre-grant-for-them", Mutant::PreGrantForThem),
+    ("any-base", Mutant::AnyBase),
+    ("any-tag", Mutant::AnyTag),
+    ("stale-reads", Mutant::StaleReads),
+    ("unconditional", Mutant::Unconditional),
+    ("late-belief", Mutant::LateBelief),
+];
+
+/// The one of this name.
+#[must_use]
+pub fn named(name: &str) -> Option<Mutant> {
+    ALL.iter().find(|(known, _)| *known == name).map(|(_, mutant)| *mutant)
+}

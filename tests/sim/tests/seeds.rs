@@ -1,0 +1,60 @@
+//! Runs of the simulator as tests: a few seeds hold what must hold, the same seed is the same run twice, and what is broken
+//! on purpose is noticed.
+
+use quorate_sim::mutant::{ALL, Mutant};
+use quorate_sim::run::{Options, Report, run};
+
+fn traced(seed: u64) -> Report {
+    run(seed, Options { is_traced: true, ..Options::default() })
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    for seed in [1, 59, 4_242] {
+        let (first, second) = (traced(seed), traced(seed));
+        let differs = first.trace.iter().zip(&second.trace).find(|(one, other)| one != other);
+        assert_eq!(differs, None, "seed {seed}");
+        assert_eq!(first.trace.len(), second.trace.len(), "seed {seed}");
+        assert!(first.trace.len() > 500, "a run in which nothing happens shows nothing");
+    }
+}
+
+#[test]
+fn another_seed_is_another_run() {
+    assert_ne!(traced(7).trace, traced(8).trace);
+}
+
+#[test]
+fn what_must_hold_holds_and_faults_happen() {
+    let mut crashes = 0;
+    for seed in 500..520 {
+        let report = run(seed, Options::default());
+        assert_eq!(report.failure, None, "again: quorate-sim --seed {seed} --trace");
+        assert!(report.counts.replies > 0, "seed {seed}: nobody was answered");
+        crashes += report.counts.crashes;
+    }
+    assert!(crashes > 0, "no member crashed in twenty runs");
+}
+
+/// The first seed that notices a mutant.
+fn noticed(mutant: Mutant, seeds_max: u64) -> Option<u64> {
+    let options = Options { mutant: Some(mutant), ..Options::default() };
+    (1..=seeds_max).find(|seed| run(*seed, options).failure.is_some())
+}
+
+#[test]
+fn what_is_broken_on_purpose_is_noticed() {
+    // Those that take long are in the table of docs/testing.md, which says after how many seeds each is noticed.
+    let quick = [
+        Mutant::SkipSync,
+        Mutant::AnswerBeforeCommit,
+        Mutant::HeartbeatAlone,
+        Mutant::LeaderRestore,
+        Mutant::GrantForThem,
+        Mutant::AnyBase,
+        Mutant::StaleReads,
+    ];
+    for (name, mutant) in ALL.iter().filter(|(_, mutant)| quick.contains(mutant)) {
+        assert!(noticed(*mutant, 60).is_some(), "{name} is not noticed in 60 runs");
+    }
+}

@@ -320,7 +320,7 @@ impl Gateway {
     pub fn receive(&self, running: &Rc<Running>, lane: Lane, message: ToMember) {
         match message {
             ToMember::Attach { session: None, timeout_ms } => {
-                let token = running.world.next();
+                let token = Token::local(running.world.next());
                 self.openings.borrow_mut().insert(token, Opening { lane, timeout_ms });
                 self.send_up(running, open_session(token, timeout_ms));
             }
@@ -339,7 +339,7 @@ impl Gateway {
                     lane.say(ToClient::Unconfirmed { request, code: ErrorCode::NoLeader });
                     return;
                 }
-                let token = running.world.next();
+                let token = Token::local(running.world.next());
                 attachment.heartbeats.borrow_mut().push_back((token, request));
                 let session = attachment.session;
                 self.send_up(running, Input::Heartbeat { token, session });
@@ -359,7 +359,7 @@ impl Gateway {
 
     fn attach(&self, running: &Rc<Running>, session: SessionId, lane: Lane) {
         let attachment = Rc::new(Attachment {
-            number: running.world.next(),
+            number: Token::local(running.world.next()),
             session,
             lane: lane.clone(),
             waiting: RefCell::default(),

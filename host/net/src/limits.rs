@@ -43,13 +43,14 @@ pub const MEMBER_CONNECTION_WINDOW_BYTES: u32 = 32 * 1024 * 1024;
 /// its windows before TLS tells it that a member is there, and keeps a client's: one lane carries 1
 /// MiB a round trip towards it, 26 MB/s over 40 ms. On loopback neither is a bound: frames of 4 MiB
 /// reach about 1 GB/s either way on two cores (`examples/member_bench.rs`).
-pub const MEMBER_STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+pub const MEMBER_STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 
 /// Between members, as [`SEND_WINDOW_BYTES`].
 pub const MEMBER_SEND_WINDOW_BYTES: u64 = MEMBER_CONNECTION_WINDOW_BYTES as u64;
 
-/// Lanes that a member may have open at another, each for a kind of traffic and with a priority.
-pub const MEMBER_LANES_OPEN_MAX: u32 = 6;
+/// Lanes that a member may have open at another, each for a kind of traffic and with a priority: entries and a link for long,
+/// and for a moment each heartbeats, votes, status, digests and commands, of which some may wait for a member that is slow.
+pub const MEMBER_LANES_OPEN_MAX: u32 = 12;
 
 // Also between members no stream ever blocks another: the lanes of both ends and the bulk streams
 // of one, none of them read, do not fill the connection.

@@ -28,7 +28,8 @@ use crate::signals::Signals;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Workloads are run one after the other; a name that is none of them stands for all that begin with it.
-Figures are those of this client: latencies from the sending of a request to its reply. CPU is that of the server's process.
+Figures are those of this client: latencies from the sending of a request to its reply. CPU is that of the member that serves it.
+With a cluster, end its leader meanwhile: the longest latency of `set-1` is for how long nothing could be written.
 After sets, creations, counters and queues the tree is compared with what was acknowledged: each operation once, also when the
 server was killed and started again meanwhile.
 The workloads write below /bench and deploy recipes named bench-*; both are removed at the end.
@@ -37,6 +38,7 @@ Examples:
   quorate bench --list
   quorate bench
   quorate bench get set --seconds 5
+  quorate bench set-1 --seconds 30
   quorate bench lock --output json"
 )]
 pub struct Bench {
@@ -189,6 +191,7 @@ impl Row {
             "p50_us": figures.latency_us(0.5),
             "p99_us": figures.latency_us(0.99),
             "p999_us": figures.latency_us(0.999),
+            "longest_us": figures.latency_us(1.0),
             "server_cpu_seconds": self.server_cpu.map(|cpu| cpu.as_secs_f64()),
         });
         if let (Some(bytes), Some(object)) = (figures.bytes_each, json.as_object_mut()) {
@@ -201,20 +204,21 @@ impl Row {
 fn table(out: &mut dyn Write, rows: &[Row]) -> io::Result<()> {
     writeln!(
         out,
-        "{TITLE}{:<18} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}{TITLE:#}",
-        "workload", "per s", "p50", "p99", "p99.9", "cpu", "us cpu/op"
+        "{TITLE}{:<18} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}{TITLE:#}",
+        "workload", "per s", "p50", "p99", "p99.9", "longest", "cpu", "us cpu/op"
     )?;
     for row in rows {
         let figures = &row.figures;
         let at = |quantile| latency(figures.latency_us(quantile));
         write!(
             out,
-            "{NAME}{:<18}{NAME:#} {:>10.0} {:>10} {:>10} {:>10} ",
+            "{NAME}{:<18}{NAME:#} {:>10.0} {:>10} {:>10} {:>10} {:>10} ",
             row.workload.name(),
             figures.per_second(),
             at(0.5),
             at(0.99),
             at(0.999),
+            at(1.0),
         )?;
         match row.server_cpu {
             Some(cpu) => {

@@ -377,12 +377,12 @@ impl Member {
         if self.face.await.is_err() {
             tracing::error!("the face has panicked");
         }
-        self.leadership.abort();
-        self.disk.abort();
-        self.announcing.abort();
-        self.following.iter().for_each(JoinHandle::abort);
-        self.comparing.abort();
-        self.rounds_tasks.iter().for_each(JoinHandle::abort);
+        let tasks = [self.leadership, self.disk, self.announcing, self.comparing];
+        for task in tasks.into_iter().chain(self.following).chain(self.rounds_tasks) {
+            task.abort();
+            // Aborted, or ended by itself: either way it lets go of the data directory.
+            let _ended = task.await;
+        }
         self.sequencer.stop();
         let thread = self.sequencer_thread.thread;
         if !matches!(tokio::task::spawn_blocking(move || thread.join()).await, Ok(Ok(()))) {

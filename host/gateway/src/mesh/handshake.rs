@@ -118,7 +118,8 @@ impl Mesh {
             return Err(refused(format!("member {} belongs to no cluster", from.member)));
         };
         self.check_joined(from, cluster)?;
-        if let Some(known) = self.serve.get().and_then(|serve| serve.contact(from.member)) {
+        let serve = super::lock(&self.serve).clone();
+        if let Some(known) = serve.and_then(|serve| serve.contact(from.member)) {
             check_directory(from, known.incarnation)?;
         }
         let met = self.note.meet(from.member, Incarnation(from.incarnation), from.starts);

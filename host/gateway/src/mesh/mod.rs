@@ -12,7 +12,7 @@ mod peer;
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use quorate_core::error::{ErrorCode, Refusal};
@@ -120,7 +120,8 @@ pub struct Mesh {
     note: Note,
     dialer: Dialer,
     peers: Mutex<HashMap<PeerKey, Arc<Peer>>>,
-    serve: OnceLock<Arc<dyn Serve>>,
+    /// Taken out at the shutdown: what serves knows the mesh, and neither would ever be dropped.
+    serve: Mutex<Option<Arc<dyn Serve>>>,
     /// Dials under way; ended with the mesh.
     dials: Mutex<JoinSet<()>>,
     /// Why others refuse this member; empty if they do not.
@@ -145,7 +146,7 @@ impl Mesh {
             note,
             dialer,
             peers: Mutex::default(),
-            serve: OnceLock::new(),
+            serve: Mutex::default(),
             dials: Mutex::default(),
             trouble: Mutex::default(),
         })
@@ -153,7 +154,7 @@ impl Mesh {
 
     /// Lanes of others go there. To be called once, before the first connection is served.
     pub fn set_serve(&self, serve: Arc<dyn Serve>) {
-        if self.serve.set(serve).is_err() {
+        if lock(&self.serve).replace(serve).is_some() {
             tracing::error!("lanes of members are served already");
         }
     }
@@ -242,7 +243,8 @@ impl Mesh {
                 return;
             }
         };
-        let Some(serve) = self.serve.get() else {
+        let serve = lock(&self.serve).clone();
+        let Some(serve) = serve else {
             connection.close(CloseCode::ShuttingDown, "not ready");
             return;
         };
@@ -251,7 +253,7 @@ impl Mesh {
             tokio::select! {
                 lane = connection.accept_lane(LANE_LIMITS) => {
                     let Ok(lane) = lane else { break };
-                    lanes.spawn(take_lane(Arc::clone(serve), from, lane));
+                    lanes.spawn(take_lane(Arc::clone(&serve), from, lane));
                 }
                 Some(ended) = lanes.join_next() => {
                     if let Err(error) = ended && error.is_panic() {
@@ -267,6 +269,7 @@ impl Mesh {
 
     /// Ends all that this mesh has begun.
     pub async fn shutdown(&self) {
+        drop(lock(&self.serve).take());
         let mut dials = std::mem::take(&mut *lock(&self.dials));
         dials.shutdown().await;
         let peers = std::mem::take(&mut *lock(&self.peers));

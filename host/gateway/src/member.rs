@@ -383,20 +383,10 @@ impl Member {
         if self.face.await.is_err() {
             tracing::error!("the face has panicked");
         }
-        let [telling, following] = self.following;
-        let [leaders_rounds, readers_rounds] = self.rounds_tasks;
-        for task in [
-            self.leadership,
-            self.disk,
-            self.announcing,
-            self.comparing,
-            telling,
-            following,
-            leaders_rounds,
-            readers_rounds,
-        ] {
+        let tasks = [self.leadership, self.disk, self.announcing, self.comparing];
+        for task in tasks.into_iter().chain(self.following).chain(self.rounds_tasks) {
             task.abort();
-            // Gone, with what it held: the directory's lock, the port.
+            // Aborted, or ended by itself: either way it lets go of the data directory.
             let _ended = task.await;
         }
         self.sequencer.stop();

@@ -118,7 +118,8 @@ pub struct Own {
 pub struct Mesh {
     own: Own,
     note: Note,
-    dialer: Dialer,
+    /// Taken out at the shutdown: it holds the port.
+    dialer: Mutex<Option<Dialer>>,
     peers: Mutex<HashMap<PeerKey, Arc<Peer>>>,
     /// None before the member is put together, and after its end: who serves knows the mesh, and neither would go.
     serve: Mutex<Option<Arc<dyn Serve>>>,
@@ -144,7 +145,7 @@ impl Mesh {
         Arc::new(Self {
             own,
             note,
-            dialer,
+            dialer: Mutex::new(Some(dialer)),
             peers: Mutex::default(),
             serve: Mutex::default(),
             dials: Mutex::default(),
@@ -210,8 +211,7 @@ impl Mesh {
     /// # Errors
     /// Why nobody does, or not as that member.
     pub async fn probe(self: &Arc<Self>, member: u64, address: &str) -> Result<Identity, String> {
-        let connection =
-            self.dialer.dial(address, member).await.map_err(|error| error.to_string())?;
+        let connection = self.dial(address, member).await?;
         let asked = timeout(limits::HELLO_TIMEOUT, self.greet(&connection, member, None)).await;
         connection.close(CloseCode::Normal, "");
         match asked {
@@ -266,6 +266,7 @@ impl Mesh {
 
     /// Ends all that this mesh has begun.
     pub async fn shutdown(&self) {
+        drop(lock(&self.serve).take());
         let mut dials = std::mem::take(&mut *lock(&self.dials));
         dials.shutdown().await;
         let peers = std::mem::take(&mut *lock(&self.peers));
@@ -273,6 +274,13 @@ impl Mesh {
             peer.close();
         }
         lock(&self.serve).take();
+        lock(&self.dialer).take();
+    }
+
+    async fn dial(&self, address: &str, member: u64) -> Result<Connection, String> {
+        let dialer = lock(&self.dialer).clone();
+        let dialer = dialer.ok_or("this member is shutting down")?;
+        dialer.dial(address, member).await.map_err(|error| error.to_string())
     }
 
     fn peer(&self, member: u64, contact: &Contact, is_bulk: bool) -> Arc<Peer> {

@@ -120,8 +120,7 @@ impl Peer {
     }
 
     async fn try_once(&self, mesh: &Mesh) -> Result<Connection, String> {
-        let dialled = mesh.dialer.dial(&self.address, self.member).await;
-        let connection = dialled.map_err(|error| error.to_string())?;
+        let connection = mesh.dial(&self.address, self.member).await?;
         let greeting = mesh.greet(&connection, self.member, Some(self.incarnation));
         match timeout(limits::HELLO_TIMEOUT, greeting).await {
             Ok(Ok(_identity)) => Ok(connection),

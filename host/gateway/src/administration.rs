@@ -94,16 +94,38 @@ impl Administration {
             let Contact { address, incarnation, clients } = contact;
             let member = own.member;
             let command = Command::Update { member, address, incarnation: incarnation.0, clients };
-            match self.administer(command).await {
+            match self.tell_any_leader(command).await {
                 Ok(_) => {
                     tracing::info!(address = own.address, "the cluster knows the new addresses")
                 }
                 Err(refusal) => {
                     tracing::debug!(%refusal, "the new addresses are not told yet");
-                    tokio::time::sleep(limits::ANNOUNCE_EVERY).await;
                 }
             }
+            tokio::time::sleep(limits::ANNOUNCE_EVERY).await;
         }
+    }
+
+    /// Gives a command to whoever leads. The others may have elected another leader than the last that was heard of here, and
+    /// it can not be heard of while it looks for this member at the old address: so each of them is asked.
+    async fn tell_any_leader(&self, command: Command) -> Result<Outcome, Refusal> {
+        let mut answer = self.administer(command.clone()).await;
+        let own = self.mesh.own().member;
+        for (member, contact) in self.node.members().contacts {
+            if answer.is_ok() {
+                break;
+            }
+            if member == own {
+                continue;
+            }
+            let asked = self.ask_leader(member, &contact, &command);
+            match timeout(CHANGE_PATIENCE, asked).await {
+                Ok(Ok(found)) => answer = found,
+                Ok(Err(why)) => tracing::debug!(member, why, "a member does not take a command"),
+                Err(_) => tracing::debug!(member, "a member does not take a command in time"),
+            }
+        }
+        answer
     }
 
     fn leads(&self) -> bool {

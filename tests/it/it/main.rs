@@ -9,6 +9,7 @@ mod client;
 mod hostile;
 mod killed;
 mod lanes;
+mod moved;
 mod protocol;
 mod recipes;
 mod resend;

@@ -320,6 +320,13 @@ impl Administration {
         }
     }
 
+    /// What is wrong with this member, or with others that it refuses.
+    fn trouble(&self) -> String {
+        let reverted = self.node.reverted().into_values();
+        let all = std::iter::once(self.mesh.trouble()).chain(reverted);
+        all.filter(|why| !why.is_empty()).collect::<Vec<_>>().join("; ")
+    }
+
     /// Asks every member how it is, all at once.
     async fn gather(&self) -> ClusterStatus {
         let Members { voters, is_changing, contacts } = self.node.members();
@@ -357,7 +364,7 @@ impl Administration {
             asked: own.member,
             leader: self.node.leader().borrow().map(|leader| leader.member),
             is_changing,
-            trouble: self.mesh.trouble(),
+            trouble: self.trouble(),
             members: members.collect(),
         }
     }

@@ -42,6 +42,8 @@ pub struct Identity {
     pub incarnation: [u8; 16],
     /// How often a process was started on that directory.
     pub starts: u64,
+    /// A random number of this start: two copies of a directory may have been started as often.
+    pub life: u64,
     /// Where clients reach it.
     pub clients: Vec<String>,
     /// Name and version.
@@ -157,6 +159,7 @@ impl Identity {
         writer.option(self.cluster.as_ref(), |writer, cluster| writer.raw(&cluster.0));
         writer.raw(&self.incarnation);
         writer.u64(self.starts);
+        writer.u64(self.life);
         writer.u64(self.clients.len() as u64);
         for client in &self.clients {
             writer.text(client);
@@ -172,6 +175,7 @@ impl Identity {
             cluster: reader.option(WHAT, |reader| reader.array(WHAT).map(ClusterId))?,
             incarnation: reader.array(WHAT)?,
             starts: reader.u64(WHAT)?,
+            life: reader.u64(WHAT)?,
             clients: Vec::new(),
             agent: String::new(),
             level: 0,
@@ -199,6 +203,7 @@ mod tests {
             cluster: Some(ClusterId([5; 16])),
             incarnation: [6; 16],
             starts: 7,
+            life: 8,
             clients: vec!["a:1".to_owned(), "b:2".to_owned()],
             agent: "quorate/1".to_owned(),
             level: 1,
@@ -229,7 +234,7 @@ mod tests {
         let mut expected = b"QRM1\x01\x02\xac\x02\x01".to_vec();
         expected.extend_from_slice(&[5; 16]);
         expected.extend_from_slice(&[6; 16]);
-        expected.extend_from_slice(b"\x07\x02\x03a:1\x03b:2\x09quorate/1\x01\x03\x01");
+        expected.extend_from_slice(b"\x07\x08\x02\x03a:1\x03b:2\x09quorate/1\x01\x03\x01");
         expected.extend_from_slice(&[9; 16]);
         assert_eq!(&hello().encode()[..], expected);
     }

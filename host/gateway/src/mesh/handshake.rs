@@ -56,7 +56,7 @@ impl Mesh {
         if found.cluster != self.note.cluster() {
             return Err(format!("member {member} belongs to another cluster"));
         }
-        let met = self.note.meet(member, Incarnation(found.incarnation), found.starts);
+        let met = self.note.meet(member, Incarnation(found.incarnation), found.starts, found.life);
         met.map_err(|older| older.to_string())?;
         self.set_trouble("");
         Ok(found)
@@ -121,7 +121,8 @@ impl Mesh {
         if let Some(known) = self.served_by().and_then(|serve| serve.contact(from.member)) {
             check_directory(from, known.incarnation)?;
         }
-        let met = self.note.meet(from.member, Incarnation(from.incarnation), from.starts);
+        let met =
+            self.note.meet(from.member, Incarnation(from.incarnation), from.starts, from.life);
         met.map_err(|older| refused(older.to_string()))
     }
 

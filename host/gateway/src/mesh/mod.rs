@@ -324,6 +324,7 @@ impl Mesh {
             cluster: self.note.cluster(),
             incarnation: self.note.incarnation().0,
             starts: self.note.starts(),
+            life: self.note.life(),
             clients: self.own.clients.clone(),
             agent: self.own.agent.clone(),
             level: crate::level::LEVEL,

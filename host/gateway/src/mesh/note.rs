@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! note   format: u8 = 1, incarnation: 16 bytes, starts, cluster: option of 16 bytes,
-//!        met: list of (member, incarnation: 16 bytes, starts)
+//!        met: list of (member, incarnation: 16 bytes, starts, life)
 //! ```
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -52,13 +52,24 @@ struct Contents {
     incarnation: Incarnation,
     starts: u64,
     cluster: Option<ClusterId>,
-    met: Vec<(u64, Incarnation, u64)>,
+    met: Vec<Met>,
+}
+
+/// A directory that was met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Met {
+    member: u64,
+    incarnation: Incarnation,
+    starts: u64,
+    life: u64,
 }
 
 /// The note of a running member.
 pub struct Note {
     directory: Arc<DataDirectory>,
     contents: Mutex<Contents>,
+    /// A random number of this start.
+    life: u64,
 }
 
 impl Note {
@@ -70,16 +81,14 @@ impl Note {
         let mut contents = match directory.note(NAME)? {
             Some(bytes) => Contents::read(bytes.into())?,
             None => {
-                let mut random = [0; 16];
-                getrandom::fill(&mut random)
-                    .map_err(|error| NoteError::Random(error.to_string()))?;
-                let incarnation = Incarnation(random);
+                let incarnation = Incarnation(random()?);
                 Contents { incarnation, starts: 0, cluster: None, met: Vec::new() }
             }
         };
         contents.starts += 1;
         directory.keep_note(NAME, &contents.bytes())?;
-        Ok(Self { directory, contents: Mutex::new(contents) })
+        let life = u64::from_le_bytes(random()?);
+        Ok(Self { directory, contents: Mutex::new(contents), life })
     }
 
     /// This data directory.
@@ -92,6 +101,12 @@ impl Note {
     #[must_use]
     pub fn starts(&self) -> u64 {
         self.lock().starts
+    }
+
+    /// A random number of this start.
+    #[must_use]
+    pub fn life(&self) -> u64 {
+        self.life
     }
 
     /// The cluster that this member belongs to.
@@ -115,7 +130,8 @@ impl Note {
         Ok(cluster)
     }
 
-    /// Checks that the directory of a member is at least as new as when it was met before, and remembers it.
+    /// Checks that the directory of a member is at least as new as when it was met before, and no other copy of it, and
+    /// remembers it.
     ///
     /// # Errors
     /// [`OlderCopy`].
@@ -124,19 +140,24 @@ impl Note {
         member: u64,
         incarnation: Incarnation,
         starts: u64,
+        life: u64,
     ) -> Result<(), OlderCopy> {
         let mut contents = self.lock();
         let found = contents
             .met
             .iter()
-            .position(|(id, directory, _)| *id == member && *directory == incarnation);
-        match found.map(|at| (at, contents.met[at].2)) {
-            Some((_, met)) if met > starts => return Err(OlderCopy { member, starts, met }),
-            Some((_, met)) if met == starts => return Ok(()),
-            Some((at, _)) => drop(contents.met.remove(at)),
-            None => {}
+            .position(|known| known.member == member && known.incarnation == incarnation);
+        if let Some(at) = found {
+            let known = contents.met[at];
+            if known.starts > starts || (known.starts == starts && known.life != life) {
+                return Err(OlderCopy { member, starts, met: known.starts });
+            }
+            if known.starts == starts {
+                return Ok(());
+            }
+            contents.met.remove(at);
         }
-        contents.met.push((member, incarnation, starts));
+        contents.met.push(Met { member, incarnation, starts, life });
         if contents.met.len() > MET_MAX {
             contents.met.remove(0);
         }
@@ -152,6 +173,13 @@ impl Note {
     }
 }
 
+/// Random bytes of the operating system.
+fn random<const N: usize>() -> Result<[u8; N], NoteError> {
+    let mut random = [0; N];
+    getrandom::fill(&mut random).map_err(|error| NoteError::Random(error.to_string()))?;
+    Ok(random)
+}
+
 impl Contents {
     fn bytes(&self) -> Bytes {
         let mut writer = Writer::new();
@@ -160,10 +188,11 @@ impl Contents {
         writer.u64(self.starts);
         writer.option(self.cluster.as_ref(), |writer, cluster| writer.raw(&cluster.0));
         writer.u64(self.met.len() as u64);
-        for (member, incarnation, starts) in &self.met {
-            writer.u64(*member);
-            writer.raw(&incarnation.0);
-            writer.u64(*starts);
+        for met in &self.met {
+            writer.u64(met.member);
+            writer.raw(&met.incarnation.0);
+            writer.u64(met.starts);
+            writer.u64(met.life);
         }
         writer.finish()
     }
@@ -181,8 +210,12 @@ impl Contents {
             met: Vec::new(),
         };
         for _ in 0..reader.count(WHAT, MET_MAX)? {
-            let member = reader.u64(WHAT)?;
-            contents.met.push((member, Incarnation(reader.array(WHAT)?), reader.u64(WHAT)?));
+            contents.met.push(Met {
+                member: reader.u64(WHAT)?,
+                incarnation: Incarnation(reader.array(WHAT)?),
+                starts: reader.u64(WHAT)?,
+                life: reader.u64(WHAT)?,
+            });
         }
         reader.finish(WHAT)?;
         Ok(contents)
@@ -227,13 +260,14 @@ mod tests {
         let temporary = tempfile::tempdir().unwrap();
         let note = open(temporary.path());
         let [one, two] = [Incarnation([1; 16]), Incarnation([2; 16])];
-        assert_eq!(note.meet(3, one, 5), Ok(()));
-        assert_eq!(note.meet(3, one, 5), Ok(()));
-        assert_eq!(note.meet(3, two, 1), Ok(()), "another directory");
+        assert_eq!(note.meet(3, one, 5, 7), Ok(()));
+        assert_eq!(note.meet(3, one, 5, 7), Ok(()));
+        assert_eq!(note.meet(3, two, 1, 7), Ok(()), "another directory");
         drop(note);
         let note = open(temporary.path());
-        assert!(note.meet(3, one, 4).is_err());
-        assert_eq!(note.meet(3, one, 6), Ok(()));
-        assert!(note.meet(3, one, 5).is_err());
+        assert!(note.meet(3, one, 4, 7).is_err());
+        assert_eq!(note.meet(3, one, 6, 7), Ok(()));
+        assert!(note.meet(3, one, 5, 7).is_err());
+        assert!(note.meet(3, one, 6, 8).is_err(), "another copy, started as often");
     }
 }

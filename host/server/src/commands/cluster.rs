@@ -197,7 +197,7 @@ fn worries(status: &ClusterStatus) -> Vec<String> {
         worries.push("no leader is known: nothing can be written".to_owned());
     }
     if !status.trouble.is_empty() {
-        worries.push(format!("member {} is refused: {}", status.asked, status.trouble));
+        worries.push(format!("member {} says: {}", status.asked, status.trouble));
     }
     if status.is_changing {
         worries.push("a change of the voters is under way".to_owned());

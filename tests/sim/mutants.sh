@@ -15,7 +15,7 @@ names=
 # mutant NAME FILE FROM TO: where FROM stands in FILE, TO does, if the mutant is chosen. CHOSEN in TO says whether it is.
 mutant() {
     names="$names $1"
-    is="(std::env::var_os(\"QUORATE_MUTANT\").is_some_and(|name| name == \"$1\"))"
+    is="std::env::var_os(\"QUORATE_MUTANT\").is_some_and(|name| name == \"$1\")"
     FROM=$3 TO=${4//CHOSEN/$is} perl -0pi -e '
         my $count = s/\Q$ENV{FROM}\E/$ENV{TO}/;
         END { exit($count == 1 ? 0 : 3) }

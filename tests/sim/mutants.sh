@@ -12,11 +12,11 @@ trap 'rm -rf "$scratch"' EXIT
 git archive HEAD | tar -x -C "$scratch"
 
 names=
-# mutant NAME FILE FROM TO: where FROM stands in FILE, TO does, if the mutant is chosen. IS in TO says whether it is.
+# mutant NAME FILE FROM TO: where FROM stands in FILE, TO does, if the mutant is chosen. CHOSEN in TO says whether it is.
 mutant() {
     names="$names $1"
-    is="(std::env::var_os(\"QUORATE_MUTANT\").is_some_and(|name| name == \"$1\"))"
-    FROM=$3 TO=${4//IS/$is} perl -0pi -e '
+    is="std::env::var_os(\"QUORATE_MUTANT\").is_some_and(|name| name == \"$1\")"
+    FROM=$3 TO=${4//CHOSEN/$is} perl -0pi -e '
         my $count = s/\Q$ENV{FROM}\E/$ENV{TO}/;
         END { exit($count == 1 ? 0 : 3) }
     ' "$scratch/$2" || { echo "mutants: $1: not found in $2: $3" >&2; exit 2; }
@@ -24,39 +24,39 @@ mutant() {
 
 mutant no-duplicate-check host/core/src/session.rs \
     'if number <= session.last_write {' \
-    'if number <= session.last_write { if IS { return Admission::Execute; }'
+    'if number <= session.last_write { if CHOSEN { return Admission::Execute; }'
 mutant apply-on-any-base host/core/src/apply.rs \
-    'if *base != meta.zxid {' 'if *base != meta.zxid && !IS {'
+    'if *base != meta.zxid {' 'if *base != meta.zxid && !CHOSEN {'
 mutant apply-any-epoch host/core/src/apply.rs \
     'if (entry.term, entry.epoch) != (meta.term, meta.epoch) {' \
-    'if (entry.term, entry.epoch) != (meta.term, meta.epoch) && !IS {'
+    'if (entry.term, entry.epoch) != (meta.term, meta.epoch) && !CHOSEN {'
 mutant no-overlay-reset host/sequencer/src/sequencer.rs \
-    'self.view().reset();' 'if !IS { self.view().reset(); }'
+    'self.view().reset();' 'if !CHOSEN { self.view().reset(); }'
 mutant no-epoch-raised host/sequencer/src/sequencer.rs \
-    'self.epoch = self.epoch.next();' 'if !IS { self.epoch = self.epoch.next(); }'
+    'self.epoch = self.epoch.next();' 'if !CHOSEN { self.epoch = self.epoch.next(); }'
 mutant no-grace host/sequencer/src/sequencer.rs \
     'self.liveness.add(id, session.timeout_ms, now.monotonic_ms);' \
-    'self.liveness.add(id, session.timeout_ms, now.monotonic_ms.saturating_sub(if IS { session.timeout_ms } else { 0 }));'
+    'self.liveness.add(id, session.timeout_ms, now.monotonic_ms.saturating_sub(if CHOSEN { session.timeout_ms } else { 0 }));'
 mutant superseded-goes-on host/sequencer/src/sequencer.rs \
     'if !self.is_ours(leadership) {
             self.be_superseded();
             return;
         }
         self.time' \
-    'if !self.is_ours(leadership) && !IS {
+    'if !self.is_ours(leadership) && !CHOSEN {
             self.be_superseded();
             return;
         }
         self.time'
 mutant held-answers-leave host/sequencer/src/sequencer/admission.rs \
     'self.held.push_back((self.zxid, output));' \
-    'if IS { self.outputs.push_back(output); return; } self.held.push_back((self.zxid, output));'
+    'if CHOSEN { self.outputs.push_back(output); return; } self.held.push_back((self.zxid, output));'
 mutant half-a-timeout host/sequencer/src/liveness.rs \
     'timeout_ms + timeout_ms / DRIFT_DIVISOR' \
-    'if IS { timeout_ms / 2 } else { timeout_ms + timeout_ms / DRIFT_DIVISOR }'
+    'if CHOSEN { timeout_ms / 2 } else { timeout_ms + timeout_ms / DRIFT_DIVISOR }'
 mutant no-drift-margin host/sequencer/src/liveness.rs \
     'timeout_ms + timeout_ms / DRIFT_DIVISOR }' \
-    'timeout_ms + if IS { 0 } else { timeout_ms / DRIFT_DIVISOR } }'
+    'timeout_ms + if CHOSEN { 0 } else { timeout_ms / DRIFT_DIVISOR } }'
 
 target=${CARGO_TARGET_DIR:-$PWD/target}
 CARGO_TARGET_DIR=$target cargo build --locked -q --manifest-path "$scratch/tests/sim/Cargo.toml"

@@ -128,10 +128,21 @@ pub enum Event {
         /// The lock.
         lock: String,
     },
+    /// A member's vote goes on its way to a candidate.
+    Granted {
+        /// Who votes.
+        voter: u64,
+        /// In which term.
+        term: Term,
+        /// For whom.
+        candidate: u64,
+    },
     /// A leader begins to execute, with all sessions' timeouts begun anew.
     Ready {
         /// Its term.
         term: Term,
+        /// Who leads.
+        member: u64,
     },
     /// A leader's confirmation of a heartbeat goes on its way to the client.
     Confirmed {

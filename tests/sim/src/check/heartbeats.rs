@@ -21,7 +21,7 @@ impl Invariant for Heartbeats {
 
     fn see(&mut self, event: &Event, at_ns: u64) -> Result<(), String> {
         match event {
-            Event::Ready { term } => {
+            Event::Ready { term, .. } => {
                 self.ready_ns.entry(*term).or_insert(at_ns);
                 Ok(())
             }
@@ -54,9 +54,9 @@ mod tests {
         let mut heartbeats = Heartbeats::default();
         let confirmed =
             |heard_ns| Event::Confirmed { term: Term(1), session: SessionId(1), heard_ns };
-        assert_eq!(heartbeats.see(&Event::Ready { term: Term(1) }, 100), Ok(()));
+        assert_eq!(heartbeats.see(&Event::Ready { term: Term(1), member: 1 }, 100), Ok(()));
         assert_eq!(heartbeats.see(&confirmed(150), 160), Ok(()));
-        assert_eq!(heartbeats.see(&Event::Ready { term: Term(2) }, 200), Ok(()));
+        assert_eq!(heartbeats.see(&Event::Ready { term: Term(2), member: 2 }, 200), Ok(()));
         assert_eq!(heartbeats.see(&confirmed(190), 250), Ok(()), "heard before");
         assert!(heartbeats.see(&confirmed(210), 250).is_err());
     }

@@ -10,6 +10,7 @@ pub mod linearizable;
 pub mod locks;
 pub mod sequences;
 pub mod sessions;
+pub mod votes;
 pub mod zxids;
 
 use event::Event;
@@ -55,6 +56,7 @@ impl Oracle {
             Box::<locks::Locks>::default(),
             Box::<heartbeats::Heartbeats>::default(),
             Box::<freshness::Freshness>::default(),
+            Box::<votes::Votes>::default(),
         ];
         Self {
             agreement: agreement::Agreement::new(&beginning),

@@ -122,6 +122,14 @@ impl Gateway {
         self.zxid.set(self.zxid.get().max(zxid));
     }
 
+    /// The process is gone. What it held of clients is let go, or it would stay in memory for ever.
+    pub fn forget(&self) {
+        self.sessions.take();
+        self.openings.take();
+        self.up.take();
+        self.held.take();
+    }
+
     /// The link, if there is one.
     #[must_use]
     pub fn up(&self) -> Option<Up> {

@@ -123,6 +123,14 @@ impl Leader {
         links.push(link);
     }
 
+    /// The process is gone. What it held of others is let go: members hold each other by their links, and would stay in
+    /// memory for ever.
+    pub fn forget(&self) {
+        self.links.take();
+        self.routes.take();
+        self.inbox.take();
+    }
+
     fn push(&self, message: Message) {
         self.inbox.borrow_mut().push_back(message);
         self.filled.ring();
@@ -330,7 +338,7 @@ impl Thread {
             counts.leaderships += u64::from(epoch == Epoch(1));
             counts.reopened += u64::from(epoch != Epoch(1));
         });
-        world.see(&Event::Ready { term });
+        world.see(&Event::Ready { term, member });
         let tag = Tag { term, epoch };
         self.running.leader.open.set(Some(tag));
         self.running.leader.tell_all(&FromLeader::Opened(tag));

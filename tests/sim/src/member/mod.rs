@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::select;
+use futures::future::{Either, select};
 use openraft::async_runtime::WatchReceiver;
 use openraft::impls::BasicNode;
 use openraft::metrics::RaftServerMetrics;
@@ -220,6 +220,8 @@ impl Member {
         world.net.died(&running.process);
         self.disk.crash(&running.process);
         running.raft.borrow_mut().take();
+        running.leader.forget();
+        running.gateway.forget();
         let lost = self.disk.lost_records.get() - lost_before;
         world.count(|counts| {
             counts.crashes += 1;
@@ -339,7 +341,11 @@ impl Running {
                 self.leader.send(now.map_or(Input::Follow, Input::Lead));
             }
             let applied = pin!(self.applied.after(seen));
-            select(pin!(server.changed()), applied).await;
+            if let Either::Left((Err(_), _)) = select(pin!(server.changed()), applied).await {
+                let stopped = format!("raft has stopped on member {}", self.member);
+                self.world.panics.borrow_mut().push(stopped);
+                return;
+            }
         }
     }
 

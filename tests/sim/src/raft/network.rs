@@ -19,8 +19,10 @@ use openraft::raft::{
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{AsyncRuntime, Instant, OptionalSend, RPCTypes, Raft, Snapshot};
+use quorate_core::ids::Term;
 use send_wrapper::SendWrapper;
 
+use crate::check::event::Event;
 use crate::mutant::Mutant;
 use crate::process::{Process, current};
 use crate::raft::machine::{Machine, SnapshotData};
@@ -206,8 +208,18 @@ impl RaftNetworkV2<TypeConfig> for Way {
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
         let vote = request.vote;
-        let serve: SendServe<_> =
-            send(|raft| Box::pin(async move { or_never(raft.vote(request).await).await }));
+        let world = self.ways.world.clone();
+        let (voter, candidate) = (self.to, self.ways.from);
+        let serve: SendServe<_> = send(move |raft| {
+            Box::pin(async move {
+                let response = or_never(raft.vote(request).await).await;
+                if response.vote_granted {
+                    let term = Term(vote.leader_id.term);
+                    world.see(&Event::Granted { voter, term, candidate });
+                }
+                response
+            })
+        });
         let answer = SendWrapper::new(self.call(RPCTypes::Vote, &option, serve)).await;
         self.or_granted(answer, vote, Mutant::GrantForThem)
     }

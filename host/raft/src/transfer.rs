@@ -12,6 +12,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::{Raft, Snapshot};
@@ -20,6 +21,7 @@ use quorate_core::ids::NamespaceId;
 use quorate_net::{LaneReceiver, LaneSender};
 use tokio::sync::mpsc;
 use tokio::task;
+use tokio::time::timeout;
 
 use crate::codec;
 use crate::contact::Contact;
@@ -35,6 +37,11 @@ const END: u8 = 3;
 const INSTALLED: u8 = 4;
 const REFUSED: u8 = 5;
 const HAVE: u8 = 6;
+
+/// How long the other side may take to say what it has: it reads what an earlier transfer has left.
+const HAVE_PATIENCE: Duration = Duration::from_secs(60);
+/// How long an installation may take after the last chunk. openraft sets no limit, and sends the member nothing else meanwhile.
+const INSTALL_PATIENCE: Duration = Duration::from_secs(600);
 
 /// Bytes of a chunk.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -54,7 +61,8 @@ pub(crate) async fn send(
     let outgoing = task::spawn_blocking(move || data.outgoing()).await.map_err(text)?;
     let outgoing = outgoing.map_err(text)?;
     sender.send(head(vote, outgoing.identity(), &outgoing.meta())).await.map_err(text)?;
-    let answer = receiver.recv().await.map_err(text)?.ok_or("the lane ended at its head")?;
+    let answer = timeout(HAVE_PATIENCE, receiver.recv()).await.map_err(text)?.map_err(text)?;
+    let answer = answer.ok_or("the lane ended at its head")?;
     let offset = match read_answer(answer).map_err(text)? {
         Answer::Have(offset) => offset,
         Answer::Installed(vote) => return Ok(vote),
@@ -78,8 +86,8 @@ pub(crate) async fn send(
     }
     reading.await.map_err(text)?.map_err(text)?;
     sender.send(Bytes::from_static(&[END])).await.map_err(text)?;
-    let answer = receiver.recv().await.map_err(text)?;
-    early(answer)
+    let answer = timeout(INSTALL_PATIENCE, receiver.recv()).await.map_err(text)?;
+    early(answer.map_err(text)?)
 }
 
 fn early(answer: Option<Bytes>) -> Result<Vote, String> {

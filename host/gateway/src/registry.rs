@@ -208,13 +208,15 @@ impl Registry {
         let _forget = Forget { registry: self, token };
         {
             let gate = self.gate();
+            if gate.route.as_ref().is_some_and(|route| self.is_overloaded(route)) {
+                return Err(crate::leader::overloaded());
+            }
+            // Noted before it is handed over: the answer may be there before the next line is.
+            let mut openings = lock(&self.openings);
             if let Some(route) = &gate.route {
-                if self.is_overloaded(route) {
-                    return Err(crate::leader::overloaded());
-                }
                 self.hand_over(route, opening.request(token, route.tag), 0);
             }
-            lock(&self.openings).insert(token, opening);
+            openings.insert(token, opening);
         }
         receiver.await.unwrap_or_else(|_| {
             Err(Refusal::new(ErrorCode::ShuttingDown, "this member is shutting down"))

@@ -96,13 +96,12 @@ impl Administration {
             let command = Command::Update { member, address, incarnation: incarnation.0, clients };
             match self.administer(command).await {
                 Ok(_) => {
-                    tracing::info!(address = own.address, "the cluster knows the new addresses")
+                    tracing::info!(address = own.address, "the cluster knows the new addresses");
                 }
-                Err(refusal) => {
-                    tracing::debug!(%refusal, "the new addresses are not told yet");
-                    tokio::time::sleep(limits::ANNOUNCE_EVERY).await;
-                }
+                Err(refusal) => tracing::debug!(%refusal, "the new addresses are not told yet"),
             }
+            // Also after a success: this member's own log may be far behind, or not grow any more.
+            tokio::time::sleep(limits::ANNOUNCE_EVERY).await;
         }
     }
 

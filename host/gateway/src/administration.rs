@@ -96,12 +96,11 @@ impl Administration {
             let command = Command::Update { member, address, incarnation: incarnation.0, clients };
             match self.tell_any_leader(command).await {
                 Ok(_) => {
-                    tracing::info!(address = own.address, "the cluster knows the new addresses")
+                    tracing::info!(address = own.address, "the cluster knows the new addresses");
                 }
-                Err(refusal) => {
-                    tracing::debug!(%refusal, "the new addresses are not told yet");
-                }
+                Err(refusal) => tracing::debug!(%refusal, "the new addresses are not told yet"),
             }
+            // Also after a success: this member's own log may be far behind, or not grow any more.
             tokio::time::sleep(limits::ANNOUNCE_EVERY).await;
         }
     }

@@ -199,6 +199,7 @@ impl Node {
             return Ok(());
         }
         self.check_caught_up(to)?;
+        self.check_alive(to)?;
         let stopped =
             |error: openraft::errors::Fatal<TypeConfig>| ChangeRefusal::Stopped(error.to_string());
         self.raft.trigger().transfer_leader(to).await.map_err(stopped)?;
@@ -247,17 +248,29 @@ impl Node {
         Err(ChangeRefusal::NotCaughtUp(cause))
     }
 
-    /// Whether enough of these voters are alive now: who loses the quorum by a change can not undo it.
-    fn check_quorum(&self, voters: &BTreeSet<u64>, how: &str) -> Result<(), ChangeRefusal> {
+    /// A leader that hands over to nobody leaves the cluster without one for an election.
+    fn check_alive(&self, member: u64) -> Result<(), ChangeRefusal> {
+        if self.live()?.contains(&member) {
+            return Ok(());
+        }
+        Err(ChangeRefusal::Refused(format!(
+            "member {member} does not answer now: it can not lead; is it running, and reachable?"
+        )))
+    }
+
+    /// This leader, and the members that have acknowledged something a short while ago.
+    fn live(&self) -> Result<BTreeSet<u64>, ChangeRefusal> {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         let Some(all) = progress(&metrics) else { return Err(not_leader(&metrics)) };
         let dead_ms = u64::try_from(DEAD_AFTER.as_millis()).unwrap_or(u64::MAX);
-        let live: BTreeSet<u64> = all
-            .filter(|(_, found)| found.acknowledged_ms.is_some_and(|ago| ago < dead_ms))
-            .map(|(id, _)| id)
-            .chain([self.config.member])
-            .collect();
+        let live = all.filter(|(_, found)| found.acknowledged_ms.is_some_and(|ago| ago < dead_ms));
+        Ok(live.map(|(id, _)| id).chain([self.config.member]).collect())
+    }
+
+    /// Whether enough of these voters are alive now: who loses the quorum by a change can not undo it.
+    fn check_quorum(&self, voters: &BTreeSet<u64>, how: &str) -> Result<(), ChangeRefusal> {
+        let live = self.live()?;
         let alive = voters.intersection(&live).count();
         let quorum = voters.len() / 2 + 1;
         if alive >= quorum {

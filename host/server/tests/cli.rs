@@ -19,6 +19,10 @@ mod lock;
 mod recipe;
 #[path = "cli/refusals.rs"]
 mod refusals;
+#[path = "cli/rounds.rs"]
+mod rounds;
+#[path = "cli/small_disk.rs"]
+mod small_disk;
 #[path = "cli/snapshot.rs"]
 mod snapshot;
 #[path = "cli/terminal.rs"]

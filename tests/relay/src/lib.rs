@@ -73,11 +73,18 @@ impl Faults {
     };
 }
 
+/// The faults of each direction: for everybody, and for those peers that have their own.
+#[derive(Debug, Default)]
+struct Settings {
+    all: [Faults; 2],
+    of_peers: BTreeMap<SocketAddr, [Faults; 2]>,
+}
+
 /// A relay on loopback. Dropped, it ends at once, with what it holds.
 #[derive(Debug)]
 pub struct Relay {
     address: SocketAddr,
-    settings: Arc<Mutex<[Faults; 2]>>,
+    settings: Arc<Mutex<Settings>>,
     seen: Arc<[AtomicU64; 2]>,
     rebinds: mpsc::Sender<oneshot::Sender<()>>,
     task: JoinHandle<()>,
@@ -91,7 +98,7 @@ impl Relay {
     pub async fn start(target: SocketAddr, seed: u64) -> io::Result<Self> {
         let front = Arc::new(bind().await?);
         let address = front.local_addr()?;
-        let settings = Arc::new(Mutex::new([Faults::default(); 2]));
+        let settings: Arc<Mutex<Settings>> = Arc::default();
         let seen: Arc<[AtomicU64; 2]> = Arc::default();
         let (rebinds, rebind_asked) = mpsc::channel(1);
         let (arrivals, arrived) = mpsc::channel(ARRIVED_MAX);
@@ -117,12 +124,21 @@ impl Relay {
 
     /// Sets the faults of a direction, for the datagrams that come from now on.
     pub fn set(&self, direction: Direction, faults: Faults) {
-        lock(&self.settings)[direction as usize] = faults;
+        lock(&self.settings).all[direction as usize] = faults;
     }
 
     /// Sets the faults of both directions.
     pub fn set_both(&self, faults: Faults) {
-        *lock(&self.settings) = [faults; 2];
+        lock(&self.settings).all = [faults; 2];
+    }
+
+    /// Sets the faults of one peer, which count instead of those of all; none: it is again as the others.
+    pub fn set_for(&self, peer: SocketAddr, faults: Option<Faults>) {
+        let mut settings = lock(&self.settings);
+        match faults {
+            Some(faults) => drop(settings.of_peers.insert(peer, [faults; 2])),
+            None => drop(settings.of_peers.remove(&peer)),
+        }
     }
 
     /// How many datagrams of a direction have been dealt with: sent, lost, or held for their time.
@@ -148,7 +164,7 @@ impl Drop for Relay {
     }
 }
 
-fn lock(settings: &Mutex<[Faults; 2]>) -> std::sync::MutexGuard<'_, [Faults; 2]> {
+fn lock(settings: &Mutex<Settings>) -> std::sync::MutexGuard<'_, Settings> {
     settings.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -172,7 +188,7 @@ impl Drop for Source {
 struct Relaying {
     front: Arc<UdpSocket>,
     target: SocketAddr,
-    settings: Arc<Mutex<[Faults; 2]>>,
+    settings: Arc<Mutex<Settings>>,
     seen: Arc<[AtomicU64; 2]>,
     chances: [Chance; 2],
     sources: BTreeMap<SocketAddr, Source>,
@@ -217,7 +233,10 @@ impl Relaying {
     }
 
     async fn take(&mut self, direction: Direction, peer: SocketAddr, bytes: Vec<u8>) {
-        let faults = lock(&self.settings)[direction as usize];
+        let faults = {
+            let settings = lock(&self.settings);
+            settings.of_peers.get(&peer).unwrap_or(&settings.all)[direction as usize]
+        };
         let chance = &mut self.chances[direction as usize];
         let is_lost = chance.happens(faults.loss_per_mille);
         let is_doubled = chance.happens(faults.duplicate_per_mille);

@@ -151,6 +151,27 @@ async fn a_delay_is_waited_for() {
 }
 
 #[tokio::test]
+async fn one_peer_is_cut_and_the_others_are_not() {
+    let plain = Plain::new(6).await;
+    let other = socket();
+    plain.relay.set_for(plain.peer.local_addr().unwrap(), Some(Faults::CUT));
+    plain.send(1).await;
+    other.send_to(&2u16.to_le_bytes(), plain.relay.address()).unwrap();
+    let (number, from) = receive(&plain.target).await;
+    assert_eq!(number, 2);
+    plain.answer(3, from).await;
+    assert_eq!(receive(&other).await.0, 3);
+    plain.relay.set_both(Faults::CUT);
+    plain.relay.set_for(plain.peer.local_addr().unwrap(), Some(Faults::default()));
+    plain.send(4).await;
+    assert_eq!(receive(&plain.target).await.0, 4);
+    plain.relay.set_for(plain.peer.local_addr().unwrap(), None);
+    plain.relay.set_both(Faults::default());
+    plain.send(5).await;
+    assert_eq!(receive(&plain.target).await.0, 5);
+}
+
+#[tokio::test]
 async fn a_cut_is_of_one_direction_or_both_and_heals() {
     let plain = Plain::new(6).await;
     plain.send(1).await;

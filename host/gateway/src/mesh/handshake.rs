@@ -15,6 +15,14 @@ const GREETING_LIMITS: LaneLimits = LaneLimits {
     queue_bytes_own: 2 * FRAME_BYTES_MAX,
 };
 
+/// What is wrong with a hello.
+enum Fault {
+    /// This member is not the one that is meant: it has another data directory.
+    Here(Refusal),
+    /// The one that says it is not who it should be, or can not be understood.
+    There(Refusal),
+}
+
 impl Mesh {
     /// Says who this is, on a connection that it has dialled, and hears who answers: the member with this number, and the
     /// data directory that is meant, if one is.
@@ -77,22 +85,38 @@ impl Mesh {
             self.check(&hello)
         } else {
             let cause = format!("the certificate is not one of member {}", hello.from.member);
-            Err(Refusal::new(ErrorCode::MemberRefused, cause))
+            Err(Fault::There(Refusal::new(ErrorCode::MemberRefused, cause)))
         };
+        // Who has the wrong directory here hears who this is, and finds that out itself: nothing is wrong with it.
         let answer = match &checked {
-            Ok(()) => Answer::Welcome { protocol: PROTOCOL, from: self.identity() },
-            Err(refusal) => Answer::Refused(refusal.clone()),
+            Ok(()) | Err(Fault::Here(_)) => {
+                Answer::Welcome { protocol: PROTOCOL, from: self.identity() }
+            }
+            Err(Fault::There(refusal)) => Answer::Refused(refusal.clone()),
         };
         sender.send(answer.encode()).await.map_err(|error| error.to_string())?;
         if let Err(error) = sender.finish(limits::FAREWELL).await {
             tracing::debug!(%error, "a member left during its greeting");
         }
-        checked.map_err(|refusal| format!("member {}: {}", hello.from.member, refusal.message))?;
+        checked.map_err(|fault| match fault {
+            Fault::Here(refusal) => {
+                format!("member {} means another: {}", hello.from.member, refusal.message)
+            }
+            Fault::There(refusal) => format!("member {}: {}", hello.from.member, refusal.message),
+        })?;
         Ok(hello.to_incarnation.map(|_| hello.from.member))
     }
 
     /// Whether who says this hello may speak to this member as the one that it says it is.
-    fn check(&self, hello: &Hello) -> Result<(), Refusal> {
+    fn check(&self, hello: &Hello) -> Result<(), Fault> {
+        self.check_numbers(hello).map_err(Fault::There)?;
+        // Who only asks who is here learns it.
+        let Some(wanted) = hello.to_incarnation else { return Ok(()) };
+        check_directory(&self.identity(), Incarnation(wanted)).map_err(Fault::Here)?;
+        self.check_dialler(&hello.from).map_err(Fault::There)
+    }
+
+    fn check_numbers(&self, hello: &Hello) -> Result<(), Refusal> {
         let from = &hello.from;
         if !(hello.protocol_min..=hello.protocol_max).contains(&PROTOCOL) {
             let message = format!(
@@ -111,9 +135,11 @@ impl Mesh {
         if from.member == self.own.member {
             return Err(refused(format!("two members have the number {}", from.member)));
         }
-        // Who only asks who is here learns it.
-        let Some(wanted) = hello.to_incarnation else { return Ok(()) };
-        check_directory(&self.identity(), Incarnation(wanted))?;
+        Ok(())
+    }
+
+    /// Whether the other side is a member of this cluster with the data directory that is known.
+    fn check_dialler(&self, from: &Identity) -> Result<(), Refusal> {
         let Some(cluster) = from.cluster else {
             return Err(refused(format!("member {} belongs to no cluster", from.member)));
         };

@@ -352,7 +352,12 @@ impl quorate_raft::Network for RaftNetwork {
         contact: &'a Contact,
         kind: LaneKind,
     ) -> Task<'a, Result<Lane, String>> {
-        Box::pin(self.0.open(member, contact, Purpose::Raft(kind)))
+        Box::pin(async move {
+            // Raft keeps the contact with which it began to replicate; the membership may name a newer address since.
+            let named = self.0.served_by().and_then(|serve| serve.contact(member));
+            let named = named.filter(|named| named.incarnation == contact.incarnation);
+            self.0.open(member, named.as_ref().unwrap_or(contact), Purpose::Raft(kind)).await
+        })
     }
 }
 

@@ -53,6 +53,35 @@ fn the_leadership_goes_where_it_is_sent() {
     world.agree_on("/b");
 }
 
+/// Waits until the leader counts a member as dead, which takes seconds.
+fn leader_notices_death(world: &World, leader: u64, dead: u64) {
+    let node = world.members[&leader].node.clone();
+    wait(|| {
+        let is_noticed = world.change(leader, async {
+            node.progress().is_some_and(|all| {
+                let found = all.get(&dead).and_then(|found| found.acknowledged_ms);
+                found.is_none_or(|ago| ago > 3_000)
+            })
+        });
+        is_noticed.then_some(())
+    });
+}
+
+#[test]
+fn the_leadership_is_not_handed_to_the_dead() {
+    let mut world = World::of(3);
+    let leader = world.leader();
+    world.write(leader, &["/a"]);
+    world.agree_on("/a");
+    let to = world.members.keys().copied().find(|member| *member != leader).expect("another");
+    world.kill(to);
+    leader_notices_death(&world, leader, to);
+    let node = world.members[&leader].node.clone();
+    let refused = world.change(leader, node.transfer_leader(to, Duration::from_secs(5)));
+    assert!(matches!(refused, Err(ChangeRefusal::Refused(_))), "{refused:?}");
+    assert_eq!(world.leader(), leader, "the leader has gone on");
+}
+
 #[test]
 fn a_change_that_would_lose_the_quorum_is_refused() {
     let mut world = World::of(3);
@@ -62,18 +91,8 @@ fn a_change_that_would_lose_the_quorum_is_refused() {
         world.members.keys().copied().filter(|member| *member != leader).collect();
     world.kill(followers[0]);
     let node = world.members[&leader].node.clone();
-    // Of the two that would stay, one is dead; the leader notices within seconds.
-    wait(|| {
-        let refused = world.change(leader, async {
-            match node.progress() {
-                Some(all) => all
-                    .get(&followers[0])
-                    .is_none_or(|found| found.acknowledged_ms.is_none_or(|ago| ago > 3_000)),
-                None => false,
-            }
-        });
-        refused.then_some(())
-    });
+    // Of the two that would stay, one is dead.
+    leader_notices_death(&world, leader, followers[0]);
     let refused = world.change(leader, node.remove(followers[1]));
     assert!(matches!(refused, Err(ChangeRefusal::Refused(_))), "{refused:?}");
     // The dead one may go: both that stay are alive.

@@ -8,9 +8,8 @@ use std::sync::mpsc::{Receiver, channel};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::harness::{DEADLINE, Done, Home, ended};
+use crate::small_disk::{in_namespace, mount, noise};
 
-/// Set in the process that has a mount namespace of its own.
-const IN_NAMESPACE: &str = "QUORATE_TEST_IN_NAMESPACE";
 /// Room for one segment of the log (64 MiB), and for less of the tree than what has been written when that is full.
 const DISK_THAT_THE_TREE_FILLS: &str = "120m";
 /// Room for one segment of the log, and for what the tree has flushed when that is full: 32 MiB at least, 64 MiB at
@@ -19,7 +18,6 @@ const DISK_THAT_THE_LOG_FILLS: &str = "144m";
 const LARGER_DISK: &str = "480m";
 /// Writes until the disk must be full by far.
 const WRITES_MAX: u64 = 500;
-const DATA_BYTES: usize = 900 * 1024;
 
 /// `quorate serve`, and what it says.
 struct Served {
@@ -155,50 +153,6 @@ fn a_log_that_can_not_be_written_ends_the_process_and_not_only_its_thread() {
     assert_eq!(again.ok(&home, &["get", "/kept"]).trim_end(), "old");
     again.ok(&home, &["create", "/more"]);
     again.stop();
-}
-
-/// Runs this test again as root of a user namespace, where it may mount. False where that is not permitted.
-fn in_namespace(test: &str) -> bool {
-    if std::env::var_os(IN_NAMESPACE).is_some() {
-        return true;
-    }
-    let may = |command: &mut Command| {
-        command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|it| it.success())
-    };
-    let namespace = ["--user", "--map-root-user", "--mount"];
-    let probe = ["mount", "-t", "tmpfs", "tmpfs", "/tmp"];
-    if !may(Command::new("unshare").args(namespace).args(probe)) {
-        let line = format!(
-            "{test}: skipped: this user may not mount a file system in a namespace of its own\n"
-        );
-        std::io::stderr().write_all(line.as_bytes()).expect("said");
-        return false;
-    }
-    let this = std::env::current_exe().expect("a path");
-    let mut command = Command::new("unshare");
-    command.args(namespace).arg(this).args([test, "--exact", "--nocapture"]);
-    let status = command.env(IN_NAMESPACE, "1").status().expect("it runs");
-    assert!(status.success(), "within the namespace");
-    false
-}
-
-fn mount(directory: &Path, options: &str) {
-    let mut command = Command::new("mount");
-    command.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(directory);
-    assert!(command.status().expect("mount").success());
-}
-
-/// Text that does not compress to nothing.
-fn noise(seed: u64) -> String {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut text = String::with_capacity(DATA_BYTES + 16);
-    while text.len() < DATA_BYTES {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        text.push_str(&format!("{state:016x}"));
-    }
-    text
 }
 
 /// Fills a small disk until the server is gone; then makes it larger, and looks for all that was acknowledged.

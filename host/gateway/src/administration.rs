@@ -15,6 +15,7 @@ use quorate_wire::message::admin::{
     ClusterStatus, Command, MemberLine, Outcome, read_outcome, write_outcome,
 };
 use quorate_wire::message::query::Status;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -40,7 +41,12 @@ pub struct Administration {
     pub mesh: Arc<Mesh>,
     /// How this member is.
     pub status: OwnStatus,
+    /// Commands that may be on their way to the leader: their lanes are on the connection that raft's are on.
+    pub handed_on: Arc<Semaphore>,
 }
+
+/// Commands that a member hands on to the leader at once.
+pub const HANDED_ON_MAX: usize = 2;
 
 impl Administration {
     /// Carries out a command that a client has given to this member.
@@ -88,8 +94,14 @@ impl Administration {
         let own = self.mesh.own();
         loop {
             let contact = self.mesh.contact();
-            if self.node.members().contacts.get(&own.member).is_none_or(|known| *known == contact) {
+            let known = self.node.members().contacts.get(&own.member).cloned();
+            if known.as_ref() == Some(&contact) {
                 return;
+            }
+            if known.is_none() {
+                // It waits, or its log does not name it yet.
+                tokio::time::sleep(limits::ANNOUNCE_EVERY).await;
+                continue;
             }
             let Contact { address, incarnation, clients } = contact;
             let member = own.member;
@@ -133,6 +145,11 @@ impl Administration {
     }
 
     async fn hand_on(&self, command: Command) -> Result<Outcome, Refusal> {
+        let Ok(_room) = self.handed_on.try_acquire() else {
+            let message =
+                format!("{HANDED_ON_MAX} commands are on their way to the leader already");
+            return Err(Refusal::new(ErrorCode::Overloaded, message));
+        };
         if self.mesh.note().cluster().is_none() && self.node.members().contacts.is_empty() {
             return Err(Refusal::new(
                 ErrorCode::NoCluster,
@@ -288,6 +305,7 @@ impl Administration {
         match self.node.initialize(contacts).await {
             Ok(()) => Ok(Outcome::Done),
             Err(InitializeRefusal::Initialized) => Err(initialized()),
+            Err(InitializeRefusal::Members(why)) => Err(Refusal::new(ErrorCode::BadArguments, why)),
             Err(InitializeRefusal::Stopped(why)) => Err(Refusal::new(ErrorCode::Internal, why)),
         }
     }
@@ -303,6 +321,7 @@ impl Administration {
         let contacts = BTreeMap::from([(self.mesh.own().member, self.mesh.contact())]);
         match self.node.initialize(contacts).await {
             Ok(()) | Err(InitializeRefusal::Initialized) => Ok(()),
+            Err(InitializeRefusal::Members(why)) => Err(Refusal::new(ErrorCode::BadArguments, why)),
             Err(InitializeRefusal::Stopped(why)) => Err(Refusal::new(ErrorCode::Internal, why)),
         }
     }

@@ -17,15 +17,16 @@ use quorate_core::read::{Read, SharedRead};
 use quorate_core::transaction::Entry;
 use quorate_engine::{Engine, Level};
 use quorate_net::{Identity, IdentityError, Port, Protocol, QueueBudget, Server, ServerConfig};
+use quorate_raft::contact::CLIENT_ADDRESSES_MAX;
 use quorate_raft::{Contact, Kind, Lane, Leader, Leadership, Node, ProposeResult, Store};
 use quorate_sequencer::{Input, Reserve, Sequencer};
 use quorate_store::log::FatalHandler;
 use quorate_store::{DataDirectory, Log, LogOptions, OpenError, Tree, TreeOptions};
 use quorate_wire::message::query::{LogLine, Status};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
-use crate::administration::Administration;
+use crate::administration::{Administration, HANDED_ON_MAX};
 use crate::compile::{Compiler, Prepare};
 use crate::disk;
 use crate::divergence;
@@ -137,6 +138,9 @@ pub enum StartError {
         "other members can not reach {0}: set `address` to a host and port of this machine that they know"
     )]
     Address(String),
+    /// The membership names no more.
+    #[error("`advertise` has {0} addresses, and a member has {CLIENT_ADDRESSES_MAX} at most")]
+    TooManyAddresses(usize),
     /// The first start of a cluster of one.
     #[error("{0}")]
     Initialize(Refusal),
@@ -277,6 +281,7 @@ impl Member {
             node: node.clone(),
             mesh: mesh.clone(),
             status: Arc::new(move || around.status()),
+            handed_on: Arc::new(Semaphore::new(HANDED_ON_MAX)),
         };
         let raft = node.served();
         mesh.set_serve(Arc::new(Served {
@@ -457,6 +462,9 @@ fn own(member: u64, options: &Options, listens: SocketAddr) -> Result<Own, Start
         [] => vec![options.address.clone().unwrap_or_else(|| listens.to_string())],
         some => some.to_vec(),
     };
+    if clients.len() > CLIENT_ADDRESSES_MAX {
+        return Err(StartError::TooManyAddresses(clients.len()));
+    }
     Ok(Own { member, address, clients, agent: agent() })
 }
 

@@ -152,6 +152,12 @@ impl Connection {
         self.inner.close_reason().map(CloseReason::from)
     }
 
+    /// Whether both are the same connection.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.inner.stable_id() == other.inner.stable_id()
+    }
+
     /// Where the peer is now. Changes when a client moves.
     #[must_use]
     pub fn remote_address(&self) -> SocketAddr {

@@ -9,7 +9,8 @@ use openraft::async_runtime::{Instant as _, WatchReceiver};
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::{RaftMetrics, ServerState};
 
-use crate::contact::Contact;
+use crate::codec::MEMBERS_MAX;
+use crate::contact::{CLIENT_ADDRESSES_MAX, Contact};
 use crate::node::Node;
 use crate::proposal::{Refusal, refusal};
 use crate::types::TypeConfig;
@@ -290,6 +291,15 @@ impl Node {
         changes: ChangeMembers<u64, Contact>,
         retain: bool,
     ) -> Result<(), ChangeRefusal> {
+        if let ChangeMembers::AddNodes(new) | ChangeMembers::SetNodes(new) = &changes {
+            check_contacts(new).map_err(ChangeRefusal::Refused)?;
+            if self.members().contacts.len() >= MEMBERS_MAX
+                && matches!(changes, ChangeMembers::AddNodes(_))
+            {
+                let cause = format!("{MEMBERS_MAX} members are the most that a cluster has");
+                return Err(ChangeRefusal::Refused(cause));
+            }
+        }
         match self.raft.change_membership(changes, retain).await {
             Ok(_) => Ok(()),
             Err(RaftError::Fatal(fatal)) => Err(ChangeRefusal::Stopped(fatal.to_string())),
@@ -327,6 +337,18 @@ fn progress(
         let matched = matched.as_ref().map(|matched| matched.index);
         (*id, Progress { matched, acknowledged_ms })
     }))
+}
+
+/// What is written to the log must be readable there, for ever.
+pub(crate) fn check_contacts(contacts: &BTreeMap<u64, Contact>) -> Result<(), String> {
+    let over = contacts.iter().find(|(_, contact)| contact.clients.len() > CLIENT_ADDRESSES_MAX);
+    match over {
+        None => Ok(()),
+        Some((member, contact)) => Err(format!(
+            "member {member} has {} addresses for clients, limit {CLIENT_ADDRESSES_MAX}",
+            contact.clients.len()
+        )),
+    }
 }
 
 fn not_leader(metrics: &RaftMetrics<TypeConfig>) -> ChangeRefusal {

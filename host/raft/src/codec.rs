@@ -35,7 +35,7 @@ const MEMBERSHIP: u8 = 2;
 /// Bytes that a record takes beside its payload: format, kind, term.
 pub(crate) const RECORD_HEAD_BYTES: usize = 12;
 /// Members of one configuration, learners included: what one log record and one applied record may name.
-const MEMBERS_MAX: usize = 1024;
+pub(crate) const MEMBERS_MAX: usize = 1024;
 /// A joint configuration has two.
 const CONFIGS_MAX: usize = 2;
 

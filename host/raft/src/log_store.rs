@@ -252,6 +252,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 }
 
 impl LogStore {
+    /// Whether a vote was ever saved: it is, before the first entry.
+    pub(crate) fn has_vote(&self) -> bool {
+        self.log.state(self.namespace.0).vote.is_some()
+    }
+
     /// Brings the log up to the tree: where an installed snapshot stands behind all of it, nothing of it counts any more.
     /// The process may have ended after the installation and before openraft's purge. openraft looks for that itself,
     /// but compares terms before indexes: an entry of a leader that never had a quorum may have a higher term than the

@@ -103,6 +103,8 @@ pub(crate) struct Way {
     contact: Contact,
     network: Arc<dyn Network>,
     acknowledged: Arc<Acknowledged>,
+    /// What openraft sends appends for on this way: entries, or signs of life that do not wait behind them.
+    appends: LaneKind,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Ways {
@@ -115,7 +117,12 @@ impl RaftNetworkFactory<TypeConfig> for Ways {
             contact: contact.clone(),
             network: Arc::clone(&self.network),
             acknowledged: Arc::clone(&self.acknowledged),
+            appends: LaneKind::Append,
         }
+    }
+
+    async fn new_heartbeat_client(&mut self, member: u64, contact: &Contact) -> Way {
+        Way { appends: LaneKind::Call, ..self.new_client(member, contact).await }
     }
 }
 
@@ -220,10 +227,7 @@ impl RaftNetworkV2<TypeConfig> for Way {
     {
         let appended = async move {
             let Some(first) = input.next().await else { return Ok(stream::empty().boxed()) };
-            // Heartbeats, and what looks for the end of a log, do not wait behind entries.
-            let is_quick = first.entries.is_empty();
-            let kind = if is_quick { LaneKind::Call } else { LaneKind::Append };
-            let lane = self.open(kind, option.hard_ttl()).await?;
+            let lane = self.open(self.appends, option.hard_ttl()).await?;
             let leader = first.vote;
             let requests = stream::once(async move { first }).chain(input);
             let acknowledged =

@@ -23,6 +23,7 @@ use tokio::task;
 
 use crate::acknowledged::Acknowledged;
 use crate::apply::{Applier, ApplyListener};
+use crate::cluster::{VOTERS_MAX, check_contacts};
 use crate::codec::RECORD_HEAD_BYTES;
 use crate::contact::Contact;
 use crate::digests::Digests;
@@ -142,6 +143,9 @@ pub enum InitializeRefusal {
     /// This member has a log or a vote already.
     #[error("this member belongs to a cluster already")]
     Initialized,
+    /// No cluster has such members.
+    #[error("{0}")]
+    Members(String),
     /// Raft has stopped.
     #[error("raft has stopped: {0}")]
     Stopped(String),
@@ -271,6 +275,11 @@ impl Node {
 
         let log_store = LogStore::new(Arc::clone(&log), namespace);
         if let Some(applied) = standing.applied {
+            if !log_store.has_vote() {
+                let cause = "the tree has entries, and the log has not even a vote: the log was lost, and what this \
+                             member has promised to others with it";
+                return Err(StartError::Recovery(cause.to_owned()));
+            }
             log_store.fit(applied).await.map_err(recovery)?;
         }
         let (jobs, job_receiver) = mpsc::channel(JOBS_MAX);
@@ -342,6 +351,11 @@ impl Node {
         &self,
         members: BTreeMap<u64, Contact>,
     ) -> Result<(), InitializeRefusal> {
+        if members.len() > VOTERS_MAX {
+            let cause = format!("{} voters, limit {VOTERS_MAX}", members.len());
+            return Err(InitializeRefusal::Members(cause));
+        }
+        check_contacts(&members).map_err(InitializeRefusal::Members)?;
         match self.raft.initialize(members).await {
             Ok(()) => {}
             Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {

@@ -45,10 +45,10 @@ impl Served {
 
     /// One at a time: a second one, of another leader perhaps, is sent away and comes again.
     async fn tree(&self, lane: Lane) -> Result<(), String> {
-        let Ok(directory) = self.incoming.try_lock() else {
+        let Ok(directory) = Arc::clone(&self.incoming).try_lock_owned() else {
             return Err("another tree is arriving".to_owned());
         };
-        transfer::receive(&self.raft, self.namespace, &directory, lane).await
+        transfer::receive(&self.raft, self.namespace, directory, lane).await
     }
 
     async fn appends(&self, (sender, receiver): Lane) -> Result<(), String> {

@@ -10,16 +10,18 @@
 //! refused   5, text
 //! ```
 
-use std::path::Path;
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use openraft::async_runtime::WatchReceiver;
 use openraft::{Raft, Snapshot};
 use quorate_core::codec::{Malformed, Reader, Writer, malformed};
 use quorate_core::ids::NamespaceId;
 use quorate_net::{LaneReceiver, LaneSender};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedMutexGuard, mpsc};
 use tokio::task;
 use tokio::time::timeout;
 
@@ -100,11 +102,7 @@ fn early(answer: Option<Bytes>) -> Result<Vote, String> {
 }
 
 /// Reads the tree for the lane; ends when nobody sends it any more.
-fn read(
-    outgoing: &Arc<Outgoing>,
-    offset: u64,
-    chunks: &mpsc::Sender<Bytes>,
-) -> std::io::Result<()> {
+fn read(outgoing: &Arc<Outgoing>, offset: u64, chunks: &mpsc::Sender<Bytes>) -> io::Result<()> {
     let mut reader = outgoing.reader(offset)?;
     loop {
         let piece = reader.read(CHUNK_BYTES)?;
@@ -127,7 +125,7 @@ fn read(
 pub(crate) async fn receive(
     raft: &Raft<TypeConfig, StateMachine>,
     namespace: NamespaceId,
-    directory: &Path,
+    directory: OwnedMutexGuard<PathBuf>,
     (sender, receiver): Lane,
 ) -> Result<(), String> {
     let mut writer = Writer::new();
@@ -149,15 +147,21 @@ pub(crate) async fn receive(
 async fn take(
     raft: &Raft<TypeConfig, StateMachine>,
     namespace: NamespaceId,
-    directory: &Path,
+    directory: OwnedMutexGuard<PathBuf>,
     sender: &LaneSender,
     mut receiver: LaneReceiver,
 ) -> Result<Vote, String> {
     let first = receiver.recv().await.map_err(text)?.ok_or("no head")?;
     let (vote, identity, meta) = read_head(first).map_err(text)?;
-    let begun = directory.to_owned();
-    let begun = task::spawn_blocking(move || Incoming::begin(&begun, identity));
-    let mut incoming = begun.await.map_err(text)?.map_err(text)?;
+    if let Some(installed) = check(raft, &vote, &meta)? {
+        return Ok(installed);
+    }
+    // The directory goes with whoever writes to it: this task may be aborted when the connection ends, and another lane must
+    // not write beside what goes on.
+    let begun =
+        task::spawn_blocking(move || Ok((Incoming::begin(&directory, identity)?, directory)));
+    let begun: io::Result<(Incoming, OwnedMutexGuard<PathBuf>)> = begun.await.map_err(text)?;
+    let (mut incoming, directory) = begun.map_err(text)?;
     let mut have = Writer::new();
     have.u8(HAVE);
     have.u64(incoming.bytes());
@@ -167,7 +171,7 @@ async fn take(
         while let Some(chunk) = chunks_out.blocking_recv() {
             incoming.write(&chunk)?;
         }
-        Ok::<Incoming, std::io::Error>(incoming)
+        Ok((incoming, directory))
     });
     let received = async {
         loop {
@@ -188,10 +192,13 @@ async fn take(
     let received = received.await;
     drop(chunks);
     // Joined in any case: the file is not touched any more when this returns.
-    let incoming = writing.await.map_err(text)?.map_err(text)?;
+    let written: io::Result<(Incoming, OwnedMutexGuard<PathBuf>)> = writing.await.map_err(text)?;
+    let (incoming, directory) = written.map_err(text)?;
     received?;
-    let data =
-        task::spawn_blocking(move || incoming.finish()).await.map_err(text)?.map_err(text)?;
+    let finished = task::spawn_blocking(move || Ok((incoming.finish()?, directory)));
+    let finished: io::Result<(SnapshotData, OwnedMutexGuard<PathBuf>)> =
+        finished.await.map_err(text)?;
+    let (data, _directory) = finished.map_err(text)?;
     let SnapshotData::Received(received) = &data else {
         return Err("what was received is no file".to_owned());
     };
@@ -203,6 +210,40 @@ async fn take(
     }
     let installed = raft.install_full_snapshot(vote, Snapshot { meta, snapshot: data }).await;
     installed.map(|response| response.vote).map_err(text)
+}
+
+/// Looked at before anything is received: what contradicts itself, or what is committed here, would stop raft. Gives this
+/// member's vote if it has what the tree has already.
+fn check(
+    raft: &Raft<TypeConfig, StateMachine>,
+    vote: &Vote,
+    meta: &SnapshotMeta,
+) -> Result<Option<Vote>, String> {
+    let Some(last) = &meta.last_log_id else {
+        return Err("a tree to which nothing was applied".to_owned());
+    };
+    if !vote.committed || last.leader_id.term > vote.leader_id.term {
+        return Err(
+            "the tree is of a later term than its sender leads in, or that one does not lead"
+                .to_owned(),
+        );
+    }
+    let metrics = raft.metrics();
+    let metrics = metrics.borrow_watched();
+    if vote.leader_id.term < metrics.current_term {
+        return Err(format!(
+            "term {} is over: this is term {}",
+            vote.leader_id.term, metrics.current_term
+        ));
+    }
+    match &metrics.last_applied {
+        Some(applied) if applied.index >= last.index => Ok(Some(metrics.vote)),
+        Some(applied) if applied.leader_id.term > last.leader_id.term => {
+            Err("the tree is older than what is applied here, and says that it is longer"
+                .to_owned())
+        }
+        Some(_) | None => Ok(None),
+    }
 }
 
 fn text(error: impl std::fmt::Display) -> String {

@@ -70,12 +70,15 @@ impl Mesh {
         Ok(found)
     }
 
-    /// Hears who has dialled, and answers. Gives the number of a member whose lanes may be served; none if it has only asked
-    /// who is here.
+    /// Hears who has dialled, and answers. Gives the member whose lanes may be served; none if it has only asked who is
+    /// here.
     ///
     /// # Errors
     /// Why not, for people; the other side has been told.
-    pub(super) async fn be_greeted(&self, connection: &Connection) -> Result<Option<u64>, String> {
+    pub(super) async fn be_greeted(
+        &self,
+        connection: &Connection,
+    ) -> Result<Option<Identity>, String> {
         let accepted = connection.accept_lane(GREETING_LIMITS).await;
         let (sender, mut receiver) = accepted.map_err(|reason| reason.to_string())?;
         let frame = receiver.recv().await.map_err(|error| error.to_string())?;
@@ -104,7 +107,7 @@ impl Mesh {
             }
             Fault::There(refusal) => format!("member {}: {}", hello.from.member, refusal.message),
         })?;
-        Ok(hello.to_incarnation.map(|_| hello.from.member))
+        Ok(hello.to_incarnation.is_some().then_some(hello.from))
     }
 
     /// Whether who says this hello may speak to this member as the one that it says it is.

@@ -1,8 +1,9 @@
 //! The connections between this member and the others: dialled when somebody needs one, kept, and made anew when they break;
 //! taken from others when they are who they say. It knows who a member is, not what is said on lanes.
 //!
-//! Each member dials each other one that it has something to say to, so two members have up to two connections, and one more
-//! while a whole tree is sent. Nothing is believed of a connection before both ends have said who they are and have found the
+//! Each member dials each other one that it has something to say to, unless that one has dialled it: a connection carries lanes
+//! both ways, so a member that nobody can dial takes part over those that it has dialled itself. One more while a whole tree
+//! is sent. Nothing is believed of a connection before both ends have said who they are and have found the
 //! other to be the one that the membership names (`handshake`).
 
 mod handshake;
@@ -114,6 +115,12 @@ pub struct Own {
     pub agent: String,
 }
 
+/// A connection that another member has dialled, and its start.
+struct Dialled {
+    starts: u64,
+    connection: Connection,
+}
+
 /// The connections of one member.
 pub struct Mesh {
     own: Own,
@@ -121,6 +128,8 @@ pub struct Mesh {
     /// Taken out at the shutdown: it holds the port.
     dialer: Mutex<Option<Dialer>>,
     peers: Mutex<HashMap<PeerKey, Arc<Peer>>>,
+    /// Connections that others have dialled and that were greeted, the newest last.
+    dialled_here: Mutex<HashMap<(u64, Incarnation), Vec<Dialled>>>,
     /// None before the member is put together, and after its end: who serves knows the mesh, and neither would go.
     serve: Mutex<Option<Arc<dyn Serve>>>,
     /// Dials under way; ended with the mesh.
@@ -147,6 +156,7 @@ impl Mesh {
             note,
             dialer: Mutex::new(Some(dialer)),
             peers: Mutex::default(),
+            dialled_here: Mutex::default(),
             serve: Mutex::default(),
             dials: Mutex::default(),
             trouble: Mutex::default(),
@@ -197,13 +207,38 @@ impl Mesh {
         contact: &Contact,
         purpose: Purpose,
     ) -> Result<Lane, String> {
-        let peer = self.peer(member, contact, purpose.is_bulk());
-        let connection = peer.connection(self).await?;
+        let connection = match self.dialled_by(member, contact.incarnation) {
+            Some(connection) if !purpose.is_bulk() => connection,
+            _ => self.peer(member, contact, purpose.is_bulk()).connection(self).await?,
+        };
         let opened = connection.open_lane_with_priority(LANE_LIMITS, purpose.priority()).await;
         let (sender, receiver) = opened.map_err(|reason| reason.to_string())?;
         let kind = Bytes::copy_from_slice(&[purpose.number()]);
         sender.send(kind).await.map_err(|error| error.to_string())?;
         Ok((sender, receiver))
+    }
+
+    /// A later start of this directory was met: the process before has ended, or is a copy that must not go on speaking for
+    /// the member. Two of them would both be given the same vote.
+    fn end_older(&self, key: (u64, Incarnation), starts: u64) {
+        if let Some(all) = lock(&self.dialled_here).get(&key) {
+            for one in all.iter().filter(|one| one.starts < starts) {
+                one.connection.close(CloseCode::Normal, "a later start of this member was met");
+            }
+        }
+        let peers = lock(&self.peers);
+        for (_, peer) in peers.iter().filter(|(known, _)| (known.member, known.incarnation) == key)
+        {
+            peer.close_older(starts);
+        }
+    }
+
+    /// A connection that this member has dialled itself: good for lanes both ways, and the only one where its network lets
+    /// nobody in.
+    fn dialled_by(&self, member: u64, incarnation: Incarnation) -> Option<Connection> {
+        let dialled = lock(&self.dialled_here);
+        let found = &dialled.get(&(member, incarnation))?.last()?.connection;
+        found.close_reason().is_none().then(|| found.clone())
     }
 
     /// Asks who answers at an address, as the member with this number.
@@ -241,27 +276,42 @@ impl Mesh {
                 return;
             }
         };
-        let Some(serve) = self.served_by() else {
-            connection.close(CloseCode::ShuttingDown, "not ready");
-            return;
-        };
+        let key = (from.member, Incarnation(from.incarnation));
+        self.end_older(key, from.starts);
+        let dialled = Dialled { starts: from.starts, connection: connection.clone() };
+        lock(&self.dialled_here).entry(key).or_default().push(dialled);
+        tokio::select! {
+            () = self.serve_lanes(key.0, &connection) => {}
+            _ = stop.changed() => {}
+        }
+        let mut dialled = lock(&self.dialled_here);
+        if let Some(all) = dialled.get_mut(&key) {
+            all.retain(|one| !one.connection.is_same(&connection));
+            if all.is_empty() {
+                dialled.remove(&key);
+            }
+        }
+        drop(dialled);
+        connection.close(CloseCode::Normal, "");
+    }
+
+    /// Serves the lanes that a member opens on a connection, whoever has dialled it, to its end.
+    async fn serve_lanes(&self, from: u64, connection: &Connection) {
         let mut lanes = JoinSet::new();
         loop {
             tokio::select! {
                 lane = connection.accept_lane(LANE_LIMITS) => {
-                    let Ok(lane) = lane else { break };
-                    lanes.spawn(take_lane(Arc::clone(&serve), from, lane));
+                    let (Ok(lane), Some(serve)) = (lane, self.served_by()) else { break };
+                    lanes.spawn(take_lane(serve, from, lane));
                 }
                 Some(ended) = lanes.join_next() => {
                     if let Err(error) = ended && error.is_panic() {
                         tracing::error!(%error, from, "a lane of a member has panicked; the others go on");
                     }
                 }
-                _ = stop.changed() => break,
             }
         }
         lanes.shutdown().await;
-        connection.close(CloseCode::Normal, "");
     }
 
     /// Ends all that this mesh has begun.
@@ -274,6 +324,7 @@ impl Mesh {
             peer.close();
         }
         lock(&self.serve).take();
+        lock(&self.dialled_here).clear();
         lock(&self.dialer).take();
     }
 

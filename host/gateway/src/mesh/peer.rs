@@ -2,7 +2,7 @@
 //! growing pauses. It does not know what the connection is used for.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use quorate_net::{CloseCode, Connection};
@@ -36,6 +36,8 @@ pub(super) struct Peer {
     address: String,
     incarnation: Incarnation,
     state: watch::Sender<State>,
+    /// The other side's start, of the connection that there is.
+    starts: AtomicU64,
     /// Attempts that have failed since the last that did not.
     failures: AtomicU32,
 }
@@ -44,7 +46,14 @@ impl Peer {
     pub(super) fn new(member: u64, contact: &Contact) -> Self {
         let (address, incarnation) = (contact.address.clone(), contact.incarnation);
         let state = watch::Sender::new(State::Idle);
-        Self { member, address, incarnation, state, failures: AtomicU32::new(0) }
+        Self {
+            member,
+            address,
+            incarnation,
+            state,
+            starts: AtomicU64::new(0),
+            failures: AtomicU32::new(0),
+        }
     }
 
     /// A connection that stood a moment ago. Cancel-safe.
@@ -91,6 +100,18 @@ impl Peer {
         }
     }
 
+    /// Ends the connection, if it is to an earlier start than this.
+    pub(super) fn close_older(&self, starts: u64) {
+        if self.starts.load(Ordering::Relaxed) < starts {
+            self.state.send_if_modified(|state| {
+                let State::Up(connection) = state else { return false };
+                connection.close(CloseCode::Normal, "a later start of this member was met");
+                *state = State::Idle;
+                true
+            });
+        }
+    }
+
     async fn dial(self: Arc<Self>, mesh: Arc<Mesh>) {
         let found = self.try_once(&mesh).await;
         let state = match found {
@@ -101,6 +122,9 @@ impl Peer {
                     "connected to a member"
                 );
                 self.failures.store(0, Ordering::Relaxed);
+                let (serving, served, member) =
+                    (Arc::clone(&mesh), connection.clone(), self.member);
+                mesh.spawn(async move { serving.serve_lanes(member, &served).await });
                 State::Up(connection)
             }
             Err(why) => {
@@ -123,7 +147,11 @@ impl Peer {
         let connection = mesh.dial(&self.address, self.member).await?;
         let greeting = mesh.greet(&connection, self.member, Some(self.incarnation));
         match timeout(limits::HELLO_TIMEOUT, greeting).await {
-            Ok(Ok(_identity)) => Ok(connection),
+            Ok(Ok(found)) => {
+                self.starts.store(found.starts, Ordering::Relaxed);
+                mesh.end_older((self.member, self.incarnation), found.starts);
+                Ok(connection)
+            }
             Ok(Err(why)) => {
                 connection.close(CloseCode::Normal, "");
                 Err(why)

@@ -191,6 +191,23 @@ fn a_log_that_lost_its_entries_is_refused() {
 }
 
 #[test]
+fn a_tree_whose_log_is_gone_is_refused_and_votes_for_nobody() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (life, _) = Life::first(directory.path(), Config::new(1));
+    create_many(&life, "n", 40);
+    life.shutdown();
+    std::fs::remove_dir_all(directory.path().join("log")).expect("removed");
+    let store = open(directory.path());
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let started = Node::start(Config::new(1), store, Arc::new(Alone), Box::new(|_applied| ()));
+    let refused = runtime.block_on(started).err();
+    assert!(
+        matches!(&refused, Some(StartError::Recovery(why)) if why.contains("log was lost")),
+        "{refused:?}"
+    );
+}
+
+#[test]
 fn a_discarded_entry_is_discarded_again_by_a_replay() {
     let [directory, image] = [(); 2].map(|()| tempfile::tempdir().expect("a directory"));
     let (life, leadership) = Life::first(directory.path(), Config::new(1));

@@ -62,6 +62,12 @@ async fn the_counter_is_exact_and_tokens_grow_while_the_network_fails() {
     load.goes_on().await;
     cluster.heal(follower);
     load.goes_on().await;
+    // Nobody can dial the leader: it still leads, over connections that it has dialled itself.
+    let undialled = cluster.leader_among(&[1, 2, 3]).await;
+    cluster.node(undialled).relay.set(Direction::ToTarget, Faults::CUT);
+    load.goes_on().await;
+    cluster.heal(undialled);
+    load.goes_on().await;
     cluster.set_faults(Faults {
         loss_per_mille: 100,
         duplicate_per_mille: 50,

@@ -98,19 +98,17 @@ impl Administration {
             if known.as_ref() == Some(&contact) {
                 return;
             }
-            if known.is_none() {
-                // It waits, or its log does not name it yet.
-                tokio::time::sleep(limits::ANNOUNCE_EVERY).await;
-                continue;
-            }
-            let Contact { address, incarnation, clients } = contact;
-            let member = own.member;
-            let command = Command::Update { member, address, incarnation: incarnation.0, clients };
-            match self.tell_any_leader(command).await {
-                Ok(_) => {
-                    tracing::info!(address = own.address, "the cluster knows the new addresses");
+            // A member that waits, or whose log does not name it yet, has nothing to correct.
+            if known.is_some() {
+                let Contact { address, incarnation, clients } = contact;
+                let incarnation = incarnation.0;
+                let command = Command::Update { member: own.member, address, incarnation, clients };
+                match self.tell_any_leader(command).await {
+                    Ok(_) => {
+                        tracing::info!(address = own.address, "the cluster knows the new addresses")
+                    }
+                    Err(refusal) => tracing::debug!(%refusal, "the new addresses are not told yet"),
                 }
-                Err(refusal) => tracing::debug!(%refusal, "the new addresses are not told yet"),
             }
             // Also after a success: this member's own log may be far behind, or not grow any more.
             tokio::time::sleep(limits::ANNOUNCE_EVERY).await;

@@ -112,8 +112,7 @@ fn read_format(reader: &mut Reader, what: &'static str) -> Result<(), Malformed>
 pub(crate) fn place(position: Position) -> Bytes {
     let mut writer = Writer::with_capacity(24);
     writer.u8(FORMAT);
-    writer.u64(position.term.0);
-    writer.u64(position.index);
+    put_position(&mut writer, position);
     writer.finish()
 }
 
@@ -122,7 +121,7 @@ pub(crate) fn read_place(bytes: Bytes) -> Result<Position, Malformed> {
     const WHAT: &str = "place in the log";
     let mut reader = Reader::new(bytes);
     read_format(&mut reader, WHAT)?;
-    let position = Position { term: Term(reader.u64(WHAT)?), index: reader.u64(WHAT)? };
+    let position = take_position(&mut reader)?;
     reader.finish(WHAT)?;
     Ok(position)
 }
@@ -131,9 +130,7 @@ pub(crate) fn read_place(bytes: Bytes) -> Result<Position, Malformed> {
 pub(crate) fn vote(vote: &Vote) -> Bytes {
     let mut writer = Writer::with_capacity(24);
     writer.u8(FORMAT);
-    writer.u64(vote.leader_id.term);
-    writer.u64(vote.leader_id.voted_for);
-    writer.bool(vote.committed);
+    put_vote(&mut writer, vote);
     writer.finish()
 }
 
@@ -142,21 +139,43 @@ pub(crate) fn read_vote(bytes: Bytes) -> Result<Vote, Malformed> {
     const WHAT: &str = "vote";
     let mut reader = Reader::new(bytes);
     read_format(&mut reader, WHAT)?;
+    let vote = take_vote(&mut reader)?;
+    reader.finish(WHAT)?;
+    Ok(vote)
+}
+
+/// A vote within another message or record.
+pub(crate) fn put_vote(writer: &mut Writer, vote: &Vote) {
+    writer.u64(vote.leader_id.term);
+    writer.u64(vote.leader_id.voted_for);
+    writer.bool(vote.committed);
+}
+
+/// Reads a vote within another message or record.
+pub(crate) fn take_vote(reader: &mut Reader) -> Result<Vote, Malformed> {
+    const WHAT: &str = "vote";
     let (term, member) = (reader.u64(WHAT)?, reader.u64(WHAT)?);
     let is_committed = reader.bool(WHAT)?;
-    reader.finish(WHAT)?;
     Ok(if is_committed { Vote::new_committed(term, member) } else { Vote::new(term, member) })
+}
+
+/// A place within another message or record.
+pub(crate) fn put_position(writer: &mut Writer, position: Position) {
+    writer.u64(position.term.0);
+    writer.u64(position.index);
+}
+
+/// Reads a place within another message or record.
+pub(crate) fn take_position(reader: &mut Reader) -> Result<Position, Malformed> {
+    const WHAT: &str = "place in the log";
+    Ok(Position { term: Term(reader.u64(WHAT)?), index: reader.u64(WHAT)? })
 }
 
 /// The bytes of a membership and of the place where it stands in the log.
 pub(crate) fn stored_membership(stored: &StoredMembership) -> Bytes {
     let mut writer = Writer::new();
     writer.u8(FORMAT);
-    writer.option(stored.log_id().as_ref(), |writer, log_id| {
-        let position = position(log_id);
-        writer.u64(position.term.0);
-        writer.u64(position.index);
-    });
+    writer.option(stored.log_id().as_ref(), |writer, at| put_position(writer, position(at)));
     write_membership(&mut writer, stored.membership());
     writer.finish()
 }

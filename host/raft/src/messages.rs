@@ -21,11 +21,9 @@ use openraft::raft::{
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use quorate_core::codec::{Malformed, Reader, Writer, malformed};
-use quorate_core::ids::Term;
 
-use crate::codec;
-use crate::position::Position;
-use crate::types::{LogId, TypeConfig, Vote, log_id, position};
+use crate::codec::{self, put_position, put_vote, take_position, take_vote};
+use crate::types::{LogId, TypeConfig, log_id, position};
 
 const APPEND: u8 = 1;
 const APPENDED: u8 = 2;
@@ -63,7 +61,7 @@ pub(crate) fn append(request: &AppendEntriesRequest<TypeConfig>) -> Bytes {
     let bytes: usize = records.iter().map(|record| record.len() + 16).sum();
     let mut writer = Writer::with_capacity(64 + bytes);
     writer.u8(APPEND);
-    write_vote(&mut writer, &request.vote);
+    put_vote(&mut writer, &request.vote);
     write_places(&mut writer, request.prev_log_id.as_ref());
     write_places(&mut writer, request.leader_commit.as_ref());
     writer.u64(records.len() as u64);
@@ -78,7 +76,7 @@ pub(crate) fn read_append(frame: Bytes) -> Result<AppendEntriesRequest<TypeConfi
     const WHAT: &str = "append to the log";
     let mut reader = Reader::new(frame);
     kind(&mut reader, APPEND, WHAT)?;
-    let vote = read_vote(&mut reader)?;
+    let vote = take_vote(&mut reader)?;
     let prev_log_id = read_places(&mut reader)?;
     let leader_commit = read_places(&mut reader)?;
     let count = reader.count(WHAT, ENTRIES_MAX)?;
@@ -106,11 +104,11 @@ pub(crate) fn appended(result: &StreamAppendResult<TypeConfig>) -> Bytes {
         }
         Err(StreamAppendError::Conflict(at)) => {
             writer.u8(1);
-            write_place(&mut writer, at);
+            put_position(&mut writer, position(at));
         }
         Err(StreamAppendError::HigherVote(vote)) => {
             writer.u8(2);
-            write_vote(&mut writer, vote);
+            put_vote(&mut writer, vote);
         }
     }
     writer.finish()
@@ -121,8 +119,8 @@ pub(crate) fn read_appended(frame: Bytes) -> Result<StreamAppendResult<TypeConfi
     let mut reader = answer(frame, APPENDED, WHAT)?;
     let result = match reader.u8(WHAT)? {
         0 => Ok(read_places(&mut reader)?),
-        1 => Err(StreamAppendError::Conflict(read_place(&mut reader)?)),
-        2 => Err(StreamAppendError::HigherVote(read_vote(&mut reader)?)),
+        1 => Err(StreamAppendError::Conflict(take_position(&mut reader).map(log_id)?)),
+        2 => Err(StreamAppendError::HigherVote(take_vote(&mut reader)?)),
         _ => return Err(malformed(WHAT).into()),
     };
     reader.finish(WHAT)?;
@@ -137,7 +135,7 @@ impl Call {
             Self::PreVote(request) => write_vote_request(&mut writer, PRE_VOTE, request),
             Self::Transfer(request) => {
                 writer.u8(TRANSFER);
-                write_vote(&mut writer, request.from_leader());
+                put_vote(&mut writer, request.from_leader());
                 writer.u64(*request.to_node_id());
                 write_places(&mut writer, request.last_log_id());
             }
@@ -149,7 +147,7 @@ impl Call {
         const WHAT: &str = "question of a member";
         let mut reader = Reader::new(frame);
         let kind = reader.u8(WHAT)?;
-        let vote = read_vote(&mut reader)?;
+        let vote = take_vote(&mut reader)?;
         let call = match kind {
             VOTE | PRE_VOTE => {
                 let mut request = VoteRequest::new(vote, read_places(&mut reader)?);
@@ -170,7 +168,7 @@ impl Call {
 pub(crate) fn voted(response: &VoteResponse<TypeConfig>) -> Bytes {
     let mut writer = Writer::new();
     writer.u8(VOTED);
-    write_vote(&mut writer, &response.vote);
+    put_vote(&mut writer, &response.vote);
     writer.bool(response.vote_granted);
     write_places(&mut writer, response.last_log_id.as_ref());
     writer.finish()
@@ -179,7 +177,7 @@ pub(crate) fn voted(response: &VoteResponse<TypeConfig>) -> Bytes {
 pub(crate) fn read_voted(frame: Bytes) -> Result<VoteResponse<TypeConfig>, NoAnswer> {
     const WHAT: &str = "answer to a vote";
     let mut reader = answer(frame, VOTED, WHAT)?;
-    let vote = read_vote(&mut reader)?;
+    let vote = take_vote(&mut reader)?;
     let is_granted = reader.bool(WHAT)?;
     let last = read_places(&mut reader)?;
     reader.finish(WHAT)?;
@@ -193,8 +191,8 @@ pub(crate) fn transferred(response: &TransferLeaderResponse<TypeConfig>) -> Byte
         Ok(()) => writer.u8(0),
         Err(TransferLeaderError::VoteChanged { expected, actual }) => {
             writer.u8(1);
-            write_vote(&mut writer, expected);
-            write_vote(&mut writer, actual);
+            put_vote(&mut writer, expected);
+            put_vote(&mut writer, actual);
         }
         Err(TransferLeaderError::LogNotFlushed { expected, actual }) => {
             writer.u8(2);
@@ -213,7 +211,7 @@ pub(crate) fn read_transferred(
     let response = match reader.u8(WHAT)? {
         0 => Ok(()),
         1 => {
-            let (expected, actual) = (read_vote(&mut reader)?, read_vote(&mut reader)?);
+            let (expected, actual) = (take_vote(&mut reader)?, take_vote(&mut reader)?);
             Err(TransferLeaderError::VoteChanged { expected, actual })
         }
         2 => {
@@ -249,47 +247,26 @@ fn kind(reader: &mut Reader, wanted: u8, what: &'static str) -> Result<(), Malfo
 
 fn write_vote_request(writer: &mut Writer, kind: u8, request: &VoteRequest<TypeConfig>) {
     writer.u8(kind);
-    write_vote(writer, &request.vote);
+    put_vote(writer, &request.vote);
     write_places(writer, request.last_log_id.as_ref());
     writer.bool(request.leadership_transfer);
 }
 
-pub(crate) fn write_vote(writer: &mut Writer, vote: &Vote) {
-    writer.u64(vote.leader_id.term);
-    writer.u64(vote.leader_id.voted_for);
-    writer.bool(vote.committed);
-}
-
-pub(crate) fn read_vote(reader: &mut Reader) -> Result<Vote, Malformed> {
-    const WHAT: &str = "vote";
-    let (term, member) = (reader.u64(WHAT)?, reader.u64(WHAT)?);
-    let is_committed = reader.bool(WHAT)?;
-    Ok(if is_committed { Vote::new_committed(term, member) } else { Vote::new(term, member) })
-}
-
-fn write_place(writer: &mut Writer, at: &LogId) {
-    let at = position(at);
-    writer.u64(at.term.0);
-    writer.u64(at.index);
-}
-
-fn read_place(reader: &mut Reader) -> Result<LogId, Malformed> {
-    const WHAT: &str = "place in the log";
-    Ok(log_id(Position { term: Term(reader.u64(WHAT)?), index: reader.u64(WHAT)? }))
-}
-
 fn write_places(writer: &mut Writer, at: Option<&LogId>) {
-    writer.option(at, write_place);
+    writer.option(at, |writer, at| put_position(writer, position(at)));
 }
 
 fn read_places(reader: &mut Reader) -> Result<Option<LogId>, Malformed> {
-    reader.option("place in the log", read_place)
+    reader.option("place in the log", |reader| take_position(reader).map(log_id))
 }
 
 #[cfg(test)]
 mod tests {
+    use quorate_core::ids::Term;
+
     use super::*;
-    use crate::types::{Payload, RaftEntry, RaftPayload};
+    use crate::position::Position;
+    use crate::types::{Payload, RaftEntry, RaftPayload, Vote};
 
     fn at(term: u64, index: u64) -> LogId {
         log_id(Position { term: Term(term), index })

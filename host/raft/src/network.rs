@@ -25,6 +25,7 @@ use tokio::time::timeout;
 use crate::acknowledged::Acknowledged;
 use crate::contact::Contact;
 use crate::messages::{self, Call, NoAnswer};
+use crate::serve::FAREWELL;
 use crate::snapshot::SnapshotData;
 use crate::transfer;
 use crate::types::{CommittedLeaderId, TypeConfig, Vote};
@@ -37,8 +38,6 @@ pub const FRAME_BYTES_MAX: u32 = quorate_store::log::PAYLOAD_BYTES_MAX + (64 << 
 const APPEND_PATIENCE: Duration = Duration::from_secs(5);
 /// How often that is looked at.
 const APPEND_LOOK_EVERY: Duration = Duration::from_millis(500);
-/// Time for the last frames of a lane that is over.
-const FAREWELL: Duration = Duration::from_secs(1);
 /// The first pause after a member was not reached, doubled each time, and the longest. A member that comes back is in
 /// touch within the longest.
 const BACKOFF_FIRST: Duration = Duration::from_millis(20);

@@ -25,9 +25,8 @@ use tokio::sync::{OwnedMutexGuard, mpsc};
 use tokio::task;
 use tokio::time::timeout;
 
-use crate::codec;
+use crate::codec::{self, put_vote, take_vote};
 use crate::contact::Contact;
-use crate::messages::{read_vote, write_vote};
 use crate::network::Lane;
 use crate::snapshot::{self, Identity, Incoming, Outgoing, SnapshotData};
 use crate::state_machine::StateMachine;
@@ -132,7 +131,7 @@ pub(crate) async fn receive(
     match take(raft, namespace, directory, &sender, receiver).await {
         Ok(vote) => {
             writer.u8(INSTALLED);
-            write_vote(&mut writer, &vote);
+            put_vote(&mut writer, &vote);
         }
         Err(why) => {
             tracing::warn!(why, "a tree that another member sent was not installed");
@@ -253,7 +252,7 @@ fn text(error: impl std::fmt::Display) -> String {
 fn head(vote: &Vote, identity: Identity, meta: &SnapshotMeta) -> Bytes {
     let mut writer = Writer::new();
     writer.u8(HEAD);
-    write_vote(&mut writer, vote);
+    put_vote(&mut writer, vote);
     writer.raw(&identity.0);
     writer.option(meta.last_log_id.as_ref(), |writer, at| {
         writer.bytes(&codec::place(position(at)));
@@ -268,7 +267,7 @@ fn read_head(frame: Bytes) -> Result<(Vote, Identity, SnapshotMeta), Malformed> 
     if reader.u8(WHAT)? != HEAD {
         return Err(malformed(WHAT));
     }
-    let vote = read_vote(&mut reader)?;
+    let vote = take_vote(&mut reader)?;
     let identity = Identity(reader.array(WHAT)?);
     let last_log_id =
         reader.option(WHAT, |reader| codec::read_place(reader.bytes(WHAT)?).map(log_id))?;
@@ -289,7 +288,7 @@ fn read_answer(frame: Bytes) -> Result<Answer, Malformed> {
     let mut reader = Reader::new(frame);
     let answer = match reader.u8(WHAT)? {
         HAVE => Answer::Have(reader.u64(WHAT)?),
-        INSTALLED => Answer::Installed(read_vote(&mut reader)?),
+        INSTALLED => Answer::Installed(take_vote(&mut reader)?),
         REFUSED => Answer::Refused(reader.text(WHAT)?),
         _ => return Err(malformed(WHAT)),
     };

@@ -323,7 +323,6 @@ impl Mesh {
         for peer in peers.into_values() {
             peer.close();
         }
-        lock(&self.serve).take();
         lock(&self.dialled_here).clear();
         lock(&self.dialer).take();
     }

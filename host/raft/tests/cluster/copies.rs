@@ -1,6 +1,7 @@
 //! Tests: a member whose directory is an older copy has forgotten what it promised.
 
-use crate::world::{World, copy, wait};
+use crate::rig::copy;
+use crate::world::{World, wait};
 
 #[test]
 fn a_log_that_was_rolled_back_counts_for_nothing_and_harms_nobody() {

@@ -1,7 +1,7 @@
 //! Members with their own runtimes, ports and certificates, and a network between them that can be cut.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -289,19 +289,5 @@ pub fn wait<T>(mut look: impl FnMut() -> Option<T>) -> T {
         }
         assert!(Instant::now() < until, "not within {DEADLINE:?}");
         std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// Copies a directory as it is now.
-pub fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("a directory");
-    for entry in std::fs::read_dir(from).expect("listed") {
-        let entry = entry.expect("listed");
-        let to = to.join(entry.file_name());
-        if entry.file_type().expect("a type").is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            std::fs::copy(entry.path(), to).expect("copied");
-        }
     }
 }

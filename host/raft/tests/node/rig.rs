@@ -126,7 +126,8 @@ impl Life {
     }
 }
 
-fn copy(from: &Path, to: &Path) {
+/// Copies a directory as it is now.
+pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a directory");
     for entry in fs::read_dir(from).expect("listed") {
         let entry = entry.expect("listed");

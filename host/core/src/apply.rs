@@ -4,6 +4,7 @@
 //! A change that does not fit the tree can only come from a defect or a rotten disk. It panics: a member that has gone
 //! astray must not go on (STYLE, Errors).
 
+mod reap;
 mod recipes;
 
 use bytes::Bytes;
@@ -107,7 +108,7 @@ pub fn change<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, change: &
             node_created(draft, zxid, time, path, data, *lifetime)
         }
         Change::DataSet { path, data } => data_set(draft, zxid, time, path, data),
-        Change::NodeDeleted { path } => node_deleted(draft, zxid, path),
+        Change::NodeDeleted { path } => node_deleted(draft, zxid, time, path),
         Change::NodeReleased { path } => node_released(draft, path),
         Change::SessionOpened { timeout_ms, secret_hash, principal } => {
             let session = Session {
@@ -172,7 +173,8 @@ fn node_created<R: Read>(
     lifetime: Lifetime,
 ) {
     assert!(draft.node(path).is_none(), "a change creates the znode {path}, which is there");
-    let node = Node::new(zxid, time, lifetime, data);
+    let mut node = Node::new(zxid, time, lifetime, data);
+    reap::schedule(draft, path, &mut node, time);
     draft.put(key::node(path), node.encode());
     if !data.is_empty() {
         draft.put(key::data(path), data.clone());
@@ -186,6 +188,7 @@ fn node_created<R: Read>(
         parent.children_count += 1;
         parent.children_created += 1;
         parent.pzxid = zxid;
+        reap::schedule(draft, &parent_path, &mut parent, time);
         draft.put(key::node(&parent_path), parent.encode());
     }
     if let Some(session) = lifetime.session() {
@@ -215,6 +218,7 @@ fn data_set<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, path: &Path
     node.version += 1;
     node.data_bytes = data.len() as u64;
     node.data_hash = xxhash_rust::xxh3::xxh3_128(data);
+    reap::schedule(draft, path, &mut node, time);
     draft.put(key::node(path), node.encode());
     if data.is_empty() {
         draft.delete(key::data(path));
@@ -223,7 +227,7 @@ fn data_set<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, path: &Path
     }
 }
 
-fn node_deleted<R: Read>(draft: &mut Draft<R>, zxid: Zxid, path: &Path) {
+fn node_deleted<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, path: &Path) {
     let node = expect_node(draft, path);
     assert_eq!(node.children_count, 0, "a change deletes the znode {path}, which has children");
     let parent_path = path.parent().expect("the root is never deleted: it is not `expect_node`'s");
@@ -237,10 +241,14 @@ fn node_deleted<R: Read>(draft: &mut Draft<R>, zxid: Zxid, path: &Path) {
     }
     parent.children_count -= 1;
     parent.pzxid = zxid;
+    reap::schedule(draft, &parent_path, &mut parent, time);
     draft.put(key::node(&parent_path), parent.encode());
     draft.delete(own);
     if node.data_bytes > 0 {
         draft.delete(key::data(path));
+    }
+    if let Some(at) = node.reap_at {
+        draft.delete(key::reap(at.0, path));
     }
     if let Some(session) = node.lifetime.session() {
         draft.delete(key::owned(session, node.lifetime.call_write(), path));

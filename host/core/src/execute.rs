@@ -10,6 +10,7 @@ use crate::draft::{ReadRecords, View};
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{CallId, SessionId};
 use crate::limits;
+use crate::path::Path;
 use crate::recipe::{Interest, Reason, Recipes, Run, RunEnd};
 use crate::request::{Answer, Body, Call, Failure, LifetimeKind, Operation, Reply, Request};
 use crate::session::{End, Parked};
@@ -219,6 +220,11 @@ pub fn expire_session(view: View, slot: Slot, id: SessionId) -> (View, Option<Tr
 /// Forgets an ended session. No transaction if it lives or is gone.
 pub fn forget_session(view: View, slot: Slot, id: SessionId) -> (View, Option<Transaction>) {
     housekeeping(view, slot, |txn| txn.forget_session(id))
+}
+
+/// Deletes a container or TTL znode whose time has come. No transaction if it is gone, or in use again.
+pub fn reap(view: View, slot: Slot, path: &Path) -> (View, Option<Transaction>) {
+    housekeeping(view, slot, |txn| txn.reap(path))
 }
 
 fn housekeeping(view: View, slot: Slot, act: impl FnOnce(&mut Txn)) -> (View, Option<Transaction>) {

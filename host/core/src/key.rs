@@ -16,6 +16,8 @@ pub enum Table {
     Node = 0x10,
     /// depth, path -> data. Not in the digest: the znode's record holds its hash.
     Data = 0x11,
+    /// time, path -> nothing: container and TTL znodes without children, by when they may be deleted.
+    Reap = 0x12,
     /// session -> session record.
     Session = 0x20,
     /// session, write number -> kept reply.
@@ -41,10 +43,11 @@ pub enum Table {
 }
 
 impl Table {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Meta,
         Self::Node,
         Self::Data,
+        Self::Reap,
         Self::Session,
         Self::Reply,
         Self::Parked,
@@ -200,6 +203,24 @@ pub fn owned_by_session(id: SessionId) -> (Bytes, Bytes) {
 #[must_use]
 pub fn owned_path(key: &[u8]) -> Option<Path> {
     Path::parse(std::str::from_utf8(key.get(17..)?).ok()?).ok()
+}
+
+/// The mark that a znode may be deleted from this time on.
+#[must_use]
+pub fn reap(at_ms: u64, path: &Path) -> Bytes {
+    of_numbers(Table::Reap, &[at_ms], path.as_str().as_bytes())
+}
+
+/// Marks of znodes that may be deleted at this time.
+#[must_use]
+pub fn reap_until(at_ms: u64) -> (Bytes, Bytes) {
+    (of_numbers(Table::Reap, &[0], &[]), with_prefix(of_numbers(Table::Reap, &[at_ms], &[])).1)
+}
+
+/// The path in a key of the table `Reap`.
+#[must_use]
+pub fn reap_path(key: &[u8]) -> Option<Path> {
+    Path::parse(std::str::from_utf8(key.get(9..)?).ok()?).ok()
 }
 
 /// The mark of an ended session.

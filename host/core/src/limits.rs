@@ -26,8 +26,8 @@ pub const REPLY_BYTES_MAX: usize = DATA_BYTES_MAX + 256 * 1024;
 pub const ARGUMENTS_BYTES_MAX: usize = DATA_BYTES_MAX + 16 * 1024;
 /// Bytes of the result of a recipe call: as its arguments, so that what was taken can be given back.
 pub const RESULT_BYTES_MAX: usize = ARGUMENTS_BYTES_MAX;
-/// Bytes of an encoded stat: eleven numbers of ten bytes, and a mark.
-pub const STAT_BYTES_MAX: usize = 112;
+/// Bytes of an encoded stat: twelve numbers of ten bytes, and a mark.
+pub const STAT_BYTES_MAX: usize = 128;
 /// Bytes of a refusal's sentence: it may quote what a client sent, and is kept with the reply.
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024;
 /// Bytes of one frame on a lane: the largest request or reply and its head.
@@ -65,6 +65,12 @@ pub const WAKES_WITHOUT_PROGRESS_MAX: u32 = 100_000;
 
 /// Bytes by which a call that has waited may make the tree grow when it ends, while there is no room for growing writes.
 pub const GROWTH_AFTER_WAIT_BYTES_MAX: i64 = 4 * 1024;
+
+/// Milliseconds for which a container may be without children before it is deleted: whoever deleted the last one and
+/// creates the next finds it there.
+pub const CONTAINER_EMPTY_MS: u64 = 60_000;
+/// Milliseconds of a TTL znode, as ZooKeeper's: 2^40 - 1, about 34 years.
+pub const TTL_MS_MAX: u64 = (1 << 40) - 1;
 
 /// Milliseconds: below this a session would not survive a normal scheduling stall.
 pub const SESSION_TIMEOUT_MS_MIN: u64 = 1_000;

@@ -98,6 +98,10 @@ pub enum LifetimeKind {
     Ephemeral,
     /// Until the call ends or releases it; only for recipes.
     CallOwned,
+    /// Until it has had children and has none any more.
+    Container,
+    /// Until it has no children and was not set for so many milliseconds: 1 to `TTL_MS_MAX`.
+    Ttl(u64),
 }
 
 /// One operation on the tree, or one recipe call.

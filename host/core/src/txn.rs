@@ -151,7 +151,7 @@ impl Txn {
     /// Creates a znode and gives its path and stat. A refusal comes before any change, missing parents included.
     ///
     /// # Errors
-    /// In this order: `bad-arguments` (an ephemeral without a session), `limit` (its data), `bad-path` (no `/`, or a
+    /// In this order: `bad-arguments` (an ephemeral without a session, a TTL of 0), `limit` (its TTL, its data), `bad-path` (no `/`, or a
     /// malformed parent), `no-node` (its parent), `bad-arguments` (sequence numbers used up), `bad-path`,
     /// `node-exists`, `no-children-for-ephemerals`, `limit`.
     pub fn create(
@@ -223,7 +223,7 @@ impl Txn {
         while let Some(path) = found.get(next).cloned() {
             next += 1;
             let node = self.expect_version(&path, None)?;
-            is_persistent |= node.lifetime == Lifetime::Persistent;
+            is_persistent |= node.lifetime.session().is_none();
             if node.children_count == 0 {
                 continue;
             }
@@ -310,6 +310,14 @@ impl Txn {
     pub fn forget_session(&mut self, id: SessionId) {
         if self.draft.session(id).is_some_and(|session| !session.is_live()) {
             self.record_unbounded(Change::SessionForgotten { session: id });
+        }
+    }
+
+    /// Deletes a container or TTL znode whose time has come. Nothing happens if it is gone, or in use again.
+    pub fn reap(&mut self, path: &Path) {
+        let due = self.draft.node(path).and_then(|node| node.reap_at);
+        if due.is_some_and(|at| at <= self.slot.time) {
+            self.record_unbounded(Change::NodeDeleted { path: path.clone() });
         }
     }
 
@@ -444,6 +452,15 @@ impl Txn {
                 Lifetime::Ephemeral(self.caller().ok_or_else(no_session)?.session)
             }
             LifetimeKind::CallOwned => Lifetime::CallOwned(self.caller().ok_or_else(no_session)?),
+            LifetimeKind::Container => Lifetime::Container,
+            LifetimeKind::Ttl(0) => {
+                let message = "a TTL of 0 ms: a TTL znode lives for 1 ms at least";
+                return Err(Refusal::new(ErrorCode::BadArguments, message));
+            }
+            LifetimeKind::Ttl(ms) if ms > limits::TTL_MS_MAX => {
+                return Err(Refusal::limit("milliseconds of a TTL", ms, limits::TTL_MS_MAX));
+            }
+            LifetimeKind::Ttl(ms) => Lifetime::Ttl(ms),
         })
     }
 
@@ -521,7 +538,7 @@ impl Txn {
     }
 
     fn note_lifetime(&mut self, lifetime: Lifetime) {
-        self.has_persistent_writes |= lifetime == Lifetime::Persistent;
+        self.has_persistent_writes |= lifetime.session().is_none();
     }
 
     fn expect_version(&self, path: &Path, version: Option<u64>) -> Result<Node, Refusal> {

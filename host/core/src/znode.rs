@@ -14,6 +14,10 @@ pub enum Lifetime {
     Ephemeral(SessionId),
     /// Until its call ends without having released it, or its session ends.
     CallOwned(CallId),
+    /// Until it has been without children for `CONTAINER_EMPTY_MS`, after it had some.
+    Container,
+    /// Until it has no children and its data was not set for so many milliseconds.
+    Ttl(u64),
 }
 
 impl Lifetime {
@@ -21,7 +25,7 @@ impl Lifetime {
     #[must_use]
     pub fn session(self) -> Option<SessionId> {
         match self {
-            Self::Persistent => None,
+            Self::Persistent | Self::Container | Self::Ttl(_) => None,
             Self::Ephemeral(session) => Some(session),
             Self::CallOwned(call) => Some(call.session),
         }
@@ -49,6 +53,11 @@ impl Lifetime {
                 writer.u64(call.session.0);
                 writer.u64(call.write.0);
             }
+            Self::Container => writer.u8(3),
+            Self::Ttl(ms) => {
+                writer.u8(4);
+                writer.u64(ms);
+            }
         }
     }
 
@@ -65,6 +74,8 @@ impl Lifetime {
                 let session = SessionId(reader.u64(WHAT)?);
                 Self::CallOwned(CallId { session, write: WriteNumber(reader.u64(WHAT)?) })
             }
+            3 => Self::Container,
+            4 => Self::Ttl(reader.u64(WHAT)?),
             _ => return Err(malformed(WHAT)),
         })
     }
@@ -95,6 +106,8 @@ pub struct Node {
     pub children_count: u64,
     /// No live child has a lower name: `first-child` starts here and steps over no tombstones.
     pub first_child_bound: String,
+    /// From when on the leader may delete it, as a container or TTL znode without children; none while it may not.
+    pub reap_at: Option<Millis>,
     /// Bytes of its data.
     pub data_bytes: u64,
     /// xxh3-128 of its data: puts the data into the state digest.
@@ -120,6 +133,7 @@ impl Node {
             children_created: 0,
             children_count: 0,
             first_child_bound: String::new(),
+            reap_at: None,
             data_bytes: data.len() as u64,
             data_hash: xxhash_rust::xxh3::xxh3_128(data),
         }
@@ -128,7 +142,7 @@ impl Node {
     /// Whether children may be created under it.
     #[must_use]
     pub fn may_have_children(&self) -> bool {
-        self.lifetime == Lifetime::Persistent
+        self.lifetime.session().is_none()
     }
 
     /// What callers see. `cversion` counts creations and deletions, as ZooKeeper shows it: twice the creations less the
@@ -144,7 +158,7 @@ impl Node {
             version: self.version,
             cversion: self.children_created * 2 - self.children_count,
             aversion: self.acl_version,
-            owner: self.lifetime.session(),
+            lifetime: self.lifetime,
             data_bytes: self.data_bytes,
             children_count: self.children_count,
         }
@@ -166,6 +180,7 @@ impl Node {
         writer.u64(self.children_created);
         writer.u64(self.children_count);
         writer.text(&self.first_child_bound);
+        writer.option(self.reap_at, |writer, at| writer.u64(at.0));
         writer.u64(self.data_bytes);
         writer.u128(self.data_hash);
         writer.finish()
@@ -193,6 +208,7 @@ impl Node {
             children_created: reader.u64(WHAT)?,
             children_count: reader.u64(WHAT)?,
             first_child_bound: reader.text(WHAT)?,
+            reap_at: reader.option(WHAT, |reader| reader.u64(WHAT).map(Millis))?,
             data_bytes: reader.u64(WHAT)?,
             data_hash: reader.u128(WHAT)?,
         };
@@ -220,8 +236,8 @@ pub struct Stat {
     pub cversion: u64,
     /// How often the access list was set.
     pub aversion: u64,
-    /// The session that an ephemeral or call-owned znode goes with.
-    pub owner: Option<SessionId>,
+    /// How long it lives.
+    pub lifetime: Lifetime,
     /// Bytes of its data.
     pub data_bytes: u64,
     /// Children now.
@@ -229,6 +245,12 @@ pub struct Stat {
 }
 
 impl Stat {
+    /// The session that an ephemeral or call-owned znode goes with.
+    #[must_use]
+    pub fn owner(&self) -> Option<SessionId> {
+        self.lifetime.session()
+    }
+
     /// Writes its bytes.
     pub fn write(&self, writer: &mut Writer) {
         for number in [
@@ -243,7 +265,7 @@ impl Stat {
         ] {
             writer.u64(number);
         }
-        writer.option(self.owner, |writer, session| writer.u64(session.0));
+        self.lifetime.write(writer);
         writer.u64(self.data_bytes);
         writer.u64(self.children_count);
     }
@@ -263,7 +285,7 @@ impl Stat {
             version: reader.u64(WHAT)?,
             cversion: reader.u64(WHAT)?,
             aversion: reader.u64(WHAT)?,
-            owner: reader.option(WHAT, |reader| reader.u64(WHAT).map(SessionId))?,
+            lifetime: Lifetime::read(reader)?,
             data_bytes: reader.u64(WHAT)?,
             children_count: reader.u64(WHAT)?,
         })
@@ -279,6 +301,7 @@ mod tests {
         let call = CallId { session: SessionId(300), write: WriteNumber(7) };
         let mut node = Node::new(Zxid(1), Millis(2), Lifetime::CallOwned(call), b"x");
         node.first_child_bound = "n-1".to_owned();
+        node.reap_at = Some(Millis(u64::MAX));
         assert_eq!(Node::decode(node.encode()), Ok(node));
     }
 

@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -11,12 +11,15 @@ use quorate_core::draft::ReadRecords;
 use quorate_core::error::ErrorCode;
 use quorate_core::execute::{self, Executed};
 use quorate_core::ids::{SessionId, WriteNumber};
+use quorate_core::key;
+use quorate_core::limits;
 use quorate_core::path::Path;
 use quorate_core::query::{self, Page};
-use quorate_core::read::{Direction, MemoryTree};
+use quorate_core::read::{Direction, MemoryTree, Read};
 use quorate_core::request::{Answer, Body, LifetimeKind, Operation, Reply, Request, Sequence};
 use quorate_core::session::{self, Acks, Admission};
 use quorate_core::transaction::Outcome;
+use quorate_core::znode::Lifetime;
 
 use support::pair::Pair;
 use support::toys::Toys;
@@ -31,7 +34,39 @@ struct ModelNode {
     pzxid: u64,
     children_created: u64,
     children_deleted: u64,
-    owner: Option<SessionId>,
+    lifetime: Lifetime,
+    mtime: u64,
+    /// When its last child went.
+    emptied: u64,
+}
+
+impl ModelNode {
+    fn new(zxid: u64, time: u64, data: &[u8], lifetime: Lifetime) -> Self {
+        Self {
+            data: data.to_vec(),
+            version: 0,
+            czxid: zxid,
+            mzxid: zxid,
+            pzxid: zxid,
+            children_created: 0,
+            children_deleted: 0,
+            lifetime,
+            mtime: time,
+            emptied: 0,
+        }
+    }
+
+    /// Whether the leader deletes it at this time.
+    fn is_due(&self, time: u64) -> bool {
+        self.children_created == self.children_deleted
+            && match self.lifetime {
+                Lifetime::Ttl(ms) => self.mtime + ms <= time,
+                Lifetime::Container => {
+                    self.children_created > 0 && self.emptied + limits::CONTAINER_EMPTY_MS <= time
+                }
+                _ => false,
+            }
+    }
 }
 
 /// What the model knows of a session: whether it lives, and the replies that it was given and has not acknowledged.
@@ -46,6 +81,7 @@ struct ModelSession {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Model {
     zxid: u64,
+    time: u64,
     nodes: BTreeMap<String, ModelNode>,
     sessions: BTreeMap<SessionId, ModelSession>,
 }
@@ -59,18 +95,9 @@ fn parent_of(path: &str) -> String {
 
 impl Model {
     fn new() -> Self {
-        let root = ModelNode {
-            data: Vec::new(),
-            version: 0,
-            czxid: 0,
-            mzxid: 0,
-            pzxid: 0,
-            children_created: 0,
-            children_deleted: 0,
-            owner: None,
-        };
+        let root = ModelNode::new(0, 0, b"", Lifetime::Persistent);
         let nodes = [("/".to_owned(), root)].into();
-        Self { zxid: 0, nodes, sessions: BTreeMap::new() }
+        Self { zxid: 0, time: 0, nodes, sessions: BTreeMap::new() }
     }
 
     fn children(&self, path: &str) -> Vec<String> {
@@ -83,7 +110,7 @@ impl Model {
         zxid: u64,
         path: &str,
         node_data: &[u8],
-        owner: Option<SessionId>,
+        lifetime: Lifetime,
         sequence: Sequence,
     ) -> Result<String, ErrorCode> {
         let parent_path = parent_of(path);
@@ -97,20 +124,10 @@ impl Model {
         if self.nodes.contains_key(&path) {
             return Err(ErrorCode::NodeExists);
         }
-        if parent.owner.is_some() {
+        if parent.lifetime.session().is_some() {
             return Err(ErrorCode::NoChildrenForEphemerals);
         }
-        let node = ModelNode {
-            data: node_data.to_vec(),
-            version: 0,
-            czxid: zxid,
-            mzxid: zxid,
-            pzxid: zxid,
-            children_created: 0,
-            children_deleted: 0,
-            owner,
-        };
-        self.nodes.insert(path.clone(), node);
+        self.nodes.insert(path.clone(), ModelNode::new(zxid, self.time, node_data, lifetime));
         let parent = self.nodes.get_mut(&parent_path).expect("looked up above");
         parent.children_created += 1;
         parent.pzxid = zxid;
@@ -130,6 +147,9 @@ impl Model {
         let parent = self.nodes.get_mut(&parent_of(path)).expect("a parent outlives its children");
         parent.children_deleted += 1;
         parent.pzxid = zxid;
+        if parent.children_created == parent.children_deleted {
+            parent.emptied = self.time;
+        }
     }
 
     /// Carries out an operation; the path that it made or touched.
@@ -148,10 +168,16 @@ impl Model {
                     at = parent_of(&at);
                 }
                 for path in missing.iter().rev() {
-                    self.create(zxid, path, b"", None, Sequence::None)?;
+                    self.create(zxid, path, b"", Lifetime::Persistent, Sequence::None)?;
                 }
-                let owner = (*lifetime == LifetimeKind::Ephemeral).then_some(session);
-                self.create(zxid, path, data, owner, *sequence)
+                let lifetime = match lifetime {
+                    LifetimeKind::Persistent => Lifetime::Persistent,
+                    LifetimeKind::Ephemeral => Lifetime::Ephemeral(session),
+                    LifetimeKind::Container => Lifetime::Container,
+                    LifetimeKind::Ttl(ms) => Lifetime::Ttl(*ms),
+                    LifetimeKind::CallOwned => return Err(ErrorCode::BadArguments),
+                };
+                self.create(zxid, path, data, lifetime, *sequence)
             }
             Operation::Set { path, data, version } => {
                 self.expect(path, *version)?;
@@ -159,6 +185,7 @@ impl Model {
                 node.data = data.to_vec();
                 node.version += 1;
                 node.mzxid = zxid;
+                node.mtime = self.time;
                 Ok(path.clone())
             }
             Operation::Delete { path, version } => {
@@ -178,7 +205,7 @@ impl Model {
     }
 
     fn end_session(&mut self, zxid: u64, id: SessionId) {
-        let owned = self.nodes.iter().filter(|(_, node)| node.owner == Some(id));
+        let owned = self.nodes.iter().filter(|(_, node)| node.lifetime.session() == Some(id));
         for path in owned.map(|(path, _)| path.clone()).collect::<Vec<_>>() {
             self.delete(zxid, &path);
         }
@@ -198,8 +225,15 @@ impl Model {
             let (data, stat) = query::get(tree, path).expect("it is there");
             assert_eq!(data, node.data, "{path}");
             assert_eq!(
-                (stat.version, stat.czxid.0, stat.mzxid.0, stat.pzxid.0, stat.owner),
-                (node.version, node.czxid, node.mzxid, node.pzxid, node.owner),
+                (
+                    stat.version,
+                    stat.czxid.0,
+                    stat.mzxid.0,
+                    stat.pzxid.0,
+                    stat.lifetime,
+                    stat.mtime.0
+                ),
+                (node.version, node.czxid, node.mzxid, node.pzxid, node.lifetime, node.mtime),
                 "{path}"
             );
             assert_eq!(stat.cversion, node.children_created + node.children_deleted, "{path}");
@@ -268,6 +302,10 @@ enum Step {
     /// Raft refuses all that is in flight but for the first few.
     Refuse(usize),
     Clock(u64),
+    /// So many milliseconds pass.
+    Pass(u64),
+    /// The leader deletes containers and TTL znodes whose time has come.
+    Reap,
 }
 
 fn path() -> impl Strategy<Value = String> {
@@ -281,8 +319,12 @@ fn path() -> impl Strategy<Value = String> {
 fn operation() -> impl Strategy<Value = Operation> {
     let data = || proptest::collection::vec(any::<u8>(), 0..4).prop_map(Bytes::from);
     let version = || proptest::option::weighted(0.3, 0u64..4);
-    let lifetime =
-        prop_oneof![2 => Just(LifetimeKind::Persistent), 1 => Just(LifetimeKind::Ephemeral)];
+    let lifetime = prop_oneof![
+        4 => Just(LifetimeKind::Persistent),
+        3 => Just(LifetimeKind::Ephemeral),
+        2 => Just(LifetimeKind::Container),
+        2 => (1u64..3_000).prop_map(LifetimeKind::Ttl),
+    ];
     let sequence = prop_oneof![
         3 => Just(Sequence::None),
         1 => Just(Sequence::Native),
@@ -321,6 +363,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::ApplyAll),
         1 => (0usize..6).prop_map(Step::Refuse),
         1 => (0u64..5_000).prop_map(Step::Clock),
+        2 => (0u64..limits::CONTAINER_EMPTY_MS * 2).prop_map(Step::Pass),
+        4 => Just(Step::Reap),
     ]
 }
 
@@ -347,6 +391,7 @@ impl Run {
                         execute::open_session(view, slot, 1_000, [0; 32], "someone".to_owned());
                     (opened.0, Some(opened.1.expect("there is room")), ())
                 });
+                self.tick();
                 self.model.zxid += 1;
                 let id = SessionId(transaction.expect("a session was opened").zxid.0);
                 let session = ModelSession { is_live: true, last_write: 0, kept: BTreeMap::new() };
@@ -378,8 +423,47 @@ impl Run {
                 });
             }
             Step::Clock(time) => self.pair.now.0 = time,
+            Step::Pass(ms) => self.pair.now = self.pair.now.plus(ms),
+            Step::Reap => self.reap(),
         }
         self.model.compare(&self.pair.follower);
+    }
+
+    /// Time as the next transaction has it.
+    fn tick(&mut self) {
+        self.model.time = self.model.time.max(self.pair.now.0);
+    }
+
+    /// What stands under its time is what the model would delete, and those of another time are not deleted.
+    fn reap(&mut self) {
+        let now = self.model.time.max(self.pair.now.0);
+        let (from, to) = key::reap_until(now);
+        let due: Vec<Path> = self
+            .pair
+            .view
+            .range(&from, &to, Direction::Forward)
+            .filter_map(|(key, _)| key::reap_path(&key))
+            .collect();
+        let nodes = self.model.nodes.iter();
+        let expected: BTreeSet<&str> =
+            nodes.filter(|(_, node)| node.is_due(now)).map(|(path, _)| path.as_str()).collect();
+        assert_eq!(due.iter().map(Path::as_str).collect::<BTreeSet<_>>(), expected);
+        let all: Vec<Path> =
+            self.model.nodes.keys().map(|path| Path::parse(path).expect("valid")).collect();
+        for path in all {
+            let before = self.model.clone();
+            let (transaction, ()) = self.pair.execute(|view, slot| {
+                let (view, transaction) = execute::reap(view, slot, &path);
+                (view, transaction, ())
+            });
+            assert_eq!(transaction.is_some(), due.contains(&path), "{path}");
+            if transaction.is_some() {
+                self.before.push(before);
+                self.tick();
+                self.model.zxid += 1;
+                self.model.delete(self.model.zxid, path.as_str());
+            }
+        }
     }
 
     fn expire(&mut self, index: usize) {
@@ -392,6 +476,7 @@ impl Run {
         assert_eq!(transaction.is_some(), self.model.sessions[&id].is_live);
         if transaction.is_some() {
             self.before.push(before);
+            self.tick();
             self.model.zxid += 1;
             self.model.end_session(self.model.zxid, id);
         }
@@ -438,6 +523,7 @@ impl Run {
 
     /// Carries the body out on the model; the reply must say the same.
     fn expect_reply(&mut self, id: SessionId, body: &Body, reply: &Reply) {
+        self.tick();
         self.model.zxid += 1;
         let zxid = self.model.zxid;
         let mut after = self.model.clone();

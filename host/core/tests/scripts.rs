@@ -45,6 +45,7 @@ scripts! {
     acknowledgements
     call_owned
     children
+    containers
     create
     delete_tree
     deployments
@@ -58,5 +59,6 @@ scripts! {
     sequence
     sessions
     set_delete_check
+    ttl
     uploads
 }

@@ -91,11 +91,7 @@ fn operation(verb: &str, words: &mut Words) -> Result<Operation, String> {
     let version = words.number("version")?;
     Ok(match verb {
         "create" => {
-            let lifetime = match (words.flag("ephemeral"), words.flag("owned")) {
-                (true, _) => LifetimeKind::Ephemeral,
-                (_, true) => LifetimeKind::CallOwned,
-                _ => LifetimeKind::Persistent,
-            };
+            let lifetime = lifetime(words)?;
             let sequence = match (words.flag("sequence"), words.flag("sequence10")) {
                 (true, _) => Sequence::Native,
                 (_, true) => Sequence::ZooKeeper,
@@ -120,6 +116,18 @@ fn operation(verb: &str, words: &mut Words) -> Result<Operation, String> {
             arguments: Bytes::from(words.rest()),
         }),
         other => return Err(format!("no operation is called {other}")),
+    })
+}
+
+fn lifetime(words: &mut Words) -> Result<LifetimeKind, String> {
+    Ok(if words.flag("ephemeral") {
+        LifetimeKind::Ephemeral
+    } else if words.flag("owned") {
+        LifetimeKind::CallOwned
+    } else if words.flag("container") {
+        LifetimeKind::Container
+    } else {
+        words.number("ttl")?.map_or(LifetimeKind::Persistent, LifetimeKind::Ttl)
     })
 }
 
@@ -196,6 +204,17 @@ fn host(world: &mut World, command: &str, words: &mut Words) -> Said {
         "forget" => {
             let id = world.session(&words.next("a session")?)?;
             Ok(world.host(|view, slot| execute::forget_session(view, slot, id)))
+        }
+        "due" => {
+            let (from, to) = key::reap_until(world.pair.now.0);
+            let due = world.pair.view.range(&from, &to, Direction::Forward);
+            let paths =
+                due.filter_map(|(key, _)| key::reap_path(&key)).map(|path| path.to_string());
+            Ok(vec![format!("[{}]", paths.collect::<Vec<_>>().join(" "))])
+        }
+        "reap" => {
+            let path = Path::parse(&words.path()?).map_err(|refusal| refusal.to_string())?;
+            Ok(world.host(|view, slot| execute::reap(view, slot, &path)))
         }
         "room" => {
             let room = match words.next("short or enough")?.as_str() {

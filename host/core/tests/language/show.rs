@@ -1,7 +1,7 @@
 //! How transactions, replies and refusals look in a script. It knows the values and no command.
 
 use quorate_core::change::Change;
-use quorate_core::ids::SessionId;
+use quorate_core::ids::{CallId, SessionId};
 use quorate_core::recipe::Interest;
 use quorate_core::request::{Answer, Failure, Reply};
 use quorate_core::session::Parked;
@@ -82,8 +82,13 @@ pub fn stat(stat: &Stat, sessions: Sessions<'_>) -> String {
             text.push_str(&format!(" {name} {value}"));
         }
     }
-    if let Some(owner) = stat.owner {
-        text.push_str(&format!(" of session {}", sessions(owner)));
+    match stat.lifetime {
+        Lifetime::Persistent => {}
+        Lifetime::Container => text.push_str(" container"),
+        Lifetime::Ttl(ms) => text.push_str(&format!(" ttl {ms}")),
+        Lifetime::Ephemeral(owner) | Lifetime::CallOwned(CallId { session: owner, .. }) => {
+            text.push_str(&format!(" of session {}", sessions(owner)));
+        }
     }
     text
 }
@@ -93,6 +98,8 @@ fn change(change: &Change, sessions: Sessions<'_>) -> String {
         Change::NodeCreated { path, data, lifetime } => {
             let owner = match lifetime {
                 Lifetime::Persistent => String::new(),
+                Lifetime::Container => " (container)".to_owned(),
+                Lifetime::Ttl(ms) => format!(" (ttl {ms})"),
                 Lifetime::Ephemeral(session) => format!(" (session {})", sessions(*session)),
                 Lifetime::CallOwned(call) => {
                     format!(" (call {}:{})", sessions(call.session), call.write)

@@ -26,6 +26,7 @@ pub fn check(tree: &MemoryTree) {
     check_families(&nodes);
     check_data(tree, &nodes);
     check_owners(tree, &nodes);
+    check_reaping(tree, &nodes);
     check_sessions(tree);
     check_recipes(tree);
     check_components(tree);
@@ -103,6 +104,31 @@ fn check_owners(tree: &MemoryTree, nodes: &BTreeMap<Path, Node>) {
     for (id, session) in sessions(tree) {
         assert_eq!(session.owned_count, owned.get(&id).copied().unwrap_or(0), "session {id}");
     }
+}
+
+/// A container or TTL znode stands under the time from which it may be deleted if it has no children, and nothing else does.
+fn check_reaping(tree: &MemoryTree, nodes: &BTreeMap<Path, Node>) {
+    let mut marks = Vec::new();
+    for (path, node) in nodes {
+        let may_go = node.children_count == 0
+            && match node.lifetime {
+                Lifetime::Ttl(ms) => {
+                    assert!(
+                        node.children_created > 0 || node.reap_at == Some(node.mtime.plus(ms)),
+                        "{path} lives for {ms} ms from its last set"
+                    );
+                    true
+                }
+                Lifetime::Container => node.children_created > 0,
+                _ => false,
+            };
+        assert_eq!(node.reap_at.is_some(), may_go, "{path} may be deleted some time");
+        marks.extend(node.reap_at.map(|at| key::reap(at.0, path)));
+    }
+    marks.sort();
+    let records = tree.records();
+    let stored = records.keys().filter(|key| key.first() == Some(&(key::Table::Reap as u8)));
+    assert!(stored.eq(marks.iter()), "marks of what may be deleted");
 }
 
 /// All sessions.

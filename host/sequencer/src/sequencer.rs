@@ -6,6 +6,7 @@
 
 mod admission;
 mod execution;
+mod housekeeping;
 mod queue;
 
 use std::collections::VecDeque;
@@ -31,10 +32,6 @@ const BARRIER_RETRY_MS: u64 = 50;
 const STEP_RUNS_MAX: usize = 64;
 /// Milliseconds for which an open batch is filled over several steps before it is proposed.
 const BATCH_MS_MAX: u64 = 5;
-/// Milliseconds between two looks at the sessions that can be forgotten.
-const FORGET_EVERY_MS: u64 = 1_000;
-/// Sessions forgotten at one look: housekeeping must not fill a batch.
-const FORGET_AT_ONCE: usize = 64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -92,7 +89,7 @@ pub struct Sequencer {
     held: VecDeque<(Zxid, Output)>,
     outputs: VecDeque<Output>,
     wake_turn: bool,
-    forget_at_ms: u64,
+    looks: housekeeping::Looks,
     /// Recipe runs that this step may still make.
     runs_left: usize,
     /// When the last step left work undone, in monotonic milliseconds.
@@ -128,7 +125,7 @@ impl Sequencer {
             held: VecDeque::new(),
             outputs: VecDeque::new(),
             wake_turn: false,
-            forget_at_ms: 0,
+            looks: housekeeping::Looks::default(),
             runs_left: 0,
             unfinished_ms: None,
         }
@@ -224,8 +221,7 @@ impl Sequencer {
         }
         self.time = self.time.max(now.wall);
         self.time = self.parked.wake_for_time(now.monotonic_ms, self.time);
-        self.expire_sessions(now);
-        self.forget_sessions(now);
+        self.keep_house(now);
         self.execute_waiting(now);
     }
 

@@ -206,7 +206,7 @@ impl Simulation {
     fn body(&mut self, client: usize) -> Body {
         let lock = ["/l1", "/l2"][self.random.below(2)];
         let patience = if self.random.one_in(3) { " 900" } else { "" };
-        match self.random.below(22) {
+        match self.random.below(24) {
             0..=5 => call("acquire", &format!("{lock}{patience}")),
             6..=9 => match self.holder(client) {
                 Some(holder) => call("release", &holder),
@@ -228,6 +228,12 @@ impl Simulation {
             }
             19 => set("/t", "x"),
             20 => create(&format!("/n/{}", self.random.below(5)), "", LifetimeKind::Ephemeral),
+            21 => create(
+                &format!("/n/{}", self.random.below(5)),
+                "",
+                LifetimeKind::Ttl(1 + self.random.below(2_000) as u64),
+            ),
+            22 => create(&format!("/n/{}", self.random.below(5)), "", LifetimeKind::Container),
             _ => delete(&format!("/n/{}", self.random.below(5))),
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use quorate_core::request::Answer;
-use quorate_core::znode::Stat;
+use quorate_core::znode::{Lifetime, Stat};
 use quorate_wire::value::{Type, Value};
 use serde_json::{Map, Value as Json, json};
 
@@ -20,8 +20,25 @@ pub fn stat(stat: &Stat) -> Json {
         "created_ms": stat.ctime.0,
         "modified_ms": stat.mtime.0,
         "children_version": stat.cversion,
-        "owner_session": stat.owner.map(|session| session.0),
+        "owner_session": stat.owner().map(|session| session.0),
+        "lifetime": lifetime(stat.lifetime),
+        "ttl_ms": match stat.lifetime {
+            Lifetime::Ttl(ms) => Some(ms),
+            _ => None,
+        },
     })
+}
+
+/// How long a znode lives, in a word.
+#[must_use]
+pub fn lifetime(lifetime: Lifetime) -> &'static str {
+    match lifetime {
+        Lifetime::Persistent => "persistent",
+        Lifetime::Ephemeral(_) => "ephemeral",
+        Lifetime::CallOwned(_) => "call-owned",
+        Lifetime::Container => "container",
+        Lifetime::Ttl(_) => "ttl",
+    }
 }
 
 /// Data: `{"text": ...}` if it is UTF-8, else `{"hex": ...}`.

@@ -2,6 +2,7 @@
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_core::error::ErrorCode;
@@ -236,6 +237,20 @@ impl CreateOperation {
         Self { lifetime: LifetimeKind::Ephemeral, ..self }
     }
 
+    /// It goes when it has had children and then none for a minute.
+    #[must_use]
+    pub fn container(self) -> Self {
+        Self { lifetime: LifetimeKind::Container, ..self }
+    }
+
+    /// It goes when it has no children and its data was not set for so long; some time later than that. In whole
+    /// milliseconds, 1 at least, and about 34 years at most.
+    #[must_use]
+    pub fn ttl(self, ttl: Duration) -> Self {
+        let ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        Self { lifetime: LifetimeKind::Ttl(ms), ..self }
+    }
+
     /// 19 digits are appended to its name, larger than those of all before it under this parent.
     #[must_use]
     pub fn sequential(self) -> Self {
@@ -272,6 +287,16 @@ impl Create {
     /// See [`CreateOperation::ephemeral`].
     pub fn ephemeral(self) -> Self {
         Self { operation: self.operation.ephemeral(), ..self }
+    }
+
+    /// See [`CreateOperation::container`].
+    pub fn container(self) -> Self {
+        Self { operation: self.operation.container(), ..self }
+    }
+
+    /// See [`CreateOperation::ttl`].
+    pub fn ttl(self, ttl: Duration) -> Self {
+        Self { operation: self.operation.ttl(ttl), ..self }
     }
 
     /// See [`CreateOperation::sequential`].

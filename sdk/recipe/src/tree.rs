@@ -139,6 +139,30 @@ impl Create<'_> {
         self
     }
 
+    /// It goes when it has had children and then none for a minute.
+    ///
+    /// ```no_run
+    /// # fn example() -> Result<(), quorate_recipe::Error> {
+    /// quorate_recipe::tree::create("/queues/mail").container().empty()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn container(mut self) -> Self {
+        self.options.lifetime = Lifetime::Container;
+        self
+    }
+
+    /// It goes when it has no children and its data was not set for so many milliseconds; some time later than that.
+    ///
+    /// ```no_run
+    /// # fn example() -> Result<(), quorate_recipe::Error> {
+    /// quorate_recipe::tree::create("/seen/order-17").ttl(86_400_000).empty()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn ttl(mut self, ms: u64) -> Self {
+        self.options.lifetime = Lifetime::Ttl(ms);
+        self
+    }
+
     /// A number of 19 digits is appended to the path, strictly increasing under one parent.
     ///
     /// ```no_run

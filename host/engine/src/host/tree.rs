@@ -188,6 +188,8 @@ impl From<CreateOptions> for txn::CreateOptions {
             Lifetime::Persistent => LifetimeKind::Persistent,
             Lifetime::Ephemeral => LifetimeKind::Ephemeral,
             Lifetime::CallOwned => LifetimeKind::CallOwned,
+            Lifetime::Container => LifetimeKind::Container,
+            Lifetime::Ttl(ms) => LifetimeKind::Ttl(ms),
         };
         let sequence = if options.sequential { Sequence::Native } else { Sequence::None };
         Self { lifetime, sequence, parents: options.parents }
@@ -204,7 +206,7 @@ impl From<znode::Stat> for Stat {
             modified: stat.mtime.0,
             version: stat.version,
             children_version: stat.cversion,
-            owner: stat.owner.map(|owner| owner.0),
+            owner: stat.owner().map(|owner| owner.0),
             data_bytes: stat.data_bytes,
             children_count: stat.children_count,
         }

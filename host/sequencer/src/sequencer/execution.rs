@@ -8,10 +8,9 @@ use quorate_core::change::Change;
 use quorate_core::draft::View;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::execute::{self, Executed};
-use quorate_core::ids::{CallId, SessionId};
+use quorate_core::ids::CallId;
 use quorate_core::key;
 use quorate_core::limits;
-use quorate_core::read::{Direction, Read};
 use quorate_core::recipe::Reason;
 use quorate_core::request::{Body, Call, Deploy, Operation, Request};
 use quorate_core::session::{Admission, KeptReply, Parked};
@@ -20,12 +19,12 @@ use quorate_core::txn::Slot;
 
 use super::admission::answer;
 use super::queue::Work;
-use super::{Activation, FORGET_AT_ONCE, FORGET_EVERY_MS, STEP_RUNS_MAX, Sequencer};
+use super::{Activation, STEP_RUNS_MAX, Sequencer};
 use crate::parked::{ParkedAt, Woken};
 use crate::port::{DirectAnswer, Now, Output, Submission, Token};
 
 impl Sequencer {
-    fn slot(&self) -> Slot {
+    pub(super) fn slot(&self) -> Slot {
         Slot { zxid: self.zxid.next(), time: self.time, batch: self.open.number }
     }
 
@@ -242,56 +241,12 @@ impl Sequencer {
         }
     }
 
-    /// Expires who was silent for too long, as many as the batch takes; the others at the next step.
-    pub(super) fn expire_sessions(&mut self, now: Now) {
-        while !self.batch_is_full()
-            && let Some(session) = self.liveness.poll_expired(now.monotonic_ms)
-        {
-            tracing::info!(session = session.0, "session expired");
-            self.housekeep(session, execute::expire_session, now);
-        }
-    }
-
-    pub(super) fn forget_sessions(&mut self, now: Now) {
-        if now.monotonic_ms < self.forget_at_ms || self.batch_is_full() {
-            return;
-        }
-        self.forget_at_ms = now.monotonic_ms + FORGET_EVERY_MS;
-        let (from, to) = key::ended_before(self.time.0.saturating_sub(limits::TOMBSTONE_MS));
-        let old: Vec<SessionId> = self
-            .view()
-            .range(&from, &to, Direction::Forward)
-            .filter_map(|(key, _)| key::session_of(&key))
-            .take(FORGET_AT_ONCE)
-            .collect();
-        for session in old {
-            if self.batch_is_full() {
-                return;
-            }
-            self.housekeep(session, execute::forget_session, now);
-        }
-    }
-
-    fn housekeep(
-        &mut self,
-        session: SessionId,
-        act: impl FnOnce(View, Slot, SessionId) -> (View, Option<Transaction>),
-        now: Now,
-    ) {
-        let slot = self.slot();
-        let (view, transaction) = act(self.take_view(), slot, session);
-        self.view = Some(view);
-        if let Some(transaction) = transaction {
-            self.push(transaction, now);
-        }
-    }
-
-    fn take_view(&mut self) -> View {
+    pub(super) fn take_view(&mut self) -> View {
         self.view.take().expect("the view is out only while a transaction is executed")
     }
 
     /// A transaction is executed: it goes into the open batch, and whoever waits for its changes is woken.
-    fn push(&mut self, transaction: Transaction, now: Now) {
+    pub(super) fn push(&mut self, transaction: Transaction, now: Now) {
         debug_assert_eq!(transaction.zxid, self.zxid.next());
         self.zxid = transaction.zxid;
         for change in &transaction.changes {

@@ -13,13 +13,13 @@ use serde_json::{Value as Json, json};
 
 use crate::connect::Global;
 use crate::failure::Usage;
-use crate::json;
 use crate::output::{FAINT, NAME};
+use crate::{duration, json};
 
 /// `quorate multi`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "An operation is one argument, or one line of standard input:
-  create PATH [DATA] [sequential] [parents]
+  create PATH [DATA] [sequential] [parents] [container] [ttl=TIME]
   set PATH DATA [version=N]
   check PATH [version=N]
   rm PATH [version=N]
@@ -150,11 +150,15 @@ impl Line {
                     create = match &*word.text {
                         "sequential" => create.sequential(),
                         "parents" => create.parents(),
-                        other => {
-                            return Err(format!(
-                                "\"{other}\" is neither `sequential` nor `parents`"
-                            ));
-                        }
+                        "container" => create.container(),
+                        other => match other.strip_prefix("ttl=") {
+                            Some(ttl) => create.ttl(duration::parse(ttl)?),
+                            None => {
+                                return Err(format!(
+                                    "\"{other}\" is none of `sequential`, `parents`, `container`, `ttl=TIME`"
+                                ));
+                            }
+                        },
                     };
                 }
                 create.into()

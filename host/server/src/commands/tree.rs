@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use quorate_client::{Client, Consistency};
@@ -9,7 +10,7 @@ use quorate_core::error::ErrorCode;
 use quorate_core::limits::PAGE_CHILDREN_MAX;
 use quorate_core::query::{Child, Page};
 use quorate_core::read::Direction;
-use quorate_core::znode::Stat as Found;
+use quorate_core::znode::{Lifetime, Stat as Found};
 use serde_json::json;
 
 use crate::connect::Global;
@@ -129,7 +130,12 @@ impl Row {
     fn show(&self, out: &mut dyn Write) -> io::Result<()> {
         if let Some(stat) = &self.stat {
             let modified = duration::moment(stat.mtime.0);
-            let kind = if stat.owner.is_some() { "e" } else { "-" };
+            let kind = match stat.lifetime {
+                Lifetime::Persistent => "-",
+                Lifetime::Ephemeral(_) | Lifetime::CallOwned(_) => "e",
+                Lifetime::Container => "c",
+                Lifetime::Ttl(_) => "t",
+            };
             let Found { version, data_bytes, children_count, .. } = stat;
             write!(
                 out,
@@ -247,7 +253,9 @@ they are for programs, and for `quorate lock`.
 Examples:
   quorate create /hello world
   quorate create /config/app @app.toml --parents
-  quorate create /jobs/job- --sequential"
+  quorate create /jobs/job- --sequential
+  quorate create /seen/order-17 --ttl 24h
+  quorate create /queues/mail --container"
 )]
 pub struct Create {
     /// Which
@@ -261,6 +269,12 @@ pub struct Create {
     /// Create missing parents, too
     #[arg(long, short)]
     parents: bool,
+    /// It goes when it has had children and then none for a minute
+    #[arg(long, conflicts_with = "ttl")]
+    container: bool,
+    /// It goes when it has no children and was not set for so long: 500ms, 30s, 15m, 24h
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    ttl: Option<Duration>,
 }
 
 impl Create {
@@ -278,6 +292,12 @@ impl Create {
                 }
                 if self.parents {
                     create = create.parents();
+                }
+                if self.container {
+                    create = create.container();
+                }
+                if let Some(ttl) = self.ttl {
+                    create = create.ttl(ttl);
                 }
                 Ok(create.await?)
             })
@@ -341,8 +361,14 @@ fn show_stat(stat: &Found, out: &mut dyn Write) -> io::Result<()> {
         duration::moment(stat.mtime.0),
         stat.mzxid.0
     )?;
-    match stat.owner {
-        Some(session) => writeln!(out, "owner     session {}", session.0),
-        None => Ok(()),
+    match stat.lifetime {
+        Lifetime::Persistent => Ok(()),
+        Lifetime::Ephemeral(session) => writeln!(out, "owner     session {}", session.0),
+        Lifetime::CallOwned(call) => writeln!(out, "owner     call {call}"),
+        Lifetime::Container => writeln!(out, "container {FAINT}goes after its last child{FAINT:#}"),
+        Lifetime::Ttl(ms) => {
+            let ttl = duration::show(Duration::from_millis(ms));
+            writeln!(out, "ttl       {ttl} {FAINT}without a set, and without children{FAINT:#}")
+        }
     }
 }

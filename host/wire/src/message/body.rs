@@ -107,11 +107,7 @@ fn write_operation(writer: &mut Writer, operation: &Operation) {
             writer.u8(0);
             writer.text(path);
             writer.bytes(data);
-            writer.u8(match lifetime {
-                LifetimeKind::Persistent => 0,
-                LifetimeKind::Ephemeral => 1,
-                LifetimeKind::CallOwned => 2,
-            });
+            write_lifetime(writer, *lifetime);
             writer.u8(match sequence {
                 Sequence::None => 0,
                 Sequence::Native => 1,
@@ -145,18 +141,37 @@ fn write_operation(writer: &mut Writer, operation: &Operation) {
     }
 }
 
+fn write_lifetime(writer: &mut Writer, lifetime: LifetimeKind) {
+    match lifetime {
+        LifetimeKind::Persistent => writer.u8(0),
+        LifetimeKind::Ephemeral => writer.u8(1),
+        LifetimeKind::CallOwned => writer.u8(2),
+        LifetimeKind::Container => writer.u8(3),
+        LifetimeKind::Ttl(ms) => {
+            writer.u8(4);
+            writer.u64(ms);
+        }
+    }
+}
+
+fn read_lifetime(reader: &mut Reader) -> Result<LifetimeKind, Malformed> {
+    Ok(match reader.u8("lifetime")? {
+        0 => LifetimeKind::Persistent,
+        1 => LifetimeKind::Ephemeral,
+        2 => LifetimeKind::CallOwned,
+        3 => LifetimeKind::Container,
+        4 => LifetimeKind::Ttl(reader.u64("milliseconds of a TTL")?),
+        _ => return Err(malformed("lifetime")),
+    })
+}
+
 fn read_operation(reader: &mut Reader) -> Result<Operation, Malformed> {
     let version = |reader: &mut Reader| reader.option("version", |reader| reader.u64("version"));
     Ok(match reader.u8("operation")? {
         0 => Operation::Create {
             path: reader.text("path")?,
             data: reader.bytes("data")?,
-            lifetime: match reader.u8("lifetime")? {
-                0 => LifetimeKind::Persistent,
-                1 => LifetimeKind::Ephemeral,
-                2 => LifetimeKind::CallOwned,
-                _ => return Err(malformed("lifetime")),
-            },
+            lifetime: read_lifetime(reader)?,
             sequence: match reader.u8("sequence")? {
                 0 => Sequence::None,
                 1 => Sequence::Native,

@@ -76,6 +76,9 @@ impl Audit {
                 let hash = xxhash_rust::xxh3::xxh3_128(value);
                 self.data = self.data.wrapping_sub(said_of_data(key, value.len() as u64, hash));
             }
+            Table::Reap => {
+                key::reap_path(key).ok_or(malformed("key of a znode that may be deleted"))?;
+            }
             Table::Session => {
                 let session = Session::decode(whole())?;
                 key::session_of(key).ok_or(malformed("key of a session"))?;

@@ -42,6 +42,8 @@ fn changes() -> Vec<Change> {
         node("/a", Lifetime::Persistent),
         node("/a/ephemeral", Lifetime::Ephemeral(session)),
         node("/a/owned", Lifetime::CallOwned(call)),
+        node("/a/container", Lifetime::Container),
+        node("/a/ttl", Lifetime::Ttl(300)),
         Change::DataSet { path: path("/"), data: Bytes::new() },
         Change::NodeDeleted { path: path("/a/ephemeral") },
         Change::NodeReleased { path: path("/a/owned") },
@@ -121,6 +123,8 @@ fn writes() -> impl Strategy<Value = WriteNumber> {
 fn lifetimes() -> impl Strategy<Value = Lifetime> {
     prop_oneof![
         Just(Lifetime::Persistent),
+        Just(Lifetime::Container),
+        any::<u64>().prop_map(Lifetime::Ttl),
         sessions().prop_map(Lifetime::Ephemeral),
         (sessions(), writes())
             .prop_map(|(session, write)| Lifetime::CallOwned(CallId { session, write })),

@@ -5,13 +5,13 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use quorate_core::error::{ErrorCode, Refusal};
-use quorate_core::ids::{Epoch, Millis, NamespaceId, SessionId, Term, WriteNumber, Zxid};
+use quorate_core::ids::{CallId, Epoch, Millis, NamespaceId, SessionId, Term, WriteNumber, Zxid};
 use quorate_core::query::{Child, Listing, Page};
 use quorate_core::read::Direction;
 use quorate_core::request::{
     Answer, Body, Call, Chunk, Deploy, Failure, LifetimeKind, Operation, Reply, Sequence,
 };
-use quorate_core::znode::Stat;
+use quorate_core::znode::{Lifetime, Stat};
 use quorate_wire::message::query::{LogLine, RecipeLine, SnapshotPlace, Status};
 use quorate_wire::message::{
     Attach, ClientMessage, Consistency, Hello, Query, Results, ServerMessage, Welcome,
@@ -31,8 +31,20 @@ fn refusals() -> impl Strategy<Value = Refusal> {
     (select(ErrorCode::ALL), text()).prop_map(|(code, message)| Refusal { code, message })
 }
 
+fn lifetimes() -> impl Strategy<Value = Lifetime> {
+    prop_oneof![
+        Just(Lifetime::Persistent),
+        any::<u64>().prop_map(|id| Lifetime::Ephemeral(SessionId(id))),
+        any::<(u64, u64)>().prop_map(|(id, write)| {
+            Lifetime::CallOwned(CallId { session: SessionId(id), write: WriteNumber(write) })
+        }),
+        Just(Lifetime::Container),
+        any::<u64>().prop_map(Lifetime::Ttl),
+    ]
+}
+
 fn stats() -> impl Strategy<Value = Stat> {
-    (any::<[u64; 10]>(), option::of(any::<u64>())).prop_map(|(numbers, owner)| Stat {
+    (any::<[u64; 10]>(), lifetimes()).prop_map(|(numbers, lifetime)| Stat {
         czxid: Zxid(numbers[0]),
         mzxid: Zxid(numbers[1]),
         pzxid: Zxid(numbers[2]),
@@ -41,15 +53,18 @@ fn stats() -> impl Strategy<Value = Stat> {
         version: numbers[5],
         cversion: numbers[6],
         aversion: numbers[7],
-        owner: owner.map(SessionId),
+        lifetime,
         data_bytes: numbers[8],
         children_count: numbers[9],
     })
 }
 
 fn operations() -> impl Strategy<Value = Operation> {
-    use LifetimeKind::{CallOwned, Ephemeral, Persistent};
-    let lifetimes = select(vec![Persistent, Ephemeral, CallOwned]);
+    use LifetimeKind::{CallOwned, Container, Ephemeral, Persistent, Ttl};
+    let lifetimes = prop_oneof![
+        select(vec![Persistent, Ephemeral, CallOwned, Container]),
+        any::<u64>().prop_map(Ttl)
+    ];
     let sequences = select(vec![Sequence::None, Sequence::Native, Sequence::ZooKeeper]);
     let version = || option::of(any::<u64>());
     prop_oneof![

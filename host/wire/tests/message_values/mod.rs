@@ -13,7 +13,7 @@ use quorate_core::request::{
     Answer, Body, Call, Chunk, Deploy, Failure, LifetimeKind, Operation, Reply, Sequence,
 };
 use quorate_core::session::Acks;
-use quorate_core::znode::Stat;
+use quorate_core::znode::{Lifetime, Stat};
 use quorate_wire::message::admin::{ClusterStatus, Command, MemberLine, Outcome};
 use quorate_wire::message::query::{LogLine, RecipeLine, SnapshotPlace, Status};
 use quorate_wire::message::{
@@ -47,7 +47,7 @@ fn stat() -> Stat {
         version: 2,
         cversion: 3,
         aversion: 0,
-        owner: Some(SessionId(41)),
+        lifetime: Lifetime::Ephemeral(SessionId(41)),
         data_bytes: 4,
         children_count: 1,
     }
@@ -69,6 +69,8 @@ fn operations() -> Vec<Operation> {
         create(LifetimeKind::Persistent, Sequence::None, true),
         create(LifetimeKind::Ephemeral, Sequence::Native, false),
         create(LifetimeKind::CallOwned, Sequence::ZooKeeper, false),
+        create(LifetimeKind::Container, Sequence::None, false),
+        create(LifetimeKind::Ttl(300), Sequence::None, false),
         Operation::Set { path: path(), data: Bytes::from_static(b"data"), version: Some(300) },
         Operation::Delete { path: path(), version: None },
         Operation::Check { path: path(), version: Some(0) },
@@ -114,7 +116,7 @@ pub fn replies() -> Vec<Reply> {
     vec![
         Reply::Done(Answer::Done),
         Reply::Done(created()),
-        Reply::Done(Answer::Stat(Stat { owner: None, ..stat() })),
+        Reply::Done(Answer::Stat(Stat { lifetime: Lifetime::Ttl(300), ..stat() })),
         Reply::Done(called.clone()),
         Reply::Done(Answer::Multi(vec![Answer::Done, created(), Answer::Stat(stat()), called])),
         Reply::Done(Answer::Activated { version: 300 }),

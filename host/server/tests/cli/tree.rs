@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::json;
 
-use crate::harness::{Done, Home};
+use crate::harness::{Done, Home, until};
 
 #[test]
 fn znodes_are_created_read_changed_listed_and_deleted() {
@@ -35,6 +35,30 @@ fn znodes_are_created_read_changed_listed_and_deleted() {
     let refused = home.run(&["get", "/a/b", "--output", "json"]);
     let told: serde_json::Value = serde_json::from_str(&refused.stderr).expect("JSON");
     assert_eq!(told["error"]["name"], "no-node");
+}
+
+#[test]
+fn containers_and_ttl_znodes_go_by_themselves() {
+    let home = Home::new();
+    let server = home.dev();
+    home.ok(&["create", "/t", "x", "--ttl", "1500ms"]);
+    assert!(home.ok(&["stat", "/t"]).contains("ttl       1.5 s"));
+    home.ok(&["multi", "create /c x container", "create /c/d x ttl=1ms sequential"]);
+    let stat = home.json(&["stat", "/t"])["stat"].clone();
+    assert_eq!((&stat["lifetime"], &stat["ttl_ms"]), (&json!("ttl"), &json!(1500)));
+    let shown = home.ok(&["ls", "/", "-l"]);
+    assert!(shown.contains("c v0") && shown.contains("t v0"), "{shown}");
+
+    // Killed before its time has come: the next leadership deletes it.
+    server.kill();
+    let _server = home.dev();
+    let gone = |path: &str| home.run(&["stat", path]).stderr.contains("no-node");
+    until("both are gone", || gone("/t") && home.ok(&["ls", "/c"]).is_empty());
+    assert!(!gone("/c"), "a container stays for a minute after its last child");
+
+    let refused = home.run(&["create", "/t", "--ttl", "0s"]);
+    assert!(refused.stderr.contains("bad-arguments"), "{}", refused.stderr);
+    assert_eq!(home.run(&["create", "/t", "--ttl", "1s", "--container"]).code, 2);
 }
 
 #[test]

@@ -157,6 +157,8 @@ error_codes! {
     BreakingChange = 4014, "breaking-change", NotApplied, Never;
     /// The call was cancelled.
     Cancelled = 4015, "cancelled", NotApplied, Never;
+    /// A run that may only read tried to change something, or to wait.
+    ReadOnly = 4016, "read-only", NotApplied, Never;
 
     // Q5: the cluster.
     /// No leader is known: nothing can be decided now.

@@ -55,6 +55,7 @@ scripts! {
     multi
     parked
     precedence
+    read_only
     sequence
     sessions
     set_delete_check

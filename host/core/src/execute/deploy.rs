@@ -224,6 +224,12 @@ fn check_deploy<R: Read>(
         let message = format!("callers of the active version would break: {}", breaking.join("; "));
         return Err(Refusal::new(ErrorCode::BreakingChange, message));
     }
+    for function in &deploy.manifest.read_only {
+        recipes.check_function(&deploy.component, function).map_err(|refusal| {
+            let message = format!("read-only in the manifest: {}", refusal.message);
+            Refusal::new(refusal.code, message)
+        })?;
+    }
     Ok(before)
 }
 

@@ -123,6 +123,24 @@ fn operation(verb: &str, words: &mut Words) -> Result<Operation, String> {
     })
 }
 
+/// A call of a session as a read of the applied tree.
+fn read_call(world: &mut World, words: &mut Words) -> Said {
+    let session = world.session(&words.next("a session")?)?;
+    let Operation::Call(call) = operation("call", words)? else {
+        return Err("no call".to_owned());
+    };
+    let tree = world.pair.leader.clone();
+    let before = tree.records();
+    let (zxid, result) = execute::read_call(tree.clone(), session, &call, &mut world.toys);
+    assert!(before == tree.records(), "a read has changed the tree");
+    let mut lines = std::mem::take(&mut world.toys.runs);
+    lines.push(match result {
+        Ok(value) => format!("read at zxid {zxid}: {}", show::short(&value)),
+        Err(refusal) => format!("read at zxid {zxid}: refused: {refusal}"),
+    });
+    Ok(lines)
+}
+
 /// `5`, or `5,7-9,12-12`: a low mark and ranges.
 fn acks(text: Option<String>) -> Result<Acks, String> {
     let Some(text) = text else { return Ok(Acks::default()) };
@@ -175,6 +193,9 @@ fn deploy(words: &mut Words) -> Result<Deploy, String> {
     }
     for index in 0..words.number("config")?.unwrap_or(0) {
         manifest.config.insert(format!("{index}"), String::new());
+    }
+    if let Some(functions) = words.option("read-only") {
+        manifest.read_only.extend(functions.split(',').map(str::to_owned));
     }
     if let Some(callers) = words.option("callers") {
         let (function, principal) = callers.split_once(':').ok_or("callers=FUNCTION:PRINCIPAL")?;
@@ -231,6 +252,7 @@ fn host(world: &mut World, command: &str, words: &mut Words) -> Said {
             Ok(world.end_parked(id, write, *code.ok_or("no such error")?))
         }
         "entry" | "barrier" => entry(world, command, words),
+        "read-call" => read_call(world, words),
         _ => read(world, command, words),
     }
 }

@@ -86,12 +86,13 @@ impl Reads {
             Query::Interface(recipe) => {
                 let version = tree.active_version(recipe).ok_or_else(|| no_recipe(recipe))?;
                 let interfaces = self.surroundings.interfaces(&version.component)?;
-                Results::Interface { version: version.number, interfaces }
+                let read_only = version.manifest.read_only.into_iter().collect();
+                Results::Interface { version: version.number, interfaces, read_only }
             }
             Query::Logs { recipe, limit } => Results::Logs(self.surroundings.logs(recipe, *limit)),
             Query::Status => Results::Status(self.surroundings.status()),
-            Query::Snapshot { .. } => {
-                let message = "a snapshot is sent beside the lane, and is no answer of the tree";
+            Query::Snapshot { .. } | Query::Call(_) => {
+                let message = "it is answered beside the lane's other reads";
                 return Err(Refusal::new(ErrorCode::Internal, message));
             }
         })

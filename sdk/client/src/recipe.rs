@@ -26,6 +26,8 @@ pub struct Types {
     pub version: u64,
     /// Its interfaces.
     pub interfaces: Vec<Interface>,
+    /// The functions that its manifest lists as read-only, by any of their names.
+    pub read_only: Vec<String>,
 }
 
 impl Types {
@@ -105,13 +107,12 @@ impl Recipe {
     }
 
     async fn fetch(&self) -> Result<Arc<Types>, Error> {
-        let (version, encoded) = match self.client.read(Query::Interface(self.name.clone())).await?
-        {
-            (_, Results::Interface { version, interfaces }) => (version, interfaces),
-            _ => return Err(unexpected("interface")),
+        let asked = self.client.read(Query::Interface(self.name.clone())).await?;
+        let (_, Results::Interface { version, interfaces: encoded, read_only }) = asked else {
+            return Err(unexpected("interface"));
         };
         let interfaces = encoded.into_iter().map(Interface::decode).collect::<Result<_, _>>()?;
-        let types = Arc::new(Types { version, interfaces });
+        let types = Arc::new(Types { version, interfaces, read_only });
         self.client.recipes().insert(self.name.clone(), Arc::clone(&types));
         Ok(types)
     }

@@ -7,7 +7,10 @@ use quorate_core::ids::{Epoch, Term, Zxid};
 use quorate_core::limits;
 use quorate_core::query::{Child, Listing, Page};
 use quorate_core::read::Direction;
+use quorate_core::request::Call;
 use quorate_core::znode::Stat;
+
+use super::body::{read_call, write_call};
 
 /// How fresh an answer must be (DESIGN D12).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +80,8 @@ pub enum Query {
         /// The stream that broke off, and how many of its bytes are there.
         go_on: Option<SnapshotPlace>,
     },
+    /// A recipe call that only reads: run on this member, on its applied tree. It has no write number.
+    Call(Call),
 }
 
 /// A place in a stream of a snapshot.
@@ -131,6 +136,8 @@ pub enum Results {
         version: u64,
         /// One for each exported interface.
         interfaces: Vec<Bytes>,
+        /// The functions that its manifest lists as read-only, by any of their names.
+        read_only: Vec<String>,
     },
     /// Of `Logs`.
     Logs(Vec<LogLine>),
@@ -139,6 +146,8 @@ pub enum Results {
     /// Of `Snapshot`: what the bulk stream begins with. It is the stream that was asked for if the member still has that,
     /// else another one, from its begin.
     Snapshot(SnapshotPlace),
+    /// Of `Call`: the encoded result, the error case of a `result` included.
+    Called(Bytes),
 }
 
 /// A deployed recipe.
@@ -246,6 +255,10 @@ impl Query {
                 writer.u64(*bulk);
                 writer.option(go_on.as_ref(), |writer, place| place.write(writer));
             }
+            Self::Call(call) => {
+                writer.u8(9);
+                write_call(writer, call);
+            }
         }
     }
 
@@ -275,6 +288,7 @@ impl Query {
                 bulk: reader.u64("number of a bulk stream")?,
                 go_on: reader.option("place in a snapshot", SnapshotPlace::read)?,
             },
+            9 => Self::Call(read_call(reader)?),
             _ => return Err(malformed("kind of a query")),
         })
     }
@@ -319,10 +333,11 @@ impl Results {
                 writer.option(*active, Writer::u64);
                 write_rows(writer, versions, |writer, version| version.write(writer));
             }
-            Self::Interface { version, interfaces } => {
+            Self::Interface { version, interfaces, read_only } => {
                 writer.u8(6);
                 writer.u64(*version);
                 write_rows(writer, interfaces, |writer, interface| writer.bytes(interface));
+                write_rows(writer, read_only, |writer, function| writer.text(function));
             }
             Self::Logs(lines) => {
                 writer.u8(7);
@@ -340,6 +355,10 @@ impl Results {
             Self::Snapshot(place) => {
                 writer.u8(9);
                 place.write(writer);
+            }
+            Self::Called(value) => {
+                writer.u8(10);
+                writer.bytes(value);
             }
         }
     }
@@ -376,6 +395,7 @@ impl Results {
             6 => Self::Interface {
                 version: reader.u64("version")?,
                 interfaces: read_rows(reader, |reader| reader.bytes("interface"))?,
+                read_only: read_rows(reader, |reader| reader.text("function name"))?,
             },
             7 => Self::Logs(read_rows(reader, |reader| {
                 Ok(LogLine {
@@ -387,6 +407,7 @@ impl Results {
             })?),
             8 => Self::Status(Status::read(reader)?),
             9 => Self::Snapshot(SnapshotPlace::read(reader)?),
+            10 => Self::Called(reader.bytes("result")?),
             _ => return Err(malformed("kind of results")),
         })
     }

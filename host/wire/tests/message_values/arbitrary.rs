@@ -69,12 +69,14 @@ fn operations() -> impl Strategy<Value = Operation> {
         }),
         (text(), version()).prop_map(|(path, version)| Operation::Delete { path, version }),
         (text(), version()).prop_map(|(path, version)| Operation::Check { path, version }),
-        (text(), text(), any::<u128>(), bytes()).prop_map(
-            |(recipe, function, signature, arguments)| {
-                Operation::Call(Call { recipe, function, signature, arguments })
-            }
-        ),
+        calls().prop_map(Operation::Call),
     ]
+}
+
+fn calls() -> impl Strategy<Value = Call> {
+    (text(), text(), any::<u128>(), bytes()).prop_map(
+        |(recipe, function, signature, arguments)| Call { recipe, function, signature, arguments },
+    )
 }
 
 /// Bodies of writes.
@@ -142,6 +144,7 @@ fn queries() -> impl Strategy<Value = Query> {
         (any::<u64>(), option::of(places()))
             .prop_map(|(bulk, go_on)| Query::Snapshot { bulk, go_on }),
         Just(Query::Status),
+        calls().prop_map(Query::Call),
     ]
 }
 
@@ -221,11 +224,13 @@ fn results() -> impl Strategy<Value = Results> {
         vec(recipe, 0..4).prop_map(Results::Recipes),
         (option::of(any::<u64>()), vec(versions(), 0..3))
             .prop_map(|(active, versions)| Results::History { active, versions }),
-        (any::<u64>(), vec(bytes(), 0..3))
-            .prop_map(|(version, interfaces)| Results::Interface { version, interfaces }),
+        (any::<u64>(), vec(bytes(), 0..3), vec(text(), 0..3)).prop_map(
+            |(version, interfaces, read_only)| Results::Interface { version, interfaces, read_only }
+        ),
         vec(line, 0..4).prop_map(Results::Logs),
         statuses().prop_map(Results::Status),
         places().prop_map(Results::Snapshot),
+        bytes().prop_map(Results::Called),
     ]
 }
 

@@ -72,13 +72,23 @@ fn operations() -> Vec<Operation> {
         Operation::Set { path: path(), data: Bytes::from_static(b"data"), version: Some(300) },
         Operation::Delete { path: path(), version: None },
         Operation::Check { path: path(), version: Some(0) },
-        Operation::Call(Call {
-            recipe: "lock".to_owned(),
-            function: "acquire".to_owned(),
-            signature: 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10,
-            arguments: Bytes::from_static(&[2, b'/', b'a']),
-        }),
+        Operation::Call(call("acquire")),
     ]
+}
+
+fn call(function: &str) -> Call {
+    Call {
+        recipe: "lock".to_owned(),
+        function: function.to_owned(),
+        signature: 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10,
+        arguments: Bytes::from_static(&[2, b'/', b'a']),
+    }
+}
+
+/// One of format 2.
+fn manifest_that_reads() -> Manifest {
+    let read_only = ["holder", "lock.waiting"].map(str::to_owned).into();
+    Manifest { read_only, ..manifest() }
 }
 
 /// Each kind of body.
@@ -102,7 +112,13 @@ pub fn bodies() -> Vec<Body> {
             breaking_allowed: true,
         }),
         Body::Rollback { recipe: recipe.clone(), version: 3 },
-        Body::RemoveRecipe(recipe),
+        Body::RemoveRecipe(recipe.clone()),
+        Body::Deploy(Deploy {
+            recipe,
+            component,
+            manifest: manifest_that_reads(),
+            breaking_allowed: false,
+        }),
     ]
 }
 
@@ -140,6 +156,7 @@ fn queries() -> Vec<Query> {
         Query::Status,
         Query::Snapshot { bulk: 300, go_on: None },
         Query::Snapshot { bulk: 1, go_on: Some(place()) },
+        Query::Call(call("holder")),
     ]
 }
 
@@ -209,7 +226,11 @@ fn results() -> Vec<Results> {
         Results::Children(Listing { children: vec![child], has_more: false }),
         Results::Recipes(vec![line("lock", Some(3)), line("old", None)]),
         Results::History { active: Some(3), versions: vec![version] },
-        Results::Interface { version: 3, interfaces: vec![Bytes::from_static(b"description")] },
+        Results::Interface {
+            version: 3,
+            interfaces: vec![Bytes::from_static(b"description")],
+            read_only: vec!["holder".to_owned(), "lock.waiting".to_owned()],
+        },
         Results::Logs(vec![LogLine {
             time_ms: 1_700_000_000_000,
             zxid: Zxid(300),
@@ -218,6 +239,7 @@ fn results() -> Vec<Results> {
         }]),
         Results::Status(status()),
         Results::Snapshot(place()),
+        Results::Called(Bytes::from_static(b"value")),
     ]
 }
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::codec::{Malformed, Reader, Writer, malformed};
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{Millis, Zxid};
+use crate::level::Feature;
 use crate::limits;
 use crate::path::Path;
 
@@ -124,6 +125,11 @@ impl Manifest {
             config: BTreeMap::new(),
             read_only: BTreeSet::new(),
         }
+    }
+
+    /// What it uses that not every cluster has.
+    pub fn features(&self) -> impl Iterator<Item = Feature> + use<> {
+        (!self.read_only.is_empty()).then_some(Feature::ReadOnlyFunctions).into_iter()
     }
 
     /// Whether this principal may call this function.

@@ -181,6 +181,8 @@ error_codes! {
     ChangeUnfinished = 5009, "change-unfinished", Unknown, Backoff;
     /// A member that is to vote, or to lead, has not caught up with the log yet.
     NotCaughtUp = 5010, "not-caught-up", NotApplied, Backoff;
+    /// The cluster's feature level is below the one that this needs: some members are of an older version.
+    LevelTooLow = 5011, "level-too-low", NotApplied, Never;
 
     // Q6: not allowed.
     /// The manifest or the caller's rights do not cover this.

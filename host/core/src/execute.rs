@@ -11,6 +11,7 @@ use self::run::{Asked, run};
 use crate::draft::{ReadRecords, View};
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::SessionId;
+use crate::level::Level;
 use crate::limits;
 use crate::recipe::{Interest, Reason, Recipes, RunEnd};
 use crate::request::{Answer, Body, Call, Failure, LifetimeKind, Operation, Reply, Request};
@@ -224,6 +225,11 @@ pub fn expire_session(view: View, slot: Slot, id: SessionId) -> (View, Option<Tr
 /// Forgets an ended session. No transaction if it lives or is gone.
 pub fn forget_session(view: View, slot: Slot, id: SessionId) -> (View, Option<Transaction>) {
     housekeeping(view, slot, |txn| txn.forget_session(id))
+}
+
+/// Raises the feature level of the cluster. No transaction if it is there already: it never falls.
+pub fn raise_level(view: View, slot: Slot, level: Level) -> (View, Option<Transaction>) {
+    housekeeping(view, slot, |txn| txn.raise_level(level))
 }
 
 fn housekeeping(view: View, slot: Slot, act: impl FnOnce(&mut Txn)) -> (View, Option<Transaction>) {

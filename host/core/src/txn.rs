@@ -11,6 +11,7 @@ use crate::draft::{Draft, ReadRecords, View};
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{CallId, Millis, SessionId, Zxid};
 use crate::key;
+use crate::level::Level;
 use crate::limits;
 use crate::path::Path;
 use crate::query::{self, no_node};
@@ -340,6 +341,13 @@ impl Txn {
     pub fn forget_session(&mut self, id: SessionId) {
         if self.draft.session(id).is_some_and(|session| !session.is_live()) {
             self.record_unbounded(Change::SessionForgotten { session: id });
+        }
+    }
+
+    /// Raises the feature level of the cluster. Nothing happens if it is there already.
+    pub fn raise_level(&mut self, level: Level) {
+        if level > self.draft.level() {
+            self.record_unbounded(Change::LevelRaised { level });
         }
     }
 

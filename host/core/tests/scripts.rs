@@ -51,6 +51,7 @@ scripts! {
     entries
     ephemerals
     full_disk
+    level
     limits
     multi
     parked

@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::level::Levels;
 use crate::limits;
 use crate::mesh::{self, Mesh, Purpose};
 
@@ -41,6 +42,8 @@ pub struct Administration {
     pub mesh: Arc<Mesh>,
     /// How this member is.
     pub status: OwnStatus,
+    /// What the members know, and which feature level the cluster has.
+    pub levels: Arc<Levels>,
     /// Commands that may be on their way to the leader: their lanes are on the connection that raft's are on.
     pub handed_on: Arc<Semaphore>,
 }
@@ -210,7 +213,7 @@ impl Administration {
         let changed = async {
             match command {
                 Command::Add { member, address } => self.add(member, address).await,
-                Command::Promote { member } => refused(self.node.promote(member).await),
+                Command::Promote { member } => self.promote(member).await,
                 Command::Remove { member } => refused(self.node.remove(member).await),
                 Command::TransferLeader { to } => {
                     refused(self.node.transfer_leader(to, TRANSFER_PATIENCE).await)
@@ -244,6 +247,7 @@ impl Administration {
                 format!("member {member} belongs to the cluster already, at {}", known.address);
             return Err(Refusal::new(ErrorCode::ChangeRefused, message));
         }
+        let _level = self.levels.hold().await;
         let found = self.probe(member, &address).await?;
         let own = self.mesh.note().cluster();
         if found.cluster.is_some_and(|theirs| Some(theirs) != own) {
@@ -254,7 +258,23 @@ impl Administration {
                 ),
             ));
         }
+        // What leaders before this one have raised must have been applied here.
+        let applied = self.node.linearizable_barrier().await;
+        applied.map_err(|error| no_leader(&error.to_string()))?;
+        self.levels.check(&found)?;
         refused(self.node.add_learner(member, contact(&found, address)).await)
+    }
+
+    async fn promote(&self, member: u64) -> Result<(), Refusal> {
+        let contact = self.node.members().contacts.get(&member).cloned();
+        if let Some(contact) = contact {
+            match self.mesh.probe(member, &contact.address).await {
+                Ok(found) => self.levels.check(&found)?,
+                // It may be reached the other way round; whether it is there at all is found out below.
+                Err(why) => tracing::debug!(member, why, "a member to promote is not dialled"),
+            }
+        }
+        refused(self.node.promote(member).await)
     }
 
     async fn probe(&self, member: u64, address: &str) -> Result<Identity, Refusal> {

@@ -9,8 +9,8 @@
 //! leader's ends of links), [`follow`] (a member's own link), [`disk`] (how full it is), [`reads`], [`read_index`] (how fresh
 //! they are), [`compile`], `backlog` (what waits behind bulk bodies),
 //! [`snapshots`] (the tree as a stream, beside a lane), [`quic`] (the face), [`mesh`] (connections to other
-//! members), [`divergence`] (is its tree the same as theirs), [`administration`] (commands to the cluster), [`level`] (features
-//! that all members know), [`member`] (all of it, started
+//! members), [`divergence`] (is its tree the same as theirs), [`administration`] (commands to the cluster), [`level`] (when its
+//! feature level rises), `told` (who hears what raft tells), [`member`] (all of it, started
 //! and stopped), [`restore`] (a data directory made of a snapshot).
 #![forbid(unsafe_code)]
 
@@ -38,3 +38,4 @@ pub mod restore;
 #[cfg(test)]
 mod rig;
 pub mod snapshots;
+mod told;

@@ -77,6 +77,8 @@ pub const LEAD_CODE_PATIENCE: Duration = Duration::from_secs(5);
 pub const DIGESTS_COMPARE_EVERY: Duration = Duration::from_secs(1);
 /// How long another member may take to tell its digests.
 pub const DIGESTS_PATIENCE: Duration = Duration::from_secs(1);
+/// How often a leader looks whether all members know a higher feature level than the cluster has.
+pub const LEVEL_LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How often a member tries to tell the cluster its new addresses.
 pub const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
 /// How long an attach waits for a leader.

@@ -12,10 +12,11 @@ use quorate_core::apply::Applied;
 use quorate_core::deployment::ComponentDigest;
 use quorate_core::draft::ReadRecords;
 use quorate_core::error::{ErrorCode, Refusal};
-use quorate_core::ids::{Epoch, Term};
+use quorate_core::ids::{Epoch, NamespaceId, Term};
+use quorate_core::level::Level;
 use quorate_core::read::{Read, SharedRead};
 use quorate_core::transaction::Entry;
-use quorate_engine::{Engine, Level};
+use quorate_engine::Engine;
 use quorate_net::{Identity, IdentityError, Port, Protocol, QueueBudget, Server, ServerConfig};
 use quorate_raft::contact::CLIENT_ADDRESSES_MAX;
 use quorate_raft::{Contact, Kind, Lane, Leader, Leadership, Node, ProposeResult, Store};
@@ -32,7 +33,7 @@ use crate::disk;
 use crate::divergence;
 use crate::follow::Follower;
 use crate::leader::{self, Propose, Running, SequencerHandle};
-use crate::level::LEVEL;
+use crate::level::Levels;
 use crate::limits;
 use crate::link::{BoxFuture, Dial, LinkBroken, LinkEnds};
 use crate::links;
@@ -45,6 +46,7 @@ use crate::read_index::{AnyLeader, ReadBarrier};
 use crate::reads::{Reads, Surroundings};
 use crate::registry::Registry;
 use crate::snapshots::NodeSnapshots;
+use crate::told::{Listener, tell_leader, tell_leadership};
 
 /// What a member is started with.
 #[derive(Debug, Clone)]
@@ -71,6 +73,8 @@ pub struct Options {
     pub component_bytes_max: u64,
     /// Bytes of disk that are kept free: writes that make the tree larger are refused below. 0: none.
     pub disk_reserve_bytes: u64,
+    /// The highest feature level that this build knows.
+    pub level: Level,
 }
 
 impl Options {
@@ -88,6 +92,7 @@ impl Options {
             cache_bytes: TreeOptions::default().cache_bytes,
             component_bytes_max: quorate_core::limits::COMPONENT_BYTES_MAX,
             disk_reserve_bytes: limits::DISK_RESERVE_BYTES,
+            level: Level::NEWEST,
         }
     }
 }
@@ -101,6 +106,9 @@ pub enum StartError {
     /// The certificates.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The directory is of a cluster that uses what this build does not know. Nothing of it was changed.
+    #[error(transparent)]
+    Level(quorate_raft::LevelTooHigh),
     /// The port.
     #[error(transparent)]
     Bind(#[from] quorate_net::BindError),
@@ -189,11 +197,12 @@ impl Member {
         let directory = Arc::new(directory);
         let member = number(&directory, options.member)?;
         divergence::check(&directory).map_err(StartError::Diverged)?;
-        let note = Note::open(directory.clone())?;
         let certificates =
             options.certificates.clone().unwrap_or_else(|| options.data.join("certificates"));
         let identity =
             Identity::open_or_make(&certificates, &names(&options), member, SystemTime::now())?;
+        let tree = open_tree(&directory, &options)?;
+        let note = Note::open(directory.clone())?;
         let mut config =
             ServerConfig::new(options.listen, identity.server.clone(), identity.trust.clone());
         config.protocols = vec![Protocol::Client, Protocol::Member];
@@ -201,13 +210,12 @@ impl Member {
         let address = server.local_address();
         let own = own(member, &options, address)?;
         let mesh = Mesh::new(own, note, server.dialer());
+        mesh.set_cluster_level(level_of_tree(&tree));
         let log = Arc::new(Log::open(
             &directory.log_path(),
             LogOptions { queue_bytes_max: limits::LOG_QUEUE_BYTES_MAX, ..LogOptions::default() },
             end_process(directory.clone()),
         )?);
-        let tree =
-            Tree::open(&directory.tree_path(), &TreeOptions { cache_bytes: options.cache_bytes })?;
         let mut random_key = [0; 32];
         getrandom::fill(&mut random_key).map_err(|error| StartError::Random(error.to_string()))?;
         let engine = Engine::new(&quorate_engine::Options {
@@ -221,13 +229,19 @@ impl Member {
         let registry = Arc::new(Registry::new(sequencer.clone()));
         let compiler: Arc<OnceLock<Mutex<Compiler>>> = Arc::default();
         let applied_tree: Arc<OnceLock<SharedRead>> = Arc::default();
-        let listener =
-            listener(registry.clone(), sequencer.clone(), compiler.clone(), applied_tree.clone());
+        let listener = Listener {
+            registry: registry.clone(),
+            sequencer: sequencer.clone(),
+            mesh: mesh.clone(),
+            compiler: compiler.clone(),
+            tree: applied_tree.clone(),
+        };
         let incoming = directory.incoming_path();
         let store = Store { log: log.clone(), tree: Arc::new(tree), incoming };
-        let config = quorate_raft::Config::new(member);
-        let node =
-            Node::start(config, store, Arc::new(RaftNetwork(mesh.clone())), listener).await?;
+        let config =
+            quorate_raft::Config { level: options.level, ..quorate_raft::Config::new(member) };
+        let network = Arc::new(RaftNetwork(mesh.clone()));
+        let node = Node::start(config, store, network, listener.hears()).await?;
         let node = Arc::new(node);
         let tree = node.tree();
         let _first = applied_tree.set(tree.clone());
@@ -255,8 +269,16 @@ impl Member {
             },
         )
         .map_err(StartError::Thread)?;
-        let leadership =
-            tokio::spawn(tell_leadership(node.clone(), sequencer.clone(), compiler.clone()));
+        let levels = Arc::new(Levels {
+            own: options.level,
+            node: node.clone(),
+            mesh: mesh.clone(),
+            tree: tree.clone(),
+            sequencer: sequencer.clone(),
+            changes: tokio::sync::Mutex::default(),
+        });
+        let told = (node.clone(), sequencer.clone(), compiler.clone(), levels.clone());
+        let leadership = tokio::spawn(tell_leadership(told.0, told.1, told.2, told.3));
         let (leader_told, leader) = watch::channel(None);
         let leader_told = tokio::spawn(tell_leader(node.leader(), leader_told));
         let dial = Arc::new(MeshDial { mesh: mesh.clone(), node: node.clone() });
@@ -271,6 +293,7 @@ impl Member {
         let surroundings = Arc::new(Around {
             engine,
             node: node.clone(),
+            mesh: mesh.clone(),
             tree: tree.clone(),
             sequencer: sequencer.clone(),
             began: Instant::now(),
@@ -281,6 +304,7 @@ impl Member {
             node: node.clone(),
             mesh: mesh.clone(),
             status: Arc::new(move || around.status()),
+            levels,
             handed_on: Arc::new(Semaphore::new(HANDED_ON_MAX)),
         };
         let raft = node.served();
@@ -429,6 +453,21 @@ fn number(directory: &DataDirectory, configured: Option<u64>) -> Result<u64, Sta
     }
 }
 
+/// Opens the tree, if this build understands all that may be in it.
+fn open_tree(directory: &DataDirectory, options: &Options) -> Result<Tree, StartError> {
+    let tree_options = TreeOptions { cache_bytes: options.cache_bytes };
+    let tree = Tree::open(&directory.tree_path(), &tree_options)?;
+    let (found, known) = (level_of_tree(&tree), options.level);
+    if found > known {
+        return Err(StartError::Level(quorate_raft::LevelTooHigh { found, known }));
+    }
+    Ok(tree)
+}
+
+fn level_of_tree(tree: &Tree) -> Level {
+    quorate_raft::level::of_tree(tree, NamespaceId::DEFAULT)
+}
+
 /// Names for the certificate: those asked for, and the one by which members know this one.
 fn names(options: &Options) -> Vec<String> {
     let mut names = options.names.clone();
@@ -465,7 +504,7 @@ fn own(member: u64, options: &Options, listens: SocketAddr) -> Result<Own, Start
     if clients.len() > CLIENT_ADDRESSES_MAX {
         return Err(StartError::TooManyAddresses(clients.len()));
     }
-    Ok(Own { member, address, clients, agent: agent() })
+    Ok(Own { member, address, clients, agent: agent(), level: options.level })
 }
 
 /// What other members ask.
@@ -494,17 +533,6 @@ impl Dial for MeshDial {
             let (sender, receiver) = opened.map_err(LinkBroken)?;
             Ok(LinkEnds { sender: Box::new(sender), receiver: Box::new(receiver) })
         })
-    }
-}
-
-/// Tells the number of whoever leads, whatever the term.
-async fn tell_leader(mut from: watch::Receiver<Option<Leader>>, to: watch::Sender<Option<u64>>) {
-    loop {
-        let now = from.borrow_and_update().map(|leader| leader.member);
-        to.send_if_modified(|before| std::mem::replace(before, now) != now);
-        if from.changed().await.is_err() {
-            return;
-        }
     }
 }
 
@@ -559,82 +587,6 @@ fn end_process(directory: Arc<DataDirectory>) -> FatalHandler {
     })
 }
 
-/// What happens when an entry has been applied: replies go out, then the sequencer learns of it.
-fn listener(
-    registry: Arc<Registry>,
-    sequencer: SequencerHandle,
-    compiler: Arc<OnceLock<Mutex<Compiler>>>,
-    tree: Arc<OnceLock<SharedRead>>,
-) -> quorate_raft::ApplyListener {
-    Box::new(move |told| {
-        let (applied, entry) = match told.kind {
-            Kind::Entry { applied, entry } => (applied, entry),
-            Kind::Installed => {
-                if let Some(tree) = tree.get() {
-                    registry.installed(tree.meta().zxid);
-                }
-                if let Some(compiler) = compiler.get() {
-                    let compiler =
-                        compiler.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    drop(compiler.want_active());
-                }
-                return;
-            }
-            Kind::Blank | Kind::Membership => return,
-        };
-        let is_taken = applied == Applied::Taken;
-        if is_taken {
-            registry.applied(&entry);
-            if let Some(compiler) = compiler.get() {
-                compiler.lock().unwrap_or_else(std::sync::PoisonError::into_inner).applied(&entry);
-            }
-        }
-        sequencer.applied(&entry, is_taken);
-    })
-}
-
-/// A leadership is told when the code of all that is active is ready here, or has been waited for long enough: a call that
-/// waited elsewhere would else be woken into nothing.
-async fn tell_leadership(
-    node: Arc<Node>,
-    sequencer: SequencerHandle,
-    compiler: Arc<OnceLock<Mutex<Compiler>>>,
-) {
-    let mut leadership = node.leadership();
-    loop {
-        let now = *leadership.borrow_and_update();
-        let Some(Leadership { term, .. }) = now else {
-            sequencer.send(Input::Follow);
-            if leadership.changed().await.is_err() {
-                return;
-            }
-            continue;
-        };
-        // It may have led in another term until now.
-        sequencer.send(Input::Follow);
-        let ready = compiler.get().map(|compiler| {
-            compiler.lock().unwrap_or_else(std::sync::PoisonError::into_inner).want_active()
-        });
-        let ready = async {
-            if let Some(ready) = ready
-                && tokio::time::timeout(limits::LEAD_CODE_PATIENCE, ready).await.is_err()
-            {
-                tracing::warn!(
-                    "recipes are not compiled yet: calls of them are answered `compiling`"
-                );
-            }
-        };
-        tokio::select! {
-            () = ready => {}
-            changed = leadership.changed() => if changed.is_err() { return } else { continue },
-        }
-        sequencer.send(Input::Lead(quorate_sequencer::Leadership { term }));
-        if leadership.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
 struct NodeProposer {
     member: u64,
     node: Arc<Node>,
@@ -672,6 +624,7 @@ impl Prepare for EnginePrepare {
 struct Around {
     engine: Engine,
     node: Arc<Node>,
+    mesh: Arc<Mesh>,
     tree: SharedRead,
     sequencer: SequencerHandle,
     began: Instant,
@@ -700,10 +653,10 @@ impl Surroundings for Around {
                 time_ms: line.time.0,
                 zxid: line.zxid,
                 level: match line.level {
-                    Level::Debug => 0,
-                    Level::Info => 1,
-                    Level::Warn => 2,
-                    Level::Error => 3,
+                    quorate_engine::Level::Debug => 0,
+                    quorate_engine::Level::Info => 1,
+                    quorate_engine::Level::Warn => 2,
+                    quorate_engine::Level::Error => 3,
                 },
                 message: line.message,
             })
@@ -735,7 +688,8 @@ impl Surroundings for Around {
             memory_bytes: usage.memory_bytes,
             uptime_ms: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
             disk_free_bytes: self.free.load(Ordering::Relaxed),
-            level: LEVEL,
+            level: self.mesh.own().level,
+            cluster_level: self.tree.level(),
         }
     }
 }

@@ -20,9 +20,10 @@ use quorate_net::{
 };
 use quorate_wire::message::admin::Command;
 use quorate_wire::message::{
-    Attach, ClientMessage, Consistency, Hello, LANE_FRAME_BYTES_MAX, MEMBERS_MAX, PROTOCOL,
-    Results, ServerMessage, Welcome, body, bulk,
+    Attach, ClientMessage, Consistency, Hello, LANE_FRAME_BYTES_MAX, MEMBERS_MAX, PROTOCOLS,
+    Results, ServerMessage, Welcome, body, bulk, protocols,
 };
+use quorate_wire::protocol::Versions;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
@@ -194,6 +195,9 @@ impl Lane {
                 finish(connection, sender, ended).await;
                 return;
             }
+            Ok(Ok((First::Refused(refusal), sender, _))) => {
+                return reject(connection, sender, refusal).await;
+            }
             Ok(Err(Ended::Protocol(why))) => {
                 tracing::debug!(remote = %connection.remote_address(), why, "no hello");
                 connection.close(CloseCode::ProtocolError, &why);
@@ -213,12 +217,7 @@ impl Lane {
                 face.registry.detach(&attachment);
                 finish(connection, sender, ended).await;
             }
-            Err(refusal) => {
-                tracing::debug!(%refusal, "not attached");
-                if sender.try_send(ServerMessage::Rejected(refusal).encode()).is_ok() {
-                    finish(connection, sender, Ended::Over).await;
-                }
-            }
+            Err(refusal) => reject(connection, sender, refusal).await,
         }
     }
 
@@ -495,6 +494,8 @@ enum First {
     Session(Hello),
     /// It is for commands to the cluster.
     Command(u64, Command),
+    /// Its client speaks no protocol that is spoken here.
+    Refused(Refusal),
 }
 
 /// Carries out commands to the cluster, one after the other.
@@ -545,6 +546,10 @@ async fn receive_hello(
         Ok(None) => return Err(Ended::Client),
         Err(error) => return Err(Ended::Protocol(error.to_string())),
     };
+    // Told before the rest is read, which may have another form in another version.
+    if let Some(Err(refusal)) = protocols(&frame).map(protocol_with) {
+        return Ok((First::Refused(refusal), sender, receiver));
+    }
     match ClientMessage::decode(frame)? {
         ClientMessage::Hello(hello) => Ok((First::Session(hello), sender, receiver)),
         ClientMessage::Administer { request, command } => {
@@ -554,19 +559,30 @@ async fn receive_hello(
     }
 }
 
+/// Tells a client why its lane is not attached.
+async fn reject(connection: Connection, sender: LaneSender, refusal: Refusal) {
+    tracing::debug!(%refusal, "not attached");
+    if sender.try_send(ServerMessage::Rejected(refusal).encode()).is_ok() {
+        finish(connection, sender, Ended::Over).await;
+    }
+}
+
+/// The protocol to speak with a client.
+fn protocol_with(client: Versions) -> Result<u32, Refusal> {
+    PROTOCOLS.common(client).ok_or_else(|| {
+        let message =
+            format!("this server speaks the protocols {PROTOCOLS} with clients; this client {client}");
+        Refusal::new(ErrorCode::BadProtocolVersion, message)
+    })
+}
+
 /// Attaches a lane to a new session or an old one.
 async fn attach(
     face: &Face,
     hello: &Hello,
     sender: &LaneSender,
 ) -> Result<(Arc<Attachment>, Welcome), Refusal> {
-    if !(hello.protocol_min..=hello.protocol_max).contains(&PROTOCOL) {
-        let message = format!(
-            "this server speaks protocol {PROTOCOL}; the client speaks {} to {}",
-            hello.protocol_min, hello.protocol_max
-        );
-        return Err(Refusal::new(ErrorCode::BadProtocolVersion, message));
-    }
+    let protocol = protocol_with(hello.protocols)?;
     if hello.namespace != NamespaceId::DEFAULT {
         let message = format!("there is no namespace {} here", hello.namespace.0);
         return Err(Refusal::new(ErrorCode::BadArguments, message));
@@ -588,7 +604,7 @@ async fn attach(
     let executed = record.as_ref().map_or(WriteNumber(0), |record| record.last_write);
     attachment.note_doubtful(executed.max(sent));
     let welcome = Welcome {
-        protocol: PROTOCOL,
+        protocol,
         agent: face.agent.clone(),
         session: id,
         secret,

@@ -14,6 +14,7 @@ use openraft::testing::log::{StoreBuilder, Suite};
 use quorate_core::change::Change;
 use quorate_core::draft::{Draft, Meta};
 use quorate_core::ids::{Millis, NamespaceId, Term, Zxid};
+use quorate_core::level::Level;
 use quorate_core::read::{Direction, MemoryTree, Read};
 use quorate_core::znode::Lifetime;
 use quorate_core::{apply, path};
@@ -47,6 +48,8 @@ fn state_machine(tree: &Arc<Tree>, log_store: &LogStore) -> StateMachine {
     let applier = Applier {
         tree: Arc::clone(tree),
         namespace: NAMESPACE,
+        level: Level::NEWEST,
+        too_high: Arc::default(),
         listener: Box::new(|_applied| ()),
         recent: log_store.recent(),
         term: watch::channel(Term(0)).0,
@@ -128,7 +131,7 @@ async fn export(machine: &mut StateMachine) -> (SnapshotMeta, Vec<u8>) {
 
 /// What a member has when this stream has arrived.
 fn receive(directory: &Path, stream: &[u8]) -> io::Result<SnapshotData> {
-    let mut incoming = Incoming::begin(directory, Identity([1; 16]))?;
+    let mut incoming = Incoming::begin(directory, Identity([1; 16]), Level::NEWEST)?;
     incoming.write(stream)?;
     incoming.finish()
 }

@@ -3,7 +3,7 @@
 //! about, nor what a reply is.
 //!
 //! Reading order: [`position`] (places in the log), [`contact`] (how a member is reached), `types` (what openraft is told about us), `codec` (bytes of log
-//! records), `namespace` and `standing` (raft's records in the one tree), `recent` and `log_store` (the raft log), [`digests`], `apply` and `state_machine` (the
+//! records), `namespace` and `standing` (raft's records in the one tree), `recent` and `log_store` (the raft log), [`digests`], [`level`] (what this build may apply), `apply` and `state_machine` (the
 //! tree), [`snapshot`] (checkpoints that are sent, streams that arrive), `acknowledged` and `messages` (what members say to each other),
 //! [`network`] (the way to others) and [`serve`] (the way from them), `transfer` (whole trees), [`proposal`], [`leadership`],
 //! `housekeeping`, [`node`] (what everybody else holds), [`cluster`] (its changes of members),
@@ -28,6 +28,7 @@ mod recent;
 pub mod snapshot;
 
 pub mod digests;
+pub mod level;
 
 mod apply;
 mod state_machine;
@@ -54,6 +55,7 @@ pub use apply::{Applied, ApplyListener, Kind};
 pub use cluster::{ChangeRefusal, Members, Progress};
 pub use contact::{Contact, Incarnation};
 pub use leadership::{Leader, Leadership};
+pub use level::LevelTooHigh;
 pub use network::{Lane, LaneKind, Network};
 pub use node::{BarrierError, Config, InitializeRefusal, Metrics, Node, Role, StartError, Store};
 pub use position::Position;

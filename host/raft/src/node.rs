@@ -14,6 +14,7 @@ use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{Fatal, InitializeError, LinearizableReadError, RaftError};
 use openraft::{Raft, ReadPolicy, ServerState, SnapshotPolicy};
 use quorate_core::ids::{NamespaceId, Term};
+use quorate_core::level::Level;
 use quorate_core::read::{Read, SharedRead};
 use quorate_core::transaction::Entry;
 use quorate_store::log::PAYLOAD_BYTES_MAX;
@@ -29,6 +30,7 @@ use crate::contact::Contact;
 use crate::digests::Digests;
 use crate::housekeeping::Housekeeper;
 use crate::leadership::{self, Leader, Leadership};
+use crate::level::{self, LevelTooHigh};
 use crate::log_store::LogStore;
 use crate::namespace::Scoped;
 use crate::network::{Network, Ways};
@@ -61,6 +63,8 @@ pub struct Config {
     pub member: u64,
     /// The namespace whose group this is.
     pub namespace: NamespaceId,
+    /// The highest feature level that this build knows: nothing above it is applied.
+    pub level: Level,
     /// Milliseconds between heartbeats of a leader.
     pub heartbeat_ms: u64,
     /// Milliseconds without a leader after which a member stands for election: a random time in this range.
@@ -81,6 +85,7 @@ impl Config {
         Self {
             member,
             namespace: NamespaceId::DEFAULT,
+            level: Level::NEWEST,
             heartbeat_ms: 100,
             election_ms: (300, 500),
             log_keep_entries: LOG_KEEP_ENTRIES,
@@ -132,6 +137,9 @@ pub enum StartError {
         "log and tree can not be brought together: {0}; move the directory away and let the member rejoin"
     )]
     Recovery(String),
+    /// Log or tree are of later versions.
+    #[error(transparent)]
+    Level(LevelTooHigh),
     /// No thread.
     #[error("the apply thread can not be started: {0}")]
     Thread(std::io::Error),
@@ -243,6 +251,7 @@ pub struct Node {
     applied: watch::Receiver<Option<u64>>,
     applying_term: Arc<AtomicU64>,
     digests: Arc<Digests>,
+    too_high: level::Met,
     applier: Mutex<Option<JoinHandle<()>>>,
     tasks: Mutex<Vec<task::JoinHandle<()>>>,
 }
@@ -265,6 +274,10 @@ impl Node {
         let raft_config = Arc::new(config.openraft()?);
         let Store { log, tree, incoming } = store;
         let namespace = config.namespace;
+        let found = level::of_tree(&tree, namespace);
+        if found > config.level {
+            return Err(StartError::Level(LevelTooHigh { found, known: config.level }));
+        }
         let recovery = |error: std::io::Error| StartError::Recovery(error.to_string());
         let standing = Standing::read(&tree.snapshot(), namespace).map_err(recovery)?;
         let applied_term = standing.applied.map_or(Term(0), |at| position(&at).term);
@@ -288,9 +301,12 @@ impl Node {
         let (index, applied) = watch::channel(standing.applied.map(|at| at.index));
         let applying_term = Arc::new(AtomicU64::new(applied_term.0));
         let digests: Arc<Digests> = Arc::default();
+        let too_high = level::Met::default();
         let applier = Applier {
             tree: Arc::clone(&tree),
             namespace,
+            level: config.level,
+            too_high: Arc::clone(&too_high),
             listener,
             recent,
             term,
@@ -307,7 +323,10 @@ impl Node {
         let acknowledged: Arc<Acknowledged> = Arc::default();
         let ways = Ways { own: config.member, network, acknowledged: Arc::clone(&acknowledged) };
         let raft = Raft::new(config.member, raft_config, ways, log_store, machine).await;
-        let raft = raft.map_err(|error| StartError::Recovery(error.to_string()))?;
+        let raft = raft.map_err(|error| match too_high.get() {
+            Some(too_high) => StartError::Level(*too_high),
+            None => StartError::Recovery(error.to_string()),
+        })?;
         let (told, leadership) = watch::channel(None);
         let (leader_told, leader) = watch::channel(None);
         let watcher = leadership::watch(raft.server_metrics(), term_receiver, told, leader_told);
@@ -322,7 +341,7 @@ impl Node {
         let tasks = vec![task::spawn(watcher), task::spawn(flusher.run())];
         let (applier, tasks) = (Mutex::new(Some(applier)), Mutex::new(tasks));
         let incoming = Arc::new(tokio::sync::Mutex::new(incoming));
-        let served = Served { raft: raft.clone(), namespace, incoming };
+        let served = Served { raft: raft.clone(), namespace, level: config.level, incoming };
         let node = Self {
             raft,
             config,
@@ -335,6 +354,7 @@ impl Node {
             applied,
             applying_term,
             digests,
+            too_high,
             applier,
             tasks,
         };
@@ -597,7 +617,10 @@ impl Node {
                 Ok(()) if is_gone => return Some("raft has panicked".to_owned()),
                 Ok(()) => {}
                 Err(Fatal::Stopped) => return None,
-                Err(fatal) => return Some(fatal.to_string()),
+                Err(fatal) => {
+                    let too_high = self.too_high.get().map(ToString::to_string);
+                    return Some(too_high.unwrap_or_else(|| fatal.to_string()));
+                }
             }
         }
     }

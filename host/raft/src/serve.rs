@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 use openraft::Raft;
 use quorate_core::ids::NamespaceId;
+use quorate_core::level::Level;
 use quorate_net::{LaneReceiver, LaneSender};
 use tokio::sync::Mutex;
 
@@ -26,6 +27,8 @@ pub(crate) const FAREWELL: Duration = Duration::from_secs(1);
 pub struct Served {
     pub(crate) raft: Raft<TypeConfig, StateMachine>,
     pub(crate) namespace: NamespaceId,
+    /// The highest feature level of a tree that is received.
+    pub(crate) level: Level,
     /// Where a tree is received; held by the one that is.
     pub(crate) incoming: Arc<Mutex<PathBuf>>,
 }
@@ -48,7 +51,7 @@ impl Served {
         let Ok(directory) = Arc::clone(&self.incoming).try_lock_owned() else {
             return Err("another tree is arriving".to_owned());
         };
-        transfer::receive(&self.raft, self.namespace, directory, lane).await
+        transfer::receive(&self.raft, (self.namespace, self.level), directory, lane).await
     }
 
     async fn appends(&self, (sender, receiver): Lane) -> Result<(), String> {

@@ -20,6 +20,7 @@ use openraft::async_runtime::WatchReceiver;
 use openraft::{Raft, Snapshot};
 use quorate_core::codec::{Malformed, Reader, Writer, malformed};
 use quorate_core::ids::NamespaceId;
+use quorate_core::level::Level;
 use quorate_net::{LaneReceiver, LaneSender};
 use tokio::sync::{OwnedMutexGuard, mpsc};
 use tokio::task;
@@ -117,18 +118,19 @@ fn read(outgoing: &Arc<Outgoing>, offset: u64, chunks: &mpsc::Sender<Bytes>) -> 
     }
 }
 
-/// Receives a tree into a file of this directory, and has it installed.
+/// Receives a tree, of this namespace and of this feature level at most, into a file of this directory, and has it
+/// installed.
 ///
 /// # Errors
 /// Why not, for people; the sender has been told if it could be.
 pub(crate) async fn receive(
     raft: &Raft<TypeConfig, StateMachine>,
-    namespace: NamespaceId,
+    (namespace, known): (NamespaceId, Level),
     directory: OwnedMutexGuard<PathBuf>,
     (sender, receiver): Lane,
 ) -> Result<(), String> {
     let mut writer = Writer::new();
-    match take(raft, namespace, directory, &sender, receiver).await {
+    match take(raft, (namespace, known), directory, &sender, receiver).await {
         Ok(vote) => {
             writer.u8(INSTALLED);
             put_vote(&mut writer, &vote);
@@ -145,7 +147,7 @@ pub(crate) async fn receive(
 
 async fn take(
     raft: &Raft<TypeConfig, StateMachine>,
-    namespace: NamespaceId,
+    (namespace, known): (NamespaceId, Level),
     directory: OwnedMutexGuard<PathBuf>,
     sender: &LaneSender,
     mut receiver: LaneReceiver,
@@ -158,7 +160,7 @@ async fn take(
     // The directory goes with whoever writes to it: this task may be aborted when the connection ends, and another lane must
     // not write beside what goes on.
     let begun =
-        task::spawn_blocking(move || Ok((Incoming::begin(&directory, identity)?, directory)));
+        task::spawn_blocking(move || Ok((Incoming::begin(&directory, identity, known)?, directory)));
     let begun: io::Result<(Incoming, OwnedMutexGuard<PathBuf>)> = begun.await.map_err(text)?;
     let (mut incoming, directory) = begun.map_err(text)?;
     let mut have = Writer::new();

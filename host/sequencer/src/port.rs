@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quorate_core::error::Refusal;
 use quorate_core::ids::{Epoch, Millis, SessionId, Term, WriteNumber, Zxid};
+use quorate_core::level::Level;
 use quorate_core::request::Request;
 use quorate_core::transaction::Entry;
 
@@ -85,6 +86,14 @@ pub enum Input {
         free_bytes: u64,
         /// What the member keeps free.
         reserve: Reserve,
+    },
+    /// Every member has said, under this leadership, that it knows this feature level: the cluster's is raised to it, in
+    /// whatever epoch of the leadership that can be done. Told at any time; under another leadership it means nothing.
+    MembersKnow {
+        /// The leadership under which they were asked.
+        leadership: Leadership,
+        /// The lowest of what they know.
+        level: Level,
     },
     /// The entry of this epoch and batch was applied; in the order of proposal.
     Applied {

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use quorate_core::draft::{ReadRecords, View};
 use quorate_core::ids::{CallId, Epoch, Millis, Zxid};
 use quorate_core::key;
+use quorate_core::level::Level;
 use quorate_core::limits;
 use quorate_core::read::{Direction, Read, SharedRead};
 use quorate_core::recipe::Recipes;
@@ -88,6 +89,8 @@ pub struct Sequencer {
     parked: ParkedCalls,
     liveness: Liveness,
     disk: Disk,
+    /// What every member has said that it knows, and under which leadership.
+    known: Option<(Leadership, Level)>,
     /// Answers that wait until this transaction has been applied, in order.
     held: VecDeque<(Zxid, Output)>,
     outputs: VecDeque<Output>,
@@ -125,6 +128,7 @@ impl Sequencer {
             parked: ParkedCalls::default(),
             liveness: Liveness::default(),
             disk: Disk::default(),
+            known: None,
             held: VecDeque::new(),
             outputs: VecDeque::new(),
             wake_turn: false,
@@ -200,6 +204,7 @@ impl Sequencer {
                     self.view().set_room(room);
                 }
             }
+            Input::MembersKnow { leadership, level } => self.known = Some((leadership, level)),
             Input::Applied { epoch, batch } if epoch == self.epoch => {
                 self.handle_applied(batch, now)
             }
@@ -224,6 +229,7 @@ impl Sequencer {
         }
         self.time = self.time.max(now.wall);
         self.time = self.parked.wake_for_time(now.monotonic_ms, self.time);
+        self.raise_level(leadership, now);
         self.expire_sessions(now);
         self.forget_sessions(now);
         self.execute_waiting(now);
@@ -237,7 +243,7 @@ impl Sequencer {
             let has_more = self.runs_left == 0 && !self.batch_is_full() && self.has_work();
             let is_young = now.monotonic_ms < self.open.since_ms + BATCH_MS_MAX;
             if self.open.transactions.is_empty()
-                || self.in_flight.len() >= limits::BATCHES_IN_FLIGHT_MAX
+                || !self.may_close_batch()
                 || (has_more && is_young)
             {
                 self.unfinished_ms = has_more.then_some(now.monotonic_ms);
@@ -377,6 +383,11 @@ impl Sequencer {
     fn batch_is_full(&self) -> bool {
         self.open.transactions.len() >= limits::BATCH_TRANSACTIONS_MAX
             || self.open.bytes >= limits::BATCH_BYTES_MAX
+    }
+
+    /// Whether the pipeline has room for one more.
+    fn may_close_batch(&self) -> bool {
+        self.in_flight.len() < limits::BATCHES_IN_FLIGHT_MAX
     }
 
     fn close_batch(&mut self) {

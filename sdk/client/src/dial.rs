@@ -7,7 +7,7 @@ use quorate_net::{
     Client as Endpoint, ClientConfig, Connection, LaneLimits, LaneReceiver, LaneSender, Protocol,
     TrustAnchors,
 };
-use quorate_wire::message::{Attach, ClientMessage, Hello, PROTOCOL, ServerMessage};
+use quorate_wire::message::{Attach, ClientMessage, Hello, PROTOCOLS, ServerMessage};
 
 use crate::error::ConnectError;
 use crate::options::Options;
@@ -87,8 +87,7 @@ impl Dialer {
         patience: Duration,
     ) -> Result<Link, String> {
         let hello = ClientMessage::Hello(Hello {
-            protocol_min: PROTOCOL,
-            protocol_max: PROTOCOL,
+            protocols: PROTOCOLS,
             namespace: self.options.namespace,
             agent: self.options.agent.clone(),
             attach,
@@ -123,7 +122,13 @@ impl Dialer {
             sender.send(first.encode()).await.map_err(|error| error.to_string())?;
             let frame = receiver.recv().await.map_err(|error| error.to_string())?;
             let frame = frame.ok_or("the member ended the lane without an answer")?;
-            ServerMessage::decode(frame).map_err(|error| error.to_string())
+            match ServerMessage::decode(frame).map_err(|error| error.to_string())? {
+                ServerMessage::Welcome(welcome) if !PROTOCOLS.has(welcome.protocol) => {
+                    let protocol = welcome.protocol;
+                    Err(format!("the member wants to speak protocol {protocol}, this client speaks {PROTOCOLS}"))
+                }
+                answer => Ok(answer),
+            }
         };
         let first = tokio::time::timeout(patience, exchange)
             .await

@@ -217,6 +217,9 @@ fn check_deploy<R: Read>(
             "the component has not been uploaded whole",
         ));
     }
+    for feature in deploy.manifest.features() {
+        feature.check(read.level())?;
+    }
     let before = read.active_version(&deploy.recipe);
     let breaking =
         recipes.check(&deploy.component, before.as_ref().map(|version| &version.component))?;

@@ -8,6 +8,7 @@ use quorate_core::error::ErrorCode;
 use quorate_core::execute;
 use quorate_core::ids::{Epoch, Millis, SessionId, Term, WriteNumber, Zxid};
 use quorate_core::key;
+use quorate_core::level::Level;
 use quorate_core::limits;
 use quorate_core::path::Path;
 use quorate_core::query::{self, Page};
@@ -225,6 +226,11 @@ fn host(world: &mut World, command: &str, words: &mut Words) -> Said {
             };
             world.pair.view.set_room(room);
             Ok(Vec::new())
+        }
+        "level" => {
+            let level =
+                u32::try_from(parse(&words.next("a level")?)?).map_err(|e| e.to_string())?;
+            Ok(world.host(|view, slot| execute::raise_level(view, slot, Level(level))))
         }
         "time" => {
             world.pair.now = world.pair.now.plus(parse(&words.next("milliseconds")?)?);

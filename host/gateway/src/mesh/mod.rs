@@ -7,6 +7,7 @@
 //! other to be the one that the membership names (`handshake`).
 
 mod handshake;
+mod level;
 mod note;
 mod peer;
 
@@ -17,9 +18,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use quorate_core::error::{ErrorCode, Refusal};
+use quorate_core::level::Level;
 use quorate_net::{CloseCode, Connection, Dialer, LaneLimits};
 use quorate_raft::{Contact, Incarnation, Lane, LaneKind};
-use quorate_wire::member::{ClusterId, Identity, PROTOCOL};
+use quorate_wire::member::{ClusterId, Identity};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -113,11 +115,14 @@ pub struct Own {
     pub clients: Vec<String>,
     /// Name and version.
     pub agent: String,
+    /// The highest feature level that it knows.
+    pub level: Level,
 }
 
 /// A connection that another member has dialled, and its start.
 struct Dialled {
     starts: u64,
+    level: Level,
     connection: Connection,
 }
 
@@ -136,6 +141,8 @@ pub struct Mesh {
     dials: Mutex<JoinSet<()>>,
     /// Why others refuse this member; empty if they do not.
     trouble: Mutex<String>,
+    /// The feature level of the cluster.
+    cluster_level: watch::Sender<Level>,
 }
 
 /// A connection is to one data directory at one address.
@@ -160,6 +167,7 @@ impl Mesh {
             serve: Mutex::default(),
             dials: Mutex::default(),
             trouble: Mutex::default(),
+            cluster_level: watch::Sender::new(Level::FIRST),
         })
     }
 
@@ -278,8 +286,13 @@ impl Mesh {
         };
         let key = (from.member, Incarnation(from.incarnation));
         self.end_older(key, from.starts);
-        let dialled = Dialled { starts: from.starts, connection: connection.clone() };
+        let level = from.level;
+        let dialled = Dialled { starts: from.starts, level, connection: connection.clone() };
         lock(&self.dialled_here).entry(key).or_default().push(dialled);
+        // It may have risen between the hello and now.
+        if level < self.level() {
+            connection.close(CloseCode::Normal, level::TOO_OLD);
+        }
         tokio::select! {
             () = self.serve_lanes(key.0, &connection) => {}
             _ = stop.changed() => {}
@@ -377,7 +390,7 @@ impl Mesh {
             life: self.note.life(),
             clients: self.own.clients.clone(),
             agent: self.own.agent.clone(),
-            level: crate::level::LEVEL,
+            level: self.own.level,
         }
     }
 
@@ -444,5 +457,3 @@ pub fn new_cluster() -> Result<ClusterId, Refusal> {
     })?;
     Ok(ClusterId(random))
 }
-
-const _: () = assert!(PROTOCOL == 1, "the handshake knows one protocol");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use quorate_core::level::Level;
 use quorate_net::{CloseCode, Connection};
 use quorate_raft::{Contact, Incarnation};
 use tokio::sync::watch;
@@ -38,6 +39,8 @@ pub(super) struct Peer {
     state: watch::Sender<State>,
     /// The other side's start, of the connection that there is.
     starts: AtomicU64,
+    /// The highest feature level that the other side knows, of the connection that there is.
+    level: AtomicU32,
     /// Attempts that have failed since the last that did not.
     failures: AtomicU32,
 }
@@ -52,6 +55,7 @@ impl Peer {
             incarnation,
             state,
             starts: AtomicU64::new(0),
+            level: AtomicU32::new(0),
             failures: AtomicU32::new(0),
         }
     }
@@ -112,6 +116,26 @@ impl Peer {
         }
     }
 
+    /// Ends the connection, if the other side knows less than this level.
+    pub(super) fn close_below(&self, level: Level) {
+        if self.level.load(Ordering::Relaxed) < level.0 {
+            self.state.send_if_modified(|state| {
+                let State::Up(connection) = state else { return false };
+                connection.close(CloseCode::Normal, super::level::TOO_OLD);
+                *state = State::Idle;
+                true
+            });
+        }
+    }
+
+    /// The highest feature level that the other side knows, while the connection stands.
+    pub(super) fn level(&self) -> Option<Level> {
+        let state = self.state.borrow();
+        let State::Up(connection) = &*state else { return None };
+        let level = Level(self.level.load(Ordering::Relaxed));
+        connection.close_reason().is_none().then_some(level)
+    }
+
     async fn dial(self: Arc<Self>, mesh: Arc<Mesh>) {
         let found = self.try_once(&mesh).await;
         let state = match found {
@@ -141,6 +165,8 @@ impl Peer {
         if let State::Up(unwanted) = self.state.send_replace(state) {
             unwanted.close(CloseCode::Normal, "");
         }
+        // It may have risen between the hello and now.
+        self.close_below(mesh.level());
     }
 
     async fn try_once(&self, mesh: &Mesh) -> Result<Connection, String> {
@@ -149,6 +175,7 @@ impl Peer {
         match timeout(limits::HELLO_TIMEOUT, greeting).await {
             Ok(Ok(found)) => {
                 self.starts.store(found.starts, Ordering::Relaxed);
+                self.level.store(found.level.0, Ordering::Relaxed);
                 mesh.end_older((self.member, self.incarnation), found.starts);
                 Ok(connection)
             }

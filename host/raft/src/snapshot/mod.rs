@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use quorate_core::ids::NamespaceId;
+use quorate_core::level::Level;
 use quorate_wire::snapshot::{Decoder, Head, Item, Records, Summary, Unsound};
 
 pub(crate) use checkpoints::Checkpoints;
@@ -98,35 +99,39 @@ impl SnapshotData {
         }
     }
 
-    /// Hands out all records in order, block by block. They are worth nothing unless this returns `Ok`.
+    /// Hands out all records in order, block by block, of a tree of this feature level at most. They are worth nothing unless this returns `Ok`.
     ///
     /// # Errors
     /// The source's, `take`'s; `InvalidData` where it is not sound.
     pub(crate) fn for_each(
         &self,
+        known: Level,
         take: &mut dyn FnMut(Records) -> io::Result<()>,
     ) -> io::Result<Summary> {
         match self {
-            Self::Received(received) => read_file(&received.path, take),
+            Self::Received(received) => read_file(&received.path, known, take),
             Self::Outgoing(_) | Self::OnDemand(_) | Self::Unavailable(_) => {
                 let mut reader = self.outgoing()?.reader(0)?;
-                decode(&mut || reader.read(PIECE_BYTES), take)
+                decode(known, &mut || reader.read(PIECE_BYTES), take)
             }
         }
     }
 }
 
-/// Reads a file that holds a stream to its end, as [`SnapshotData`]'s records are read.
+/// Reads a file that holds a stream to its end, as [`SnapshotData`]'s records are read; its tree may have this feature
+/// level at most.
 ///
 /// # Errors
 /// The file's, `take`'s; `InvalidData`, with an [`Unsound`] inside, where it is not sound.
 pub fn read_file(
     path: &Path,
+    known: Level,
     take: &mut dyn FnMut(Records) -> io::Result<()>,
 ) -> io::Result<Summary> {
     let mut file = File::open(path)?;
     let mut piece = vec![0; PIECE_BYTES];
     decode(
+        known,
         &mut || {
             let count = file.read(&mut piece)?;
             Ok(bytes::Bytes::copy_from_slice(&piece[..count]))
@@ -152,10 +157,11 @@ pub fn write_all(outgoing: &Arc<Outgoing>, out: &mut dyn Write) -> io::Result<()
 
 /// Reads pieces until an empty one.
 fn decode(
+    known: Level,
     next: &mut dyn FnMut() -> io::Result<bytes::Bytes>,
     take: &mut dyn FnMut(Records) -> io::Result<()>,
 ) -> io::Result<Summary> {
-    let mut decoder = Decoder::new();
+    let mut decoder = Decoder::new(known);
     let mut summary = None;
     loop {
         let piece = next()?;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use quorate_core::change::Change;
-use quorate_core::draft::View;
+use quorate_core::draft::{ReadRecords, View};
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::execute::{self, Executed};
 use quorate_core::ids::{CallId, SessionId};
@@ -22,7 +22,7 @@ use super::admission::answer;
 use super::queue::Work;
 use super::{Activation, FORGET_AT_ONCE, FORGET_EVERY_MS, STEP_RUNS_MAX, Sequencer};
 use crate::parked::{ParkedAt, Woken};
-use crate::port::{DirectAnswer, Now, Output, Submission, Token};
+use crate::port::{DirectAnswer, Leadership, Now, Output, Submission, Token};
 
 impl Sequencer {
     fn slot(&self) -> Slot {
@@ -239,6 +239,29 @@ impl Sequencer {
                 self.hold(Output::SessionOpened { token, session: Ok(session) });
             }
             Err(refusal) => self.hold(Output::SessionOpened { token, session: Err(refusal) }),
+        }
+    }
+
+    /// Raises the feature level, if every member knows a higher one. What was executed before goes into the same entry, and
+    /// what may use the level into later ones: a member that must not read these stops at this one.
+    pub(super) fn raise_level(&mut self, leadership: Leadership, now: Now) {
+        let Some((told_under, level)) = self.known else { return };
+        if told_under != leadership || level <= self.view().level() {
+            return;
+        }
+        if self.batch_is_full() && self.may_close_batch() {
+            self.close_batch();
+        }
+        if self.batch_is_full() || !self.may_close_batch() {
+            return;
+        }
+        let slot = self.slot();
+        let (view, transaction) = execute::raise_level(self.take_view(), slot, level);
+        self.view = Some(view);
+        if let Some(transaction) = transaction {
+            tracing::info!(level = level.0, "every member knows this feature level: the cluster's is raised");
+            self.push(transaction, now);
+            self.close_batch();
         }
     }
 

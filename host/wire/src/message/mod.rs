@@ -17,13 +17,17 @@ pub mod query;
 
 pub use query::{Consistency, Query, Results};
 
-/// The protocol spoken by this version.
-pub const PROTOCOL: u32 = 1;
+use crate::protocol::Versions;
+
+/// The protocols with clients that this version speaks.
+pub const PROTOCOLS: Versions = Versions { min: 1, max: 1 };
 /// First bytes of a client's first frame: what a stranger on this port does not send.
 pub const MAGIC: [u8; 4] = *b"QRT1";
 /// Bytes of one frame on a lane, both ways: the largest reply and its head. What is larger goes on a stream of its own.
 pub const LANE_FRAME_BYTES_MAX: u32 = 2 * 1024 * 1024;
 const _: () = assert!(LANE_FRAME_BYTES_MAX as usize > limits::REPLY_BYTES_MAX + 1024);
+/// Kind of a client's first frame.
+const HELLO: u8 = 0x01;
 /// Bytes of a client's or server's own description of itself.
 const AGENT_BYTES_MAX: usize = 256;
 /// Addresses of members in a welcome.
@@ -84,10 +88,8 @@ pub enum ClientMessage {
 /// The first frame of a lane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hello {
-    /// Lowest protocol that the client speaks.
-    pub protocol_min: u32,
-    /// Highest protocol that the client speaks.
-    pub protocol_max: u32,
+    /// Protocols that the client speaks.
+    pub protocols: Versions,
     /// The namespace.
     pub namespace: NamespaceId,
     /// Name and version of the client, for logs.
@@ -205,7 +207,7 @@ impl ClientMessage {
         let mut writer = Writer::new();
         match self {
             Self::Hello(hello) => {
-                writer.u8(0x01);
+                writer.u8(HELLO);
                 hello.write(&mut writer);
             }
             Self::Write { request, write, acks, body } => {
@@ -236,7 +238,7 @@ impl ClientMessage {
             Self::Administer { request, command } => {
                 writer.u8(0x10);
                 writer.raw(&MAGIC);
-                writer.u64(u64::from(PROTOCOL));
+                writer.u64(u64::from(PROTOCOLS.max));
                 writer.u64(*request);
                 command.write(&mut writer);
             }
@@ -252,7 +254,7 @@ impl ClientMessage {
         const WHAT: &str = "client message";
         let mut reader = Reader::new(frame);
         let message = match reader.u8(WHAT)? {
-            0x01 => Self::Hello(Hello::read(&mut reader)?),
+            HELLO => Self::Hello(Hello::read(&mut reader)?),
             0x02 => {
                 let request = reader.u64("request id")?;
                 let write = WriteNumber(reader.u64("write number")?);
@@ -276,7 +278,7 @@ impl ClientMessage {
                 if reader.array::<4>("magic")? != MAGIC {
                     return Err(malformed("magic"));
                 }
-                if reader.u32("protocol")? != PROTOCOL {
+                if !PROTOCOLS.has(reader.u32("protocol")?) {
                     return Err(malformed("protocol of a command to the cluster"));
                 }
                 let request = reader.u64("request id")?;
@@ -289,11 +291,19 @@ impl ClientMessage {
     }
 }
 
+/// The protocols that a client states in the first frame of a session's lane, whatever follows in it: the first bytes are
+/// the same in all versions. None for another frame.
+#[must_use]
+pub fn protocols(first: &Bytes) -> Option<Versions> {
+    let mut reader = Reader::new(first.strip_prefix(&[HELLO]).map(|rest| first.slice_ref(rest))?);
+    (reader.array::<4>("magic") == Ok(MAGIC)).then(|| Versions::read(&mut reader).ok()).flatten()
+}
+
 impl Hello {
     fn write(&self, writer: &mut Writer) {
         writer.raw(&MAGIC);
-        writer.u64(u64::from(self.protocol_min));
-        writer.u64(u64::from(self.protocol_max));
+        writer.u64(u64::from(self.protocols.min));
+        writer.u64(u64::from(self.protocols.max));
         writer.u64(u64::from(self.namespace.0));
         writer.text(&self.agent);
         match &self.attach {
@@ -315,8 +325,7 @@ impl Hello {
             return Err(malformed("magic"));
         }
         Ok(Self {
-            protocol_min: reader.u32("protocol")?,
-            protocol_max: reader.u32("protocol")?,
+            protocols: Versions::read(reader)?,
             namespace: NamespaceId(reader.u32("namespace")?),
             agent: agent(reader)?,
             attach: match reader.u8("attach")? {

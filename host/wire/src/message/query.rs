@@ -4,6 +4,7 @@ use bytes::Bytes;
 use quorate_core::codec::{Malformed, Reader, Writer, malformed};
 use quorate_core::deployment::Version;
 use quorate_core::ids::{Epoch, Term, Zxid};
+use quorate_core::level::Level;
 use quorate_core::limits;
 use quorate_core::query::{Child, Listing, Page};
 use quorate_core::read::Direction;
@@ -210,7 +211,9 @@ pub struct Status {
     /// Bytes free where its data directory is.
     pub disk_free_bytes: u64,
     /// The highest feature level that it knows.
-    pub level: u32,
+    pub level: Level,
+    /// The feature level of the cluster, as far as it has applied it.
+    pub cluster_level: Level,
 }
 
 /// Recipes, versions or lines in one reply.
@@ -432,7 +435,8 @@ impl Status {
         writer.u64(self.memory_bytes);
         writer.u64(self.uptime_ms);
         writer.u64(self.disk_free_bytes);
-        writer.u64(u64::from(self.level));
+        writer.u64(u64::from(self.level.0));
+        writer.u64(u64::from(self.cluster_level.0));
     }
 
     /// Reads it.
@@ -457,7 +461,8 @@ impl Status {
             memory_bytes: reader.u64("memory")?,
             uptime_ms: reader.u64("uptime")?,
             disk_free_bytes: reader.u64("free disk")?,
-            level: reader.u32("feature level")?,
+            level: Level(reader.u32("feature level")?),
+            cluster_level: Level(reader.u32("feature level")?),
         })
     }
 }

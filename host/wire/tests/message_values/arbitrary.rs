@@ -158,9 +158,9 @@ pub fn client_messages() -> impl Strategy<Value = ClientMessage> {
         }),
     ];
     let hello = (any::<[u32; 3]>(), text(), attach).prop_map(|(numbers, agent, attach)| {
-        let (protocol_min, protocol_max) = (numbers[0], numbers[1]);
+        let protocols = Versions { min: numbers[0], max: numbers[1] };
         let namespace = NamespaceId(numbers[2]);
-        ClientMessage::Hello(Hello { protocol_min, protocol_max, namespace, agent, attach })
+        ClientMessage::Hello(Hello { protocols, namespace, agent, attach })
     });
     let levels = select(vec![Linearizable, Session, Stale]);
     prop_oneof![
@@ -204,7 +204,8 @@ fn statuses() -> impl Strategy<Value = Status> {
             memory_bytes: numbers[7],
             uptime_ms: numbers[8],
             disk_free_bytes: numbers[3],
-            level: 7,
+            level: Level(7),
+            cluster_level: Level(6),
         },
     )
 }

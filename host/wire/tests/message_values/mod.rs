@@ -164,8 +164,8 @@ fn queries() -> Vec<Query> {
 pub fn client_messages() -> Vec<ClientMessage> {
     let hello = |attach| {
         let (agent, namespace) = ("quorate-client 0.1.0".to_owned(), NamespaceId::DEFAULT);
-        let (protocol_min, protocol_max) = (1, 2);
-        ClientMessage::Hello(Hello { protocol_min, protocol_max, namespace, agent, attach })
+        let protocols = Versions { min: 1, max: 2 };
+        ClientMessage::Hello(Hello { protocols, namespace, agent, attach })
     };
     let acks = Acks { low: WriteNumber(3), ranges: vec![(WriteNumber(5), WriteNumber(300))] };
     let mut messages = vec![

@@ -23,7 +23,7 @@ use quorate_sequencer::port::DirectAnswer;
 use quorate_sequencer::{Input, Leadership, Now, Output, Sequencer, Submission, Token};
 use quorate_wire::message::query::Status;
 use quorate_wire::message::{
-    Attach, ClientMessage, Consistency, Hello, PROTOCOL, Query, Results, ServerMessage, Welcome,
+    Attach, ClientMessage, Consistency, Hello, PROTOCOLS, Query, Results, ServerMessage, Welcome,
     body, bulk,
 };
 use tokio::sync::{mpsc, watch};
@@ -275,7 +275,7 @@ impl World {
         self.attached.insert(id, attached);
         let record = self.tree.session(id).expect("it was there just now");
         let welcome = Welcome {
-            protocol: PROTOCOL,
+            protocol: PROTOCOLS.max,
             agent: "test".to_owned(),
             session: id,
             secret: SECRET,
@@ -356,7 +356,8 @@ fn status(zxid: Zxid) -> Status {
         memory_bytes: 0,
         uptime_ms: 0,
         disk_free_bytes: 0,
-        level: 1,
+        level: Level::NEWEST,
+        cluster_level: Level::NEWEST,
     }
 }
 

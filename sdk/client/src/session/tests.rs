@@ -7,7 +7,7 @@ use quorate_core::error::ErrorCode;
 use quorate_core::ids::{WriteNumber, Zxid};
 use quorate_core::limits::SECRET_BYTES;
 use quorate_core::session::Acks;
-use quorate_wire::message::{ClientMessage, PROTOCOL, ServerMessage, Welcome};
+use quorate_wire::message::{ClientMessage, PROTOCOLS, ServerMessage, Welcome};
 
 use super::*;
 
@@ -97,7 +97,7 @@ proptest! {
 
 fn welcome() -> Welcome {
     Welcome {
-        protocol: PROTOCOL,
+        protocol: PROTOCOLS.max,
         agent: "fake".to_owned(),
         session: SESSION,
         secret: [1; SECRET_BYTES],

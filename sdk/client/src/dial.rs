@@ -125,7 +125,9 @@ impl Dialer {
             match ServerMessage::decode(frame).map_err(|error| error.to_string())? {
                 ServerMessage::Welcome(welcome) if !PROTOCOLS.has(welcome.protocol) => {
                     let protocol = welcome.protocol;
-                    Err(format!("the member wants to speak protocol {protocol}, this client speaks {PROTOCOLS}"))
+                    Err(format!(
+                        "the member wants to speak protocol {protocol}, this client speaks {PROTOCOLS}"
+                    ))
                 }
                 answer => Ok(answer),
             }

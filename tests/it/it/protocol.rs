@@ -8,6 +8,7 @@ use quorate_core::request::{Answer, Reply};
 use quorate_wire::message::{
     Attach, ClientMessage, Consistency, Hello, Query, Results, ServerMessage,
 };
+use quorate_wire::protocol::Versions;
 use tokio::time::timeout;
 
 use crate::raw::{PATIENCE, Raw, Rig, create, lane, set};

@@ -259,7 +259,10 @@ impl Sequencer {
         let (view, transaction) = execute::raise_level(self.take_view(), slot, level);
         self.view = Some(view);
         if let Some(transaction) = transaction {
-            tracing::info!(level = level.0, "every member knows this feature level: the cluster's is raised");
+            tracing::info!(
+                level = level.0,
+                "every member knows this feature level: the cluster's is raised"
+            );
             self.push(transaction, now);
             self.close_batch();
         }

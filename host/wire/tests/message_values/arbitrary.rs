@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{Epoch, Millis, NamespaceId, SessionId, Term, WriteNumber, Zxid};
+use quorate_core::level::Level;
 use quorate_core::query::{Child, Listing, Page};
 use quorate_core::read::Direction;
 use quorate_core::request::{
@@ -16,6 +17,7 @@ use quorate_wire::message::query::{LogLine, RecipeLine, SnapshotPlace, Status};
 use quorate_wire::message::{
     Attach, ClientMessage, Consistency, Hello, Query, Results, ServerMessage, Welcome,
 };
+use quorate_wire::protocol::Versions;
 
 use crate::parts::{acks, bytes, manifests, text, versions};
 
@@ -74,9 +76,9 @@ fn operations() -> impl Strategy<Value = Operation> {
 }
 
 fn calls() -> impl Strategy<Value = Call> {
-    (text(), text(), any::<u128>(), bytes()).prop_map(
-        |(recipe, function, signature, arguments)| Call { recipe, function, signature, arguments },
-    )
+    (text(), text(), any::<u128>(), bytes()).prop_map(|(recipe, function, signature, arguments)| {
+        Call { recipe, function, signature, arguments }
+    })
 }
 
 /// Bodies of writes.
@@ -226,7 +228,11 @@ fn results() -> impl Strategy<Value = Results> {
         (option::of(any::<u64>()), vec(versions(), 0..3))
             .prop_map(|(active, versions)| Results::History { active, versions }),
         (any::<u64>(), vec(bytes(), 0..3), vec(text(), 0..3)).prop_map(
-            |(version, interfaces, read_only)| Results::Interface { version, interfaces, read_only }
+            |(version, interfaces, read_only)| Results::Interface {
+                version,
+                interfaces,
+                read_only
+            }
         ),
         vec(line, 0..4).prop_map(Results::Logs),
         statuses().prop_map(Results::Status),

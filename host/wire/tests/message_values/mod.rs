@@ -6,6 +6,7 @@ use bytes::Bytes;
 use quorate_core::deployment::{Instances, Manifest, Mount, Version};
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{Epoch, Millis, NamespaceId, SessionId, Term, WriteNumber, Zxid};
+use quorate_core::level::Level;
 use quorate_core::path::Path;
 use quorate_core::query::{Child, Listing, Page};
 use quorate_core::read::Direction;
@@ -19,6 +20,7 @@ use quorate_wire::message::query::{LogLine, RecipeLine, SnapshotPlace, Status};
 use quorate_wire::message::{
     Attach, ClientMessage, Consistency, Hello, Query, Results, ServerMessage, Welcome, body,
 };
+use quorate_wire::protocol::Versions;
 
 fn place() -> SnapshotPlace {
     SnapshotPlace { identity: [0xab; 16], offset: 300 }
@@ -261,7 +263,8 @@ fn status() -> Status {
         memory_bytes: 1 << 30,
         uptime_ms: 3_600_000,
         disk_free_bytes: 1 << 40,
-        level: 1,
+        level: Level(2),
+        cluster_level: Level(1),
     }
 }
 

@@ -11,6 +11,7 @@ use quorate_core::apply::{self, Applied};
 use quorate_core::draft::{Draft, ReadRecords};
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{Millis, SessionId, Term, WriteNumber, Zxid};
+use quorate_core::level::Level;
 use quorate_core::path::Path;
 use quorate_core::query as tree;
 use quorate_core::read::MemoryTree;
@@ -327,11 +328,9 @@ impl World {
             Query::Children { path, page, .. } => {
                 Results::Names(tree::children(read, &Path::parse(path)?, page)?)
             }
-            Query::Interface(_) => Results::Interface {
-                version: 1,
-                interfaces: interfaces(),
-                read_only: Vec::new(),
-            },
+            Query::Interface(_) => {
+                Results::Interface { version: 1, interfaces: interfaces(), read_only: Vec::new() }
+            }
             Query::Status => Results::Status(status(self.tree.meta().zxid)),
             other => return Err(Refusal::new(ErrorCode::BadArguments, format!("{other:?}"))),
         })

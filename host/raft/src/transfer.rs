@@ -159,8 +159,9 @@ async fn take(
     }
     // The directory goes with whoever writes to it: this task may be aborted when the connection ends, and another lane must
     // not write beside what goes on.
-    let begun =
-        task::spawn_blocking(move || Ok((Incoming::begin(&directory, identity, known)?, directory)));
+    let begun = task::spawn_blocking(move || {
+        Ok((Incoming::begin(&directory, identity, known)?, directory))
+    });
     let begun: io::Result<(Incoming, OwnedMutexGuard<PathBuf>)> = begun.await.map_err(text)?;
     let (mut incoming, directory) = begun.map_err(text)?;
     let mut have = Writer::new();

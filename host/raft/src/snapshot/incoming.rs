@@ -160,10 +160,12 @@ mod tests {
     fn a_broken_transfer_goes_on_where_it_was_and_another_stream_begins_anew() {
         let directory = tempfile::tempdir().expect("a directory");
         let stream = stream();
-        let mut incoming = Incoming::begin(directory.path(), IDENTITY, Level::NEWEST).expect("begun");
+        let mut incoming =
+            Incoming::begin(directory.path(), IDENTITY, Level::NEWEST).expect("begun");
         incoming.write(&stream[..70_000]).expect("written");
         drop(incoming);
-        let mut incoming = Incoming::begin(directory.path(), IDENTITY, Level::NEWEST).expect("begun");
+        let mut incoming =
+            Incoming::begin(directory.path(), IDENTITY, Level::NEWEST).expect("begun");
         assert_eq!(incoming.bytes(), 70_000);
         incoming.write(&stream[70_000..]).expect("written");
         let data = incoming.finish().expect("sound");
@@ -173,10 +175,12 @@ mod tests {
         drop(data);
         assert_eq!(names(directory.path()), [""; 0]);
 
-        let mut incoming = Incoming::begin(directory.path(), IDENTITY, Level::NEWEST).expect("begun");
+        let mut incoming =
+            Incoming::begin(directory.path(), IDENTITY, Level::NEWEST).expect("begun");
         incoming.write(&stream[..70_000]).expect("written");
         drop(incoming);
-        let other = Incoming::begin(directory.path(), Identity([8; 16]), Level::NEWEST).expect("begun");
+        let other =
+            Incoming::begin(directory.path(), Identity([8; 16]), Level::NEWEST).expect("begun");
         assert_eq!(other.bytes(), 0);
         assert_eq!(names(directory.path()), [format!("{}.part", Identity([8; 16]))]);
     }
@@ -184,14 +188,16 @@ mod tests {
     #[test]
     fn a_part_that_has_rotten_is_received_again() {
         let directory = tempfile::tempdir().expect("a directory");
-        let mut incoming = Incoming::begin(directory.path(), IDENTITY, Level::NEWEST).expect("begun");
+        let mut incoming =
+            Incoming::begin(directory.path(), IDENTITY, Level::NEWEST).expect("begun");
         incoming.write(&stream()).expect("written");
         let path = incoming.path.clone();
         drop(incoming);
         let mut bytes = fs::read(&path).expect("readable");
         bytes[50_000] ^= 1;
         fs::write(&path, bytes).expect("written");
-        let mut incoming = Incoming::begin(directory.path(), IDENTITY, Level::NEWEST).expect("begun");
+        let mut incoming =
+            Incoming::begin(directory.path(), IDENTITY, Level::NEWEST).expect("begun");
         assert_eq!(incoming.bytes(), 0);
         incoming.write(&stream()).expect("written");
         incoming.finish().expect("sound");
@@ -202,11 +208,13 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let mut damaged = stream();
         damaged[50_000] ^= 1;
-        let mut incoming = Incoming::begin(directory.path(), IDENTITY, Level::NEWEST).expect("begun");
+        let mut incoming =
+            Incoming::begin(directory.path(), IDENTITY, Level::NEWEST).expect("begun");
         let refused = incoming.write(&damaged).expect_err("damaged");
         assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
         assert_eq!(names(directory.path()), [""; 0]);
-        let mut incoming = Incoming::begin(directory.path(), IDENTITY, Level::NEWEST).expect("begun");
+        let mut incoming =
+            Incoming::begin(directory.path(), IDENTITY, Level::NEWEST).expect("begun");
         incoming.write(&stream()[..99_000]).expect("written");
         assert!(incoming.finish().is_err());
         assert_eq!(names(directory.path()), [""; 0]);

@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
-use quorate_core::apply::Applied;
 use quorate_core::deployment::ComponentDigest;
 use quorate_core::draft::ReadRecords;
 use quorate_core::error::{ErrorCode, Refusal};
@@ -19,8 +18,8 @@ use quorate_core::transaction::Entry;
 use quorate_engine::Engine;
 use quorate_net::{Identity, IdentityError, Port, Protocol, QueueBudget, Server, ServerConfig};
 use quorate_raft::contact::CLIENT_ADDRESSES_MAX;
-use quorate_raft::{Contact, Kind, Lane, Leader, Leadership, Node, ProposeResult, Store};
-use quorate_sequencer::{Input, Reserve, Sequencer};
+use quorate_raft::{Contact, Lane, Leadership, Node, ProposeResult, Store};
+use quorate_sequencer::{Reserve, Sequencer};
 use quorate_store::log::FatalHandler;
 use quorate_store::{DataDirectory, Log, LogOptions, OpenError, Tree, TreeOptions};
 use quorate_wire::message::query::{LogLine, Status};

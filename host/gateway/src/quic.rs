@@ -570,8 +570,9 @@ async fn reject(connection: Connection, sender: LaneSender, refusal: Refusal) {
 /// The protocol to speak with a client.
 fn protocol_with(client: Versions) -> Result<u32, Refusal> {
     PROTOCOLS.common(client).ok_or_else(|| {
-        let message =
-            format!("this server speaks the protocols {PROTOCOLS} with clients; this client {client}");
+        let message = format!(
+            "this server speaks the protocols {PROTOCOLS} with clients; this client {client}"
+        );
         Refusal::new(ErrorCode::BadProtocolVersion, message)
     })
 }

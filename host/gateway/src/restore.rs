@@ -102,12 +102,7 @@ pub async fn restore_into(
     made
 }
 
-async fn fill(
-    file: &Path,
-    data: &Path,
-    member: u64,
-    known: Level,
-) -> Result<Restored, Refused> {
+async fn fill(file: &Path, data: &Path, member: u64, known: Level) -> Result<Restored, Refused> {
     // Before anything is made: the usual mistake is the wrong file.
     let wrong = |cause| Refused::Snapshot { file: file.to_owned(), cause };
     fs::File::open(file).map_err(|error| wrong(error.into()))?;

@@ -71,7 +71,10 @@ impl Listener {
 }
 
 /// Tells the number of whoever leads, whatever the term.
-pub(crate) async fn tell_leader(mut from: watch::Receiver<Option<Leader>>, to: watch::Sender<Option<u64>>) {
+pub(crate) async fn tell_leader(
+    mut from: watch::Receiver<Option<Leader>>,
+    to: watch::Sender<Option<u64>>,
+) {
     loop {
         let now = from.borrow_and_update().map(|leader| leader.member);
         to.send_if_modified(|before| std::mem::replace(before, now) != now);

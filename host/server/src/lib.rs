@@ -1,4 +1,4 @@
-//! The binary `quorate`: takes the command line apart and runs one command. It knows no command's work.
+//! The program `quorate`: takes the command line apart and runs one command. It knows no command's work.
 #![forbid(unsafe_code)]
 
 mod output;
@@ -29,6 +29,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
+use quorate_core::level::Level;
 
 use crate::commands::Command;
 use crate::connect::Global;
@@ -55,8 +56,10 @@ Examples:
     format!("{examples}\n{}", failure::EXIT_CODES)
 }
 
-fn main() -> ExitCode {
-    let CommandLine { global, command } = match CommandLine::try_parse() {
+/// Runs the command of this process's command line, as a build that knows this feature level. The exit code is the process's.
+#[must_use]
+pub fn run(level: Level) -> ExitCode {
+    let CommandLine { mut global, command } = match CommandLine::try_parse() {
         Ok(parsed) => parsed,
         // Machines get their form also of a command line that could not be read.
         Err(error) if error.use_stderr() && is_json_wanted() => {
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         }
         Err(error) => error.exit(),
     };
+    global.level = level;
     let output = global.output();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

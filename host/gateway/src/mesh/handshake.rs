@@ -5,7 +5,9 @@ use bytes::Bytes;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_net::{Connection, LaneLimits, LaneSender};
 use quorate_raft::Incarnation;
-use quorate_wire::member::{Answer, ClusterId, FRAME_BYTES_MAX, Hello, Identity, PROTOCOLS, protocols};
+use quorate_wire::member::{
+    Answer, ClusterId, FRAME_BYTES_MAX, Hello, Identity, PROTOCOLS, protocols,
+};
 
 use super::Mesh;
 use crate::level;
@@ -94,7 +96,7 @@ impl Mesh {
             Ok(protocol) => protocol,
             Err(refusal) => {
                 let why = refusal.message.clone();
-                answer(&sender, &Answer::Refused(refusal)).await?;
+                answer(sender, &Answer::Refused(refusal)).await?;
                 return Err(why);
             }
         };
@@ -110,7 +112,7 @@ impl Mesh {
             Ok(()) | Err(Fault::Here(_)) => Answer::Welcome { protocol, from: self.identity() },
             Err(Fault::There(refusal)) => Answer::Refused(refusal.clone()),
         };
-        answer(&sender, &said).await?;
+        answer(sender, &said).await?;
         checked.map_err(|fault| match fault {
             Fault::Here(refusal) => {
                 format!("member {} means another: {}", hello.from.member, refusal.message)
@@ -194,7 +196,7 @@ fn protocol_of(hello: &Bytes) -> Result<Result<u32, Refusal>, String> {
 }
 
 /// Answers a hello, and ends the lane.
-async fn answer(sender: &LaneSender, said: &Answer) -> Result<(), String> {
+async fn answer(sender: LaneSender, said: &Answer) -> Result<(), String> {
     sender.send(said.encode()).await.map_err(|error| error.to_string())?;
     if let Err(error) = sender.finish(limits::FAREWELL).await {
         tracing::debug!(%error, "a member left during its greeting");

@@ -55,4 +55,5 @@ impl Mesh {
 }
 
 /// Why a connection is closed when the level has risen.
-pub(super) const TOO_OLD: &str = "the cluster's feature level has risen above what that member knows";
+pub(super) const TOO_OLD: &str =
+    "the cluster's feature level has risen above what that member knows";

@@ -270,7 +270,8 @@ fn member_json(line: &MemberLine) -> Value {
                 "disk_free_bytes": status.disk_free_bytes,
                 "memory_bytes": status.memory_bytes,
                 "uptime_ms": status.uptime_ms,
-                "feature_level": status.level,
+                "feature_level": status.level.0,
+                "cluster_level": status.cluster_level.0,
             });
         }
     }

@@ -69,7 +69,8 @@ impl Dev {
             Some(data) => data.clone(),
             None => dev_file::home()?.join("dev"),
         };
-        let member = start(Options::new(data.clone(), self.listen)).await?;
+        let options = Options::new(data.clone(), self.listen);
+        let member = start(Options { level: global.level, ..options }).await?;
         let file = dev_file::path();
         let found = DevFile::new(member.address(), member.authority_file());
         let ready = async {

@@ -60,7 +60,7 @@ impl Serve {
         }
         telemetry::start(&config.log_level, config.log_format)?;
         let mut signals = Signals::take()?;
-        let member = dev::start(config.options()).await?;
+        let member = dev::start(config.options(global.level)).await?;
         tracing::info!(
             address = %member.address(),
             data = %config.data.display(),

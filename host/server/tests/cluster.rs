@@ -23,6 +23,8 @@ mod faults;
 mod harness;
 #[path = "cluster/histories.rs"]
 mod histories;
+#[path = "cluster/levels.rs"]
+mod levels;
 #[path = "cluster/load.rs"]
 mod load;
 #[path = "cluster/members.rs"]

@@ -130,10 +130,16 @@ mod tests {
 
     #[test]
     fn another_version_is_named_before_anything_behind_it_is_read() {
-        let mut bytes = encode(b"me");
-        bytes[8] = 9;
-        bytes.truncate(12);
-        let refusal = decode(Path::new("FORMAT"), &bytes);
-        assert!(matches!(refusal, Err(OpenError::UnknownVersion { found: 9, known: 1, .. })));
+        // An older and a newer one.
+        for version in [FORMAT_VERSION - 1, FORMAT_VERSION + 1] {
+            let mut bytes = encode(b"me");
+            bytes[8..12].copy_from_slice(&version.to_le_bytes());
+            bytes.truncate(12);
+            let refusal = decode(Path::new("FORMAT"), &bytes).expect_err("another version");
+            let OpenError::UnknownVersion { found, known, .. } = refusal else {
+                panic!("{refusal}");
+            };
+            assert_eq!((found, known), (version, FORMAT_VERSION));
+        }
     }
 }

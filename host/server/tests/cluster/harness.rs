@@ -79,8 +79,14 @@ impl Cluster {
 
     /// Starts one more member, which waits; its number.
     pub async fn further_member(&mut self) -> u64 {
+        self.further_member_with(|_| ()).await
+    }
+
+    /// As `further_member`, prepared before its first start.
+    pub async fn further_member_with(&mut self, prepare: impl Fn(&mut Node)) -> u64 {
         let number = self.nodes.len() as u64 + 1;
         let mut node = Node::new(&self.home, &self.authority(), number).await;
+        prepare(&mut node);
         node.start(&self.home).await;
         self.nodes.push(node);
         number

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use quorate_net::issue;
@@ -47,8 +48,25 @@ pub struct Node {
     pub data: PathBuf,
     /// Further lines of its configuration.
     pub further: String,
+    /// Whether it is started as a build of the version before, which knows one feature level less.
+    pub is_older: bool,
     child: Option<Child>,
     is_paused: bool,
+}
+
+/// The build of the version before: an example of this crate.
+fn older() -> &'static str {
+    static THERE: OnceLock<String> = OnceLock::new();
+    THERE.get_or_init(|| {
+        let binary =
+            Path::new(env!("CARGO_BIN_EXE_quorate")).with_file_name("examples").join("older");
+        assert!(
+            binary.exists(),
+            "{}: build it with `cargo build -p quorate-server --examples`",
+            binary.display()
+        );
+        binary.to_str().expect("UTF-8").to_owned()
+    })
 }
 
 /// A UDP port of loopback that nobody has now.
@@ -73,7 +91,8 @@ impl Node {
         let relay = Relay::start(listen, number).await.expect("a relay");
         let data = directory.join("data");
         let further = String::new();
-        Self { number, listen, relay, directory, data, further, child: None, is_paused: false }
+        let (is_older, is_paused) = (false, false);
+        Self { number, listen, relay, directory, data, further, is_older, child: None, is_paused }
     }
 
     /// What others dial: the relay.
@@ -98,7 +117,11 @@ impl Node {
         let config = self.directory.join("quorate.toml");
         std::fs::write(&config, text).expect("written");
         let log = File::options().create(true).append(true).open(self.log_file()).expect("a log");
-        let mut command = home.command(&["serve", "--config"]);
+        let mut command = if self.is_older {
+            home.command_named(older(), &["serve", "--config"])
+        } else {
+            home.command(&["serve", "--config"])
+        };
         command.arg(config).stdout(Stdio::null()).stderr(log);
         self.child = Some(command.spawn().expect("it starts"));
     }

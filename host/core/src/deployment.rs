@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::codec::{Malformed, Reader, Writer, malformed};
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{Millis, Zxid};
-use crate::level::Feature;
+use crate::level::{Feature, Level};
 use crate::limits;
 use crate::path::Path;
 
@@ -130,6 +130,15 @@ impl Manifest {
     /// What it uses that not every cluster has.
     pub fn features(&self) -> impl Iterator<Item = Feature> + use<> {
         (!self.read_only.is_empty()).then_some(Feature::ReadOnlyFunctions).into_iter()
+    }
+
+    /// The same, without what a cluster of this level does not have.
+    #[must_use]
+    pub fn of_level(mut self, level: Level) -> Self {
+        if level < Feature::ReadOnlyFunctions.since() {
+            self.read_only.clear();
+        }
+        self
     }
 
     /// Whether this principal may call this function.
@@ -486,6 +495,20 @@ mod tests {
         assert_eq!(Manifest::decode(empty_list), Err(malformed("manifest")));
         let unsorted = replaced(&bytes, b"holder", b"molder");
         assert_eq!(Manifest::decode(unsorted), Err(malformed("order of a manifest")));
+    }
+
+    #[test]
+    fn a_manifest_of_a_level_uses_what_the_level_has() {
+        let mut manifest = Manifest::for_root(path("/recipes/lock"));
+        manifest.config.insert("grace".to_owned(), "5".to_owned());
+        let plain = manifest.clone();
+        manifest.read_only.insert("holder".to_owned());
+        for level in (1..=Level::NEWEST.0).map(Level) {
+            let fitting = manifest.clone().of_level(level);
+            assert!(fitting.features().all(|feature| feature.check(level).is_ok()), "{level}");
+        }
+        assert_eq!(manifest.clone().of_level(Level::FIRST), plain);
+        assert_eq!(manifest.clone().of_level(Level::NEWEST), manifest);
     }
 
     /// Replaces the one place where `from` stands.

@@ -1,6 +1,7 @@
 //! The recipes that the binary carries, with the manifests that they are deployed with. What they do is in recipes/.
 
 use quorate_core::deployment::{Instances, Manifest};
+use quorate_core::level::Level;
 use quorate_core::path::Path;
 
 /// A recipe in the binary.
@@ -21,10 +22,11 @@ macro_rules! builtin {
 pub const ALL: &[Builtin] = builtin!("lock", "counter", "queue", "barrier", "election", "group");
 
 impl Builtin {
-    /// Its manifest: a root of its own, and instances that are reused, since none of them keeps anything in memory.
-    pub fn manifest(&self) -> anyhow::Result<Manifest> {
+    /// Its manifest in a cluster of this feature level: a root of its own, and instances that are reused, since none of them
+    /// keeps anything in memory.
+    pub fn manifest(&self, level: Level) -> anyhow::Result<Manifest> {
         let mut manifest = Manifest::for_root(Path::parse(&format!("/recipes/{}", self.name))?);
         manifest.instances = Instances::Reused;
-        Ok(manifest)
+        Ok(manifest.of_level(level))
     }
 }

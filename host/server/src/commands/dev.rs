@@ -3,13 +3,16 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use quorate_client::{Authority, Client, Error, Options as ClientOptions};
 use quorate_core::error::ErrorCode;
+use quorate_core::level::Level;
 use quorate_gateway::member::{Member, Options, StartError};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 
 use super::{demo, dev_cluster, recipe::upload};
 use crate::builtin::{self, Builtin};
@@ -74,7 +77,7 @@ impl Dev {
         let file = dev_file::path();
         let found = DevFile::new(member.address(), member.authority_file());
         let ready = async {
-            deploy_builtin(client_options(&member, global)).await?;
+            deploy_builtin(client_options(&member, global), global.level).await?;
             if let Ok(file) = &file {
                 found.store(file)?;
             }
@@ -102,6 +105,11 @@ impl Dev {
         ended
     }
 }
+
+/// How long built-in recipes wait for the feature level that this binary knows: members that have just met raise it within a
+/// second, and in a cluster of two versions it does not come.
+const LEVEL_PATIENCE: Duration = Duration::from_secs(3);
+const LEVEL_LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Starts a member; a refusal says what to do.
 ///
@@ -161,19 +169,21 @@ pub fn client_options(member: &Member, global: &Global) -> ClientOptions {
     options
 }
 
-/// Deploys the built-in recipes that are not in service, or not as this binary has them.
+/// Deploys the built-in recipes that are not in service, or not as this binary, which knows this feature level, has them for
+/// the level that the cluster has.
 ///
 /// # Errors
 /// If one is refused.
-pub async fn deploy_builtin(options: ClientOptions) -> anyhow::Result<()> {
+pub async fn deploy_builtin(options: ClientOptions, known: Level) -> anyhow::Result<()> {
     let client = Client::connect(options).await.context("the first client of this server")?;
+    let level = level_of(&client, known).await?;
     for builtin in builtin::ALL {
-        if !is_current(&client, builtin).await? {
+        if !is_current(&client, builtin, level).await? {
             let version = upload::deploy(
                 &client,
                 builtin.name,
                 builtin.component,
-                builtin.manifest()?,
+                builtin.manifest(level)?,
                 true,
                 |_| {},
             )
@@ -186,14 +196,26 @@ pub async fn deploy_builtin(options: ClientOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn is_current(client: &Client, builtin: &Builtin) -> anyhow::Result<bool> {
+/// The level of the cluster. That of a new one is about to rise when its members have just met.
+async fn level_of(client: &Client, known: Level) -> anyhow::Result<Level> {
+    let until = Instant::now() + LEVEL_PATIENCE;
+    loop {
+        let level = client.status().await?.cluster_level;
+        if level >= known || Instant::now() >= until {
+            return Ok(level);
+        }
+        tokio::time::sleep(LEVEL_LOOK_EVERY).await;
+    }
+}
+
+async fn is_current(client: &Client, builtin: &Builtin, level: Level) -> anyhow::Result<bool> {
     let history = match client.history(builtin.name).await {
         Ok(history) => history,
         Err(error) if error.code() == ErrorCode::NoRecipe => return Ok(false),
         Err(error) => return Err(Error::into(error)),
     };
     let digest: [u8; 32] = Sha256::digest(builtin.component).into();
-    let manifest = builtin.manifest()?;
+    let manifest = builtin.manifest(level)?;
     let active = history.versions.iter().find(|version| Some(version.number) == history.active);
     Ok(active.is_some_and(|active| active.component == digest && active.manifest == manifest))
 }

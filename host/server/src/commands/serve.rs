@@ -69,7 +69,7 @@ impl Serve {
         );
         if config.builtin_recipes {
             let deployed = tokio::select! {
-                deployed = deploy_builtin(client_options(&member, global)) => deployed,
+                deployed = deploy_builtin(client_options(&member, global), global.level) => deployed,
                 _ = signals.next() => return Ok(dev::stop(member, &mut signals, output).await),
             };
             if let Err(error) = deployed {

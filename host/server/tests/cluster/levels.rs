@@ -8,9 +8,11 @@ use quorate_client::core::path::Path;
 use quorate_client::core::request::Deploy;
 use quorate_client::{Client, Error};
 
+use crate::bad_input::copy;
 use crate::cluster::{Cluster, one_at_a_time};
+use crate::harness::Done;
 use crate::load::Load;
-use crate::node::until;
+use crate::node::{older, until};
 
 /// What this version knows, and the version before.
 const NEWER: Level = Level::NEWEST;
@@ -75,6 +77,26 @@ fn shown(cluster: &Cluster, member: u64) -> String {
     shown.lines().find(|line| line.starts_with("level ")).expect(&shown).to_owned()
 }
 
+/// The older build neither believes nor restores a snapshot of a cluster whose level has risen.
+fn reads_no_snapshot(cluster: &Cluster, member: u64) {
+    let file = cluster.home.path().join("risen.snapshot");
+    let file = file.to_str().expect("UTF-8");
+    cluster.ok(member, &["snapshot", "save", file]);
+    assert!(cluster.home.ok(&["snapshot", "inspect", file]).contains("level      2"));
+    let restored = cluster.home.path().join("restored");
+    let data = restored.to_str().expect("UTF-8");
+    let [inspect, restore] =
+        [&["snapshot", "inspect", file][..], &["snapshot", "restore", file, "--data", data]];
+    for arguments in [inspect, restore] {
+        let done = Done::of(cluster.home.command_named(older(), arguments).output().expect("runs"));
+        let said = done.stdout + &done.stderr;
+        let why = "the snapshot has feature level 2, this program knows 1";
+        assert!(done.code == 1 && said.contains(why), "{arguments:?}: {said}");
+        assert!(!restored.exists(), "nothing was made");
+    }
+    cluster.home.ok(restore);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_upgrade_under_load_loses_nothing_and_the_level_rises_at_its_end() {
     let _alone = one_at_a_time().await;
@@ -90,6 +112,8 @@ async fn a_rolling_upgrade_under_load_loses_nothing_and_the_level_rises_at_its_e
     restart(&mut cluster, &mut load, first, false).await;
     level_is(&cluster, OLDER).await;
     is_refused(&client).await;
+    let before = cluster.node(first).directory.join("before");
+    copy(&cluster.node(first).data, &before);
     // What is mixed can be taken back.
     restart(&mut cluster, &mut load, first, true).await;
     restart(&mut cluster, &mut load, first, false).await;
@@ -115,6 +139,20 @@ async fn a_rolling_upgrade_under_load_loses_nothing_and_the_level_rises_at_its_e
     let log = cluster.node(first).log();
     let why = "this cluster uses feature level 2, and this build knows 1: start the member with a version that knows level 2";
     assert!(log.contains(why), "{log}");
+    // On a directory that has missed the rise it starts, and nobody speaks to it.
+    cluster.expect_error("other members refuse this one");
+    let risen = std::mem::replace(&mut cluster.node_mut(first).data, before);
+    cluster.restart(first).await;
+    let why = format!(
+        "this cluster uses feature level 2; the build of member {first} (quorate/0.1.0) knows 1: upgrade it"
+    );
+    cluster.node(first).says(&why).await;
+    cluster.says_of(second, first, &why).await;
+    load.goes_on().await;
+    cluster.node_mut(first).kill();
+    reads_no_snapshot(&cluster, second);
+
+    cluster.node_mut(first).data = risen;
     cluster.node_mut(first).is_older = false;
     cluster.restart(first).await;
     level_is(&cluster, NEWER).await;

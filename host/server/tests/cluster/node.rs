@@ -55,7 +55,7 @@ pub struct Node {
 }
 
 /// The build of the version before: an example of this crate.
-fn older() -> &'static str {
+pub fn older() -> &'static str {
     static THERE: OnceLock<String> = OnceLock::new();
     THERE.get_or_init(|| {
         let binary =

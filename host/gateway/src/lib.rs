@@ -7,7 +7,7 @@
 //! Reading order: [`link`] (between a member and its leader), [`registry`] (attachments, what they wait for and who executes
 //! it), [`quorum`] and [`raft`] (who asks whether this member leads, and whom), [`leader`] (the thread around the sequencer), [`links`] (the
 //! leader's ends of links), [`follow`] (a member's own link), [`disk`] (how full it is), [`reads`], [`read_index`] (how fresh
-//! they are), [`compile`], `backlog` (what waits behind bulk bodies),
+//! they are), [`read_calls`] (recipe calls among them), [`compile`], `backlog` (what waits behind bulk bodies),
 //! [`snapshots`] (the tree as a stream, beside a lane), [`quic`] (the face), [`mesh`] (connections to other
 //! members), [`divergence`] (is its tree the same as theirs), [`administration`] (commands to the cluster), [`level`] (when its
 //! feature level rises), `told` (who hears what raft tells), [`member`] (all of it, started
@@ -31,6 +31,7 @@ pub mod process;
 pub mod quic;
 pub mod quorum;
 pub mod raft;
+pub mod read_calls;
 pub mod read_index;
 pub mod reads;
 pub mod registry;

@@ -8,6 +8,24 @@ use quorate_core::limits;
 pub const OUTSTANDING_WRITES_MAX: usize = 8192;
 /// Reads of one session that wait for their consistency at a time. Above this the lane is not read further.
 pub const OUTSTANDING_READS_MAX: usize = 1024;
+/// Recipe calls that only read: threads that run them, whatever the machine has. One that takes its time leaves the others.
+/// At most, the engine's `READERS_MAX`.
+pub const READ_CALL_THREADS_MIN: usize = 2;
+/// Bytes of stack of each of those: twice what the engine needs for a guest and its host functions.
+pub const READ_CALL_STACK_BYTES: usize = 2 * 1024 * 1024;
+/// Calls that wait for one of those threads, above which more are refused.
+pub const READ_CALLS_QUEUE_MAX: usize = 1024;
+/// Calls of one lane in that queue or running: its others wait behind them, so that no client has the queue to itself.
+pub const READ_CALLS_PER_LANE_TURN: usize = 16;
+/// Bytes in which room for waiting calls is counted: as small a call as there is counts as one block.
+pub const READ_CALL_BLOCK_BYTES: usize = 8 * 1024;
+/// Blocks of one lane's calls that only read and are not answered, above which more are refused: as many as other reads, and
+/// 8 MiB.
+pub const READ_CALL_BLOCKS_PER_LANE_MAX: usize = 1024;
+/// Blocks of such calls on all lanes of this member: 128 MiB.
+pub const READ_CALL_BLOCKS_MAX: usize = 16 * 1024;
+/// How long a call may wait for a thread before it is refused: its client has other members to ask.
+pub const READ_CALL_PATIENCE: Duration = Duration::from_secs(5);
 /// Heartbeats of one session that wait for the leader.
 pub const OUTSTANDING_HEARTBEATS_MAX: usize = 16;
 /// Bytes of requests of one session that wait for their reply.
@@ -96,6 +114,12 @@ pub const DISK_RESERVE_BYTES: u64 = 512 * 1024 * 1024;
 pub const FAREWELL: Duration = Duration::from_secs(2);
 
 const _: () = assert!(OUTSTANDING_WRITES_MAX as u64 > limits::PARKED_CALLS_PER_SESSION_MAX);
+const _: () = assert!(READ_CALL_THREADS_MIN <= quorate_engine::READERS_MAX);
+const _: () = assert!(
+    READ_CALL_BLOCKS_PER_LANE_MAX * READ_CALL_BLOCK_BYTES
+        >= quorate_wire::message::LANE_FRAME_BYTES_MAX as usize
+);
+const _: () = assert!(READ_CALLS_PER_LANE_TURN < READ_CALLS_QUEUE_MAX);
 const _: () = assert!(OUTSTANDING_BYTES_MAX > limits::FRAME_BYTES_MAX);
 const _: () = assert!(
     LANE_QUEUE_BYTES_MAX as u64 > limits::KEPT_REPLIES_BYTES_MAX + 256 * limits::KEPT_REPLIES_MAX

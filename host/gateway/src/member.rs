@@ -13,7 +13,8 @@ use quorate_core::draft::ReadRecords;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{Epoch, NamespaceId, Term};
 use quorate_core::level::Level;
-use quorate_core::read::{Read, SharedRead};
+use quorate_core::read::SharedRead;
+use quorate_core::recipe::Recipes;
 use quorate_core::transaction::Entry;
 use quorate_engine::Engine;
 use quorate_net::{Identity, IdentityError, Port, Protocol, QueueBudget, Server, ServerConfig};
@@ -41,6 +42,7 @@ use crate::process;
 use crate::quic::{self, Face};
 use crate::quorum::{Quorum, Rounds};
 use crate::raft::{NodeApplied, NodeQuorum};
+use crate::read_calls::{self, ReadCalls};
 use crate::read_index::{AnyLeader, ReadBarrier};
 use crate::reads::{Reads, Surroundings};
 use crate::registry::Registry;
@@ -174,6 +176,7 @@ pub struct Member {
     leadership: JoinHandle<()>,
     disk: JoinHandle<()>,
     rounds_tasks: [JoinHandle<()>; 2],
+    read_calls: Arc<ReadCalls>,
     face: JoinHandle<()>,
     stop: watch::Sender<bool>,
     _directory: Arc<DataDirectory>,
@@ -288,6 +291,14 @@ impl Member {
         let watched = disk::watch(directory.clone(), reserve, sequencer.clone(), free.clone());
         let disk = tokio::spawn(watched);
 
+        let readers = std::iter::from_fn(|| engine.reader()).take(read_calls::threads());
+        let readers = readers.map(|reader| Box::new(reader) as Box<dyn Recipes + Send>);
+        let snapshots = node.clone();
+        let snapshots = Arc::new(move || snapshots.tree_at_once());
+        let read_calls =
+            ReadCalls::start(readers.collect(), snapshots).map_err(StartError::Thread)?;
+        let read_calls = Arc::new(read_calls);
+
         let (stop, stopped) = watch::channel(false);
         let surroundings = Arc::new(Around {
             engine,
@@ -332,6 +343,7 @@ impl Member {
             registry,
             sequencer: sequencer.clone(),
             reads: Reads::new(tree, surroundings),
+            read_calls: read_calls.clone(),
             barrier: Arc::new(barrier),
             snapshots: Arc::new(NodeSnapshots { node: node.clone() }),
             compiler: compiler.clone(),
@@ -358,6 +370,7 @@ impl Member {
             leadership,
             disk,
             rounds_tasks,
+            read_calls,
             face,
             stop,
             _directory: directory,
@@ -416,6 +429,10 @@ impl Member {
             task.abort();
             // Aborted, or ended by itself: either way it lets go of the data directory.
             let _ended = task.await;
+        }
+        let read_calls = self.read_calls;
+        if tokio::task::spawn_blocking(move || read_calls.stop()).await.is_err() {
+            tracing::error!("the threads of calls that only read could not be ended");
         }
         self.sequencer.stop();
         let thread = self.sequencer_thread.thread;
@@ -662,8 +679,8 @@ impl Surroundings for Around {
             .collect()
     }
 
-    fn at_once(&self, read: &mut dyn FnMut(&dyn Read)) {
-        self.node.read_at_once(read);
+    fn at_once(&self) -> SharedRead {
+        self.node.tree_at_once()
     }
 
     fn status(&self) -> Status {

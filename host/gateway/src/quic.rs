@@ -1,6 +1,8 @@
 //! The native face: connections of clients, one lane a session. It reads frames, hands writes on in their order, settles
 //! how fresh a read must be, and lets go when the lane is over. What a frame's fields mean is quorate-wire's.
 
+mod calls;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -20,7 +22,7 @@ use quorate_net::{
 };
 use quorate_wire::message::admin::Command;
 use quorate_wire::message::{
-    Attach, ClientMessage, Consistency, Hello, LANE_FRAME_BYTES_MAX, MEMBERS_MAX, PROTOCOLS,
+    Attach, ClientMessage, Consistency, Hello, LANE_FRAME_BYTES_MAX, MEMBERS_MAX, PROTOCOLS, Query,
     Results, ServerMessage, Welcome, body, bulk, protocols,
 };
 use quorate_wire::protocol::Versions;
@@ -35,6 +37,7 @@ use crate::compile::Compiler;
 use crate::leader::SequencerHandle;
 use crate::limits;
 use crate::mesh::Mesh;
+use crate::read_calls::{LaneShare, ReadCalls};
 use crate::reads::Reads;
 use crate::registry::{Attachment, NotTaken, Registry};
 use crate::snapshots::{self, Snapshots};
@@ -56,6 +59,8 @@ pub struct Face {
     pub sequencer: SequencerHandle,
     /// The applied tree.
     pub reads: Reads,
+    /// Recipe calls that only read.
+    pub read_calls: Arc<ReadCalls>,
     /// Freshness.
     pub barrier: Arc<dyn Barrier>,
     /// The tree as a stream.
@@ -169,6 +174,7 @@ struct Lane {
     bodies: mpsc::Receiver<Result<(u64, Bytes), String>>,
     reads: JoinSet<()>,
     reads_room: Arc<Semaphore>,
+    calls: LaneShare,
     /// For what goes beside the lane.
     connection: Connection,
     snapshot_room: Arc<Semaphore>,
@@ -238,6 +244,7 @@ impl Lane {
             bodies,
             reads: JoinSet::new(),
             reads_room: Arc::new(Semaphore::new(limits::OUTSTANDING_READS_MAX)),
+            calls: LaneShare::default(),
             connection: connection.clone(),
             snapshot_room: Arc::new(Semaphore::new(limits::SNAPSHOTS_PER_LANE_MAX)),
         };
@@ -374,7 +381,15 @@ impl Lane {
         let mut linearizable = Vec::new();
         let mut session = Vec::new();
         for read in reads {
-            match read.consistency {
+            let WaitingRead { request, consistency, query } = read;
+            let read = match query {
+                Query::Call(call) => {
+                    self.start_call(request, consistency, call).await;
+                    continue;
+                }
+                query => WaitingRead { request, consistency, query },
+            };
+            match consistency {
                 _ if snapshots::is_asked_for(&read.query) => self.send_snapshot(read),
                 Consistency::Stale => answer(&self.face, &self.attachment, read).await,
                 Consistency::Session if self.attachment.is_settled() => {
@@ -463,15 +478,25 @@ async fn fresh(face: &Face, attachment: &Attachment, is_linearizable: bool) -> R
 
 async fn answer(face: &Face, attachment: &Attachment, read: WaitingRead) {
     let (zxid, results) = face.reads.answer(&read.query);
+    deliver(face, attachment, read.request, zxid, results).await;
+}
+
+async fn deliver(
+    face: &Face,
+    attachment: &Attachment,
+    request: u64,
+    zxid: Zxid,
+    results: Result<Results, Refusal>,
+) {
     // The tree is ahead of the replies for a moment: no reader sees what its client has not been told, if it was to be.
     face.registry.reached(zxid).await;
-    let reply = read_reply(zxid, read.request, results);
+    let reply = read_reply(zxid, request, results);
     let reply = if reply.len() > LANE_FRAME_BYTES_MAX as usize {
         let message = format!(
             "an answer of {} bytes; a frame has at most {LANE_FRAME_BYTES_MAX}",
             reply.len()
         );
-        read_reply(zxid, read.request, Err(Refusal::new(ErrorCode::LimitPassed, message)))
+        read_reply(zxid, request, Err(Refusal::new(ErrorCode::LimitPassed, message)))
     } else {
         reply
     };

@@ -15,7 +15,7 @@ use openraft::errors::{Fatal, InitializeError, LinearizableReadError, RaftError}
 use openraft::{Raft, ReadPolicy, ServerState, SnapshotPolicy};
 use quorate_core::ids::{NamespaceId, Term};
 use quorate_core::level::Level;
-use quorate_core::read::{Read, SharedRead};
+use quorate_core::read::SharedRead;
 use quorate_core::transaction::Entry;
 use quorate_store::log::PAYLOAD_BYTES_MAX;
 use quorate_store::{Log, Tree};
@@ -534,9 +534,11 @@ impl Node {
         Arc::new(Scoped { namespace: self.config.namespace, reader: self.tree.reader() })
     }
 
-    /// The namespace's part of the tree as it is at one moment: records that are read together fit together.
-    pub fn read_at_once<T>(&self, read: impl FnOnce(&dyn Read) -> T) -> T {
-        read(&Scoped { namespace: self.config.namespace, reader: self.tree.snapshot() })
+    /// The namespace's part of the tree as it is now, and stays: records that are read together fit together. While it lives,
+    /// nothing that it may read leaves the disk: do not keep it for long.
+    #[must_use]
+    pub fn tree_at_once(&self) -> SharedRead {
+        Arc::new(Scoped { namespace: self.config.namespace, reader: self.tree.snapshot() })
     }
 
     /// The namespace's part of the tree as a stream of bytes: with everything that was applied on this member before the

@@ -10,7 +10,8 @@
 //! they are), [`read_calls`] (recipe calls among them), [`compile`], `backlog` (what waits behind bulk bodies),
 //! [`snapshots`] (the tree as a stream, beside a lane), [`quic`] (the face), [`mesh`] (connections to other
 //! members), [`divergence`] (is its tree the same as theirs), [`administration`] (commands to the cluster), [`level`] (when its
-//! feature level rises), `told` (who hears what raft tells), [`member`] (all of it, started
+//! feature level rises), `told` (who hears what raft tells), [`renewal`] (has
+//! its certificate changed), [`member`] (all of it, started
 //! and stopped), [`restore`] (a data directory made of a snapshot).
 #![forbid(unsafe_code)]
 
@@ -35,6 +36,7 @@ pub mod read_calls;
 pub mod read_index;
 pub mod reads;
 pub mod registry;
+pub mod renewal;
 pub mod restore;
 #[cfg(test)]
 mod rig;

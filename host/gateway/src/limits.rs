@@ -95,6 +95,10 @@ pub const LEAD_CODE_PATIENCE: Duration = Duration::from_secs(5);
 pub const DIGESTS_COMPARE_EVERY: Duration = Duration::from_secs(1);
 /// How long another member may take to tell its digests.
 pub const DIGESTS_PATIENCE: Duration = Duration::from_secs(1);
+/// How often a member looks whether its certificate files have changed: certificates are made days before they are needed.
+pub const CERTIFICATES_LOOK_EVERY: Duration = Duration::from_secs(10);
+/// Bytes of one certificate file that are compared: a chain of some certificates has a few KiB.
+pub const CERTIFICATE_FILE_BYTES_MAX: u64 = 256 * 1024;
 /// How often a leader looks whether all members know a higher feature level than the cluster has.
 pub const LEVEL_LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How often a member tries to tell the cluster its new addresses.
@@ -115,8 +119,10 @@ pub const FAREWELL: Duration = Duration::from_secs(2);
 
 const _: () = assert!(OUTSTANDING_WRITES_MAX as u64 > limits::PARKED_CALLS_PER_SESSION_MAX);
 const _: () = assert!(READ_CALL_THREADS_MIN <= quorate_engine::READERS_MAX);
-const _: () = assert!(READ_CALL_BLOCKS_PER_LANE_MAX * READ_CALL_BLOCK_BYTES
-    >= quorate_wire::message::LANE_FRAME_BYTES_MAX as usize);
+const _: () = assert!(
+    READ_CALL_BLOCKS_PER_LANE_MAX * READ_CALL_BLOCK_BYTES
+        >= quorate_wire::message::LANE_FRAME_BYTES_MAX as usize
+);
 const _: () = assert!(READ_CALLS_PER_LANE_TURN < READ_CALLS_QUEUE_MAX);
 const _: () = assert!(OUTSTANDING_BYTES_MAX > limits::FRAME_BYTES_MAX);
 const _: () = assert!(

@@ -24,7 +24,7 @@ use quorate_sequencer::{Reserve, Sequencer};
 use quorate_store::log::FatalHandler;
 use quorate_store::{DataDirectory, Log, LogOptions, OpenError, Tree, TreeOptions};
 use quorate_wire::message::query::{LogLine, Status};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::administration::{Administration, HANDED_ON_MAX};
@@ -46,6 +46,7 @@ use crate::read_calls::{self, ReadCalls};
 use crate::read_index::{AnyLeader, ReadBarrier};
 use crate::reads::{Reads, Surroundings};
 use crate::registry::Registry;
+use crate::renewal::Renewal;
 use crate::snapshots::NodeSnapshots;
 use crate::told::{Listener, tell_leader, tell_leadership};
 
@@ -177,6 +178,8 @@ pub struct Member {
     disk: JoinHandle<()>,
     rounds_tasks: [JoinHandle<()>; 2],
     read_calls: Arc<ReadCalls>,
+    renewal_asked: Arc<Notify>,
+    renewing: JoinHandle<()>,
     face: JoinHandle<()>,
     stop: watch::Sender<bool>,
     _directory: Arc<DataDirectory>,
@@ -201,8 +204,9 @@ impl Member {
         divergence::check(&directory).map_err(StartError::Diverged)?;
         let certificates =
             options.certificates.clone().unwrap_or_else(|| options.data.join("certificates"));
-        let identity =
-            Identity::open_or_make(&certificates, &names(&options), member, SystemTime::now())?;
+        let names = names(&options);
+        let renewal = Renewal::new(certificates.clone(), names.clone(), member);
+        let identity = Identity::open_or_make(&certificates, &names, member, SystemTime::now())?;
         let tree = open_tree(&directory, &options)?;
         let note = Note::open(directory.clone())?;
         let mut config =
@@ -352,7 +356,10 @@ impl Member {
             mesh: mesh.clone(),
             administration,
         });
-        let face = tokio::spawn(quic::serve(face, server, stopped));
+        let (renewed, renewals) = mpsc::channel(1);
+        let renewal_asked: Arc<Notify> = Arc::default();
+        let renewing = tokio::spawn(renewal.watch(renewal_asked.clone(), renewed));
+        let face = tokio::spawn(quic::serve(face, server, renewals, stopped));
         Ok(Self {
             address,
             authority: identity.authority_file,
@@ -371,6 +378,8 @@ impl Member {
             disk,
             rounds_tasks,
             read_calls,
+            renewal_asked,
+            renewing,
             face,
             stop,
             _directory: directory,
@@ -393,6 +402,11 @@ impl Member {
     #[must_use]
     pub fn authority_file(&self) -> &Path {
         &self.authority
+    }
+
+    /// Looks now whether the certificate files have changed, and not only when it would anyway.
+    pub fn look_at_certificates(&self) {
+        self.renewal_asked.notify_one();
     }
 
     /// Returns when the member can not go on, with the reason. The process must end then.
@@ -424,7 +438,7 @@ impl Member {
         if self.face.await.is_err() {
             tracing::error!("the face has panicked");
         }
-        let tasks = [self.leadership, self.disk, self.announcing, self.comparing];
+        let tasks = [self.leadership, self.disk, self.announcing, self.comparing, self.renewing];
         for task in tasks.into_iter().chain(self.following).chain(self.rounds_tasks) {
             task.abort();
             // Aborted, or ended by itself: either way it lets go of the data directory.

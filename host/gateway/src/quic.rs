@@ -17,8 +17,8 @@ use quorate_core::limits as core_limits;
 use quorate_core::request::{Body, Request};
 use quorate_core::session::{Acks, Session};
 use quorate_net::{
-    BulkReceiver, CloseCode, Connection, LaneError, LaneLimits, LaneReceiver, LaneSender, Protocol,
-    QueueBudget, Server,
+    BulkReceiver, CloseCode, Connection, Identity, LaneError, LaneLimits, LaneReceiver, LaneSender,
+    Protocol, QueueBudget, Server,
 };
 use quorate_wire::message::admin::Command;
 use quorate_wire::message::{
@@ -105,8 +105,21 @@ impl Face {
     }
 }
 
-/// Serves clients until told to stop; then says goodbye and waits for the connections to end.
-pub async fn serve(face: Arc<Face>, mut server: Server, mut stop: watch::Receiver<bool>) {
+/// Shows another certificate from now on.
+fn renew(server: &Server, identity: Identity) {
+    match server.renew(identity.server, identity.trust) {
+        Ok(()) => tracing::info!("a renewed certificate is shown to all who connect from now on"),
+        Err(error) => tracing::warn!(%error, "a renewed certificate can not be shown"),
+    }
+}
+
+/// Serves clients until told to stop, with the certificate that was renewed last; then says goodbye and waits for the connections to end.
+pub async fn serve(
+    face: Arc<Face>,
+    mut server: Server,
+    mut renewed: mpsc::Receiver<Identity>,
+    mut stop: watch::Receiver<bool>,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -122,6 +135,7 @@ pub async fn serve(face: Arc<Face>, mut server: Server, mut stop: watch::Receive
                 }
             }
             Some(ended) = connections.join_next() => report(ended),
+            Some(identity) = renewed.recv() => renew(&server, identity),
             _ = stop.changed() => break,
         }
     }

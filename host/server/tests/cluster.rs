@@ -10,6 +10,8 @@
 
 #[path = "cluster/bad_input.rs"]
 mod bad_input;
+#[path = "cluster/certificates.rs"]
+mod certificates;
 #[path = "cluster/harness.rs"]
 mod cluster;
 #[path = "cluster/disk.rs"]

@@ -21,7 +21,7 @@ use crate::connect::{Global, goodbye};
 use crate::dev_file::{self, DevFile};
 use crate::failure::hinted;
 use crate::output::{FAINT, NAME, Output, TITLE};
-use crate::signals::Signals;
+use crate::signals::{Ask, Signals};
 use crate::telemetry::{self, LogFormat};
 
 /// `quorate dev`
@@ -92,7 +92,7 @@ impl Dev {
             why = member.failed() => Err(failed(&why)),
         };
         let ended = match ready {
-            Ok(None) => serve(member, &mut signals, output).await,
+            Ok(None) => serve(member, &mut signals, output, HangUp::Ends).await,
             Ok(Some(_)) => Ok(stop(member, &mut signals, output).await),
             Err(error) => {
                 member.shutdown().await;
@@ -130,6 +130,22 @@ pub async fn start(options: Options) -> anyhow::Result<Member> {
     }
 }
 
+/// What SIGHUP asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HangUp {
+    /// To end: the terminal has gone.
+    Ends,
+    /// To look at the certificates: nobody sits before a service.
+    Renews,
+}
+
+/// Returns when a signal asks to end.
+pub async fn to_end(signals: &mut Signals, member: &Member, hang_up: HangUp) {
+    while signals.next().await == Ask::HangUp && hang_up == HangUp::Renews {
+        member.look_at_certificates();
+    }
+}
+
 /// Serves until a signal asks to end, or the member can not go on.
 ///
 /// # Errors
@@ -138,9 +154,10 @@ pub async fn serve(
     member: Member,
     signals: &mut Signals,
     output: Output,
+    hang_up: HangUp,
 ) -> anyhow::Result<ExitCode> {
     let failure = tokio::select! {
-        _ = signals.next() => None,
+        () = to_end(signals, &member, hang_up) => None,
         why = member.failed() => Some(why),
     };
     let stopped = stop(member, signals, output).await;

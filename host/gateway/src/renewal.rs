@@ -56,7 +56,8 @@ impl Renewal {
             match found {
                 None => {}
                 Some(Ok(identity)) => {
-                    if renewed.send(identity).await.is_err() {
+                    let sent = renewed.send(identity).await;
+                    if sent.is_err() {
                         return;
                     }
                 }

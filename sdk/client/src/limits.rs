@@ -16,6 +16,11 @@ pub const COMMANDS_MAX: usize = 1024;
 pub const RETRY_MS_FIRST: u64 = 10;
 /// Milliseconds between retries at most: a leader that comes back is used within half a second.
 pub const RETRY_MS_MAX: u64 = 500;
+/// Bytes of a recipe call that is sent as a read: it is one frame of the lane, with its head.
+pub const READ_CALL_BYTES_MAX: usize = quorate_wire::message::LANE_FRAME_BYTES_MAX as usize - 1024;
+/// Refusals of one call that is sent as a read, while its member still compiles the recipe: a minute, which is the longest that a
+/// member compiles.
+pub const COMPILING_REFUSALS_MAX: u32 = 120;
 /// Refusals of one write in sequence for a reason that only an operator can end (a full disk), before its caller hears it.
 /// With the delays above this is about two seconds.
 pub const REFUSALS_MAX: u32 = 8;

@@ -87,7 +87,7 @@ impl Service {
         service
     }
 
-    pub(crate) fn tree(&self) -> &MemoryTree {
+    pub(crate) fn tree(&self) -> &Arc<MemoryTree> {
         &self.tree
     }
 

@@ -30,12 +30,11 @@ impl Mesh {
         if !is_raised {
             return;
         }
-        for one in lock(&self.dialled_here).values().flatten().filter(|one| one.level < level) {
-            one.connection.close(CloseCode::Normal, TOO_OLD);
-        }
-        for peer in lock(&self.peers).values() {
-            peer.close_below(level);
-        }
+        let dialled = lock(&self.dialled_here);
+        let too_old = dialled.values().flatten().filter(|one| one.level < level);
+        too_old.for_each(|one| one.connection.close(CloseCode::Normal, TOO_OLD));
+        drop(dialled);
+        lock(&self.peers).values().for_each(|peer| peer.close_below(level));
     }
 
     /// The highest level that a member's process knows, by the connections to it that stand; none if there is none.

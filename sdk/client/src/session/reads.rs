@@ -9,7 +9,7 @@ use quorate_wire::message::{ClientMessage, Consistency, Query, Results};
 
 use super::Token;
 use super::backoff::Backoff;
-use crate::limits::{REFUSALS_MAX, RETRY_MS_FIRST, RETRY_MS_MAX};
+use crate::limits::{COMPILING_REFUSALS_MAX, REFUSALS_MAX, RETRY_MS_FIRST, RETRY_MS_MAX};
 
 /// A read that has not been answered.
 #[derive(Debug, Clone)]
@@ -94,7 +94,7 @@ impl Reads {
             Err(refusal) => refusal,
         };
         let is_passing = matches!(refusal.code.advice(), Advice::Backoff | Advice::SameSession);
-        read.refusals += 1;
+        read.refusals = read.refusals.saturating_add(1);
         match refusal.code {
             ErrorCode::NoSession | ErrorCode::SessionEnded => {
                 self.again.insert(request, (0, read));
@@ -104,7 +104,7 @@ impl Reads {
                 self.again.insert(request, (0, read));
                 ReadEnd::Leave
             }
-            code if is_passing && (code == ErrorCode::NoLeader || read.refusals < REFUSALS_MAX) => {
+            code if is_passing && read.refusals < refusals_max(code) => {
                 let at_ms = now_ms + self.backoff.next_ms();
                 self.again.insert(request, (at_ms, read));
                 ReadEnd::GoOn
@@ -118,5 +118,14 @@ impl Reads {
         let under_way = std::mem::take(&mut self.under_way).into_values();
         let again = std::mem::take(&mut self.again).into_values().map(|(_, read)| read);
         under_way.chain(again).map(|read| read.token)
+    }
+}
+
+/// How often a read is sent again that is refused for this reason.
+fn refusals_max(code: ErrorCode) -> u32 {
+    match code {
+        ErrorCode::NoLeader => u32::MAX,
+        ErrorCode::Compiling => COMPILING_REFUSALS_MAX,
+        _ => REFUSALS_MAX,
     }
 }

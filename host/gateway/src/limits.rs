@@ -113,8 +113,10 @@ pub const FAREWELL: Duration = Duration::from_secs(2);
 
 const _: () = assert!(OUTSTANDING_WRITES_MAX as u64 > limits::PARKED_CALLS_PER_SESSION_MAX);
 const _: () = assert!(READ_CALL_THREADS_MIN <= quorate_engine::READERS_MAX);
-const _: () = assert!(READ_CALL_BLOCKS_PER_LANE_MAX * READ_CALL_BLOCK_BYTES
-    >= quorate_wire::message::LANE_FRAME_BYTES_MAX as usize);
+const _: () = assert!(
+    READ_CALL_BLOCKS_PER_LANE_MAX * READ_CALL_BLOCK_BYTES
+        >= quorate_wire::message::LANE_FRAME_BYTES_MAX as usize
+);
 const _: () = assert!(READ_CALLS_PER_LANE_TURN < READ_CALLS_QUEUE_MAX);
 const _: () = assert!(OUTSTANDING_BYTES_MAX > limits::FRAME_BYTES_MAX);
 const _: () = assert!(

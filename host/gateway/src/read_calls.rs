@@ -144,7 +144,8 @@ impl ReadCalls {
             mpsc::TrySendError::Disconnected(_) => ended(),
         })?;
         answered.await.unwrap_or_else(|_| {
-            let message = "a call that only reads ended without an answer; the server's log says more";
+            let message =
+                "a call that only reads ended without an answer; the server's log says more";
             Err(Refusal::new(ErrorCode::Internal, message))
         })
     }

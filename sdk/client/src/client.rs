@@ -21,8 +21,8 @@ use crate::clock::Clock;
 use crate::dial::{Dialer, Link, is_permanent};
 use crate::error::{Attempt, ConnectError, Error};
 use crate::limits::{
-    READ_CALL_BYTES_MAX, ANSWER_TIMEOUT, BODY_BYTES_MAX, COMMANDS_MAX, LOCK_WATCHES_MAX, RECONNECT_MS_FIRST,
-    RECONNECT_MS_MAX, REQUEST_BYTES_MAX, REQUESTS_MAX,
+    ANSWER_TIMEOUT, BODY_BYTES_MAX, COMMANDS_MAX, LOCK_WATCHES_MAX, READ_CALL_BYTES_MAX,
+    RECONNECT_MS_FIRST, RECONNECT_MS_MAX, REQUEST_BYTES_MAX, REQUESTS_MAX,
 };
 use crate::options::Options;
 use crate::owner::{Owner, Submission};

@@ -67,9 +67,8 @@ impl Types {
     #[must_use]
     pub fn is_read_only(&self, name: &str) -> bool {
         let Ok(meant) = self.function(name) else { return false };
-        let is_meant = |listed: &String| {
-            self.function(listed).is_ok_and(|listed| std::ptr::eq(listed, meant))
-        };
+        let is_meant =
+            |listed: &String| self.function(listed).is_ok_and(|listed| std::ptr::eq(listed, meant));
         self.read_only.iter().any(is_meant)
     }
 }

@@ -133,8 +133,7 @@ impl Kit {
         manifest.limits.time_ms = manifest.limits.time_ms.max(RUN_MS_MIN);
         let component = component.clone();
         let (calls, reads) = (BTreeMap::new(), BTreeMap::new());
-        let mut kit =
-            Self { component, manifest, service, resets, operator, calls, reader, reads };
+        let mut kit = Self { component, manifest, service, resets, operator, calls, reader, reads };
         kit.upload()?;
         kit.upgrade()?;
         Ok(kit)

@@ -101,7 +101,8 @@ fn check_end(txn: &Txn, run: &Run<'_>, end: RunEnd, parked_count: u64) -> RunEnd
 
 /// The refusal of a run that may only read, with the function that it was.
 fn naming(call: &Call, refusal: &Refusal) -> Refusal {
-    let message = format!("{} of {} runs read-only: {}", call.function, call.recipe, refusal.message);
+    let message =
+        format!("{} of {} runs read-only: {}", call.function, call.recipe, refusal.message);
     Refusal::new(refusal.code, message)
 }
 

@@ -132,8 +132,7 @@ fn readers_take_no_instance_of_the_sequencers() {
     let engine = engine();
     let component = guests::various();
     engine.prepare(digest(&component), component.clone()).expect("admitted");
-    let mut readers: Vec<Bench> =
-        (0..READERS_MAX).map(|_| reader(&engine, &component)).collect();
+    let mut readers: Vec<Bench> = (0..READERS_MAX).map(|_| reader(&engine, &component)).collect();
     for bench in &mut readers {
         bench.version.manifest.instances = Instances::Reused;
         for recipe in 0..40 {

@@ -74,9 +74,9 @@ fn operations() -> impl Strategy<Value = Operation> {
 }
 
 fn calls() -> impl Strategy<Value = Call> {
-    (text(), text(), any::<u128>(), bytes()).prop_map(
-        |(recipe, function, signature, arguments)| Call { recipe, function, signature, arguments },
-    )
+    (text(), text(), any::<u128>(), bytes()).prop_map(|(recipe, function, signature, arguments)| {
+        Call { recipe, function, signature, arguments }
+    })
 }
 
 /// Bodies of writes.
@@ -225,7 +225,11 @@ fn results() -> impl Strategy<Value = Results> {
         (option::of(any::<u64>()), vec(versions(), 0..3))
             .prop_map(|(active, versions)| Results::History { active, versions }),
         (any::<u64>(), vec(bytes(), 0..3), vec(text(), 0..3)).prop_map(
-            |(version, interfaces, read_only)| Results::Interface { version, interfaces, read_only }
+            |(version, interfaces, read_only)| Results::Interface {
+                version,
+                interfaces,
+                read_only
+            }
         ),
         vec(line, 0..4).prop_map(Results::Logs),
         statuses().prop_map(Results::Status),

@@ -327,11 +327,9 @@ impl World {
             Query::Children { path, page, .. } => {
                 Results::Names(tree::children(read, &Path::parse(path)?, page)?)
             }
-            Query::Interface(_) => Results::Interface {
-                version: 1,
-                interfaces: interfaces(),
-                read_only: Vec::new(),
-            },
+            Query::Interface(_) => {
+                Results::Interface { version: 1, interfaces: interfaces(), read_only: Vec::new() }
+            }
             Query::Status => Results::Status(status(self.tree.meta().zxid)),
             other => return Err(Refusal::new(ErrorCode::BadArguments, format!("{other:?}"))),
         })

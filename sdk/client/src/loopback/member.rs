@@ -10,6 +10,7 @@ use bytes::Bytes;
 use quorate_core::apply::{self, Applied};
 use quorate_core::draft::{Draft, ReadRecords};
 use quorate_core::error::{ErrorCode, Refusal};
+use quorate_core::execute;
 use quorate_core::ids::{Millis, SessionId, Term, WriteNumber, Zxid};
 use quorate_core::level::Level;
 use quorate_core::path::Path;
@@ -46,6 +47,8 @@ pub(super) struct Faults {
     pub(super) cut_after_writes: Option<u64>,
     /// Confirm no heartbeat and execute nothing: no leader.
     pub(super) is_leaderless: bool,
+    /// Say of `add` that it only reads.
+    pub(super) lists_add: bool,
 }
 
 /// One lane's session: where answers go, and under which request numbers.
@@ -317,7 +320,7 @@ impl World {
         self.handle(Input::Heartbeat { token, session });
     }
 
-    fn read(&self, query: &Query) -> Result<Results, Refusal> {
+    fn read(&self, session: SessionId, query: &Query) -> Result<Results, Refusal> {
         let read = &*self.tree;
         Ok(match query {
             Query::Get(path) => {
@@ -329,7 +332,14 @@ impl World {
                 Results::Names(tree::children(read, &Path::parse(path)?, page)?)
             }
             Query::Interface(_) => {
-                Results::Interface { version: 1, interfaces: interfaces(), read_only: Vec::new() }
+                let listed: &[&str] =
+                    if self.faults.lists_add { &["get", "add"] } else { &["get"] };
+                let read_only = listed.iter().map(|&function| function.to_owned()).collect();
+                Results::Interface { version: 1, interfaces: interfaces(), read_only }
+            }
+            Query::Call(call) => {
+                let tree = self.tree.clone();
+                Results::Called(execute::read_call(tree, session, call, &mut Closures).1?)
             }
             Query::Status => Results::Status(status(self.tree.meta().zxid)),
             other => return Err(Refusal::new(ErrorCode::BadArguments, format!("{other:?}"))),
@@ -436,7 +446,7 @@ async fn take(
             let is_leaderless = world.faults.is_leaderless;
             let results = match is_leaderless && consistency != Consistency::Stale {
                 true => Err(Refusal::new(ErrorCode::NoLeader, "no leader")),
-                false => world.read(&query),
+                false => world.read(session, &query),
             };
             let zxid = world.tree.meta().zxid;
             let answer = ServerMessage::ReadReply { request, zxid, events: 0, results };

@@ -1,6 +1,7 @@
 //! The client against a member in this process: real QUIC, real sequencer, real tree semantics; recipes are closures.
 
 mod member;
+mod reading;
 mod recipes;
 mod typed;
 

@@ -75,6 +75,7 @@ fn functions() -> Vec<Function> {
             vec![field("path", Type::String), field("token", Type::U64)],
             Type::result(None, Some(lock_error())),
         ),
+        function("get", vec![field("path", Type::String)], Type::S64),
         function(
             "release",
             vec![field("path", Type::String), field("token", Type::U64)],
@@ -164,6 +165,7 @@ fn run_function(run: &Run<'_>, txn: &mut Txn) -> Result<RunEnd, Refusal> {
         .map_err(|_| refusal(ErrorCode::BadValue))?;
     let value = match (name, arguments.as_slice()) {
         ("add", [Value::String(path), Value::S64(by)]) => Value::S64(add(txn, path, *by)?),
+        ("get", [Value::String(path)]) => Value::S64(get(txn, path)?),
         ("acquire", [Value::String(path), _]) => match acquire(run, txn, path)? {
             Ok(value) => value,
             Err(parked) => return Ok(parked),
@@ -181,6 +183,11 @@ fn run_function(run: &Run<'_>, txn: &mut Txn) -> Result<RunEnd, Refusal> {
     let value = encode_result(&function, Some(&value), Limits::VALUE)
         .map_err(|_| refusal(ErrorCode::Internal))?;
     Ok(RunEnd::Returned { value, is_error })
+}
+
+fn get(txn: &Txn, path: &str) -> Result<i64, Refusal> {
+    let found = query::get(txn, &Path::parse(path)?);
+    Ok(found.map_or(0, |(text, _)| String::from_utf8_lossy(&text).parse().unwrap_or(0)))
 }
 
 fn add(txn: &mut Txn, path: &str, by: i64) -> Result<i64, Refusal> {

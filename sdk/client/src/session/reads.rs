@@ -129,3 +129,36 @@ fn refusals_max(code: ErrorCode) -> u32 {
         _ => REFUSALS_MAX,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use quorate_core::request::Call;
+
+    use super::*;
+
+    /// Refusals after which a read is answered with them.
+    fn refusals(code: ErrorCode) -> u32 {
+        let mut reads = Reads::new(1);
+        let (recipe, function) = ("lock".to_owned(), "holder".to_owned());
+        let call = Call { recipe, function, signature: 0, arguments: bytes::Bytes::new() };
+        let consistency = Consistency::Session;
+        let read = Read { token: 1, consistency, query: Query::Call(call), refusals: 0 };
+        reads.send(0, read);
+        for request in 0.. {
+            let refused = Err(Refusal::new(code, "not now"));
+            if let ReadEnd::Answered(..) = reads.handle(request, Zxid(0), refused, 0) {
+                return u32::try_from(request).expect("few") + 1;
+            }
+            let due = reads.next_timer_ms().expect("it is sent again");
+            reads.poll_again(request + 1, due).expect("it is due");
+        }
+        0
+    }
+
+    #[test]
+    fn a_recipe_that_is_compiled_is_waited_for_longer_than_for_what_an_operator_must_end() {
+        assert_eq!(refusals(ErrorCode::ReadOnly), 1);
+        assert_eq!(refusals(ErrorCode::Overloaded), REFUSALS_MAX);
+        assert_eq!(refusals(ErrorCode::Compiling), COMPILING_REFUSALS_MAX);
+    }
+}

@@ -35,5 +35,7 @@ mod reads;
 mod rounds;
 #[path = "cluster/sessions.rs"]
 mod sessions;
+#[path = "cluster/silence.rs"]
+mod silence;
 #[path = "cli/small_disk.rs"]
 mod small_disk;

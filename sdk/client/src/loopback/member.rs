@@ -72,7 +72,9 @@ pub(super) struct Member {
     world: Arc<Mutex<World>>,
     pub(super) address: SocketAddr,
     pub(super) trust: TrustAnchors,
-    _directory: tempfile::TempDir,
+    identity: Arc<Identity>,
+    /// Of the certificates, until nobody needs them.
+    directory: Arc<tempfile::TempDir>,
     cut: watch::Sender<u64>,
     task: JoinHandle<()>,
     ticker: JoinHandle<()>,
@@ -83,10 +85,6 @@ impl Member {
         let directory = tempfile::tempdir().expect("a directory");
         let identity = Identity::open_or_make(directory.path(), &[], 1, SystemTime::now())
             .expect("certificates");
-        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let server =
-            Server::bind(&ServerConfig::new(listen, identity.server, identity.trust.clone()))
-                .expect("a port");
         let tree = Arc::new(MemoryTree::new());
         seed(&tree);
         let sequencer = Sequencer::new(tree.clone(), Box::new(Closures));
@@ -102,6 +100,23 @@ impl Member {
         };
         world.handle(Input::Lead(Leadership { term: Term(1) }));
         let world = Arc::new(Mutex::new(world));
+        Self::of(world, Arc::new(identity), Arc::new(directory))
+    }
+
+    /// Another way to the same service, as a second member is one.
+    pub(super) fn beside(&self) -> Self {
+        Self::of(self.world.clone(), self.identity.clone(), self.directory.clone())
+    }
+
+    fn of(
+        world: Arc<Mutex<World>>,
+        identity: Arc<Identity>,
+        directory: Arc<tempfile::TempDir>,
+    ) -> Self {
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let (server, trust) = (identity.server.clone(), identity.trust.clone());
+        let server =
+            Server::bind(&ServerConfig::new(listen, server, trust.clone())).expect("a port");
         let (cut, cuts) = watch::channel(0);
         let address = server.local_address();
         let task = tokio::spawn(serve(server, world.clone(), cuts));
@@ -113,7 +128,7 @@ impl Member {
                 lock(&ticked).step();
             }
         });
-        Self { world, address, trust: identity.trust, _directory: directory, cut, task, ticker }
+        Self { world, address, trust, identity, directory, cut, task, ticker }
     }
 
     /// Ends all lanes without a word; the member goes on.
@@ -131,6 +146,11 @@ impl Member {
 
     pub(super) fn tree(&self) -> Arc<MemoryTree> {
         lock(&self.world).tree.clone()
+    }
+
+    /// Lanes that were attached, at any member of the service.
+    pub(super) fn attached_count(&self) -> u64 {
+        lock(&self.world).next_token - 1
     }
 
     pub(super) fn parked_count(&self) -> usize {

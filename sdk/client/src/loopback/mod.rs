@@ -2,6 +2,7 @@
 
 mod member;
 mod recipes;
+mod silence;
 mod typed;
 
 use std::future::{Future, IntoFuture};

@@ -583,10 +583,10 @@ async fn attach(
         }
     };
     // Attached before the record is read: a write that is applied in between answers this lane, or is in the record.
-    let attachment = face.registry.attach(id, sender.handle())?;
+    let attachment = face.registry.attach(id, sender.handle(), sent)?;
     let record = face.reads.tree().session(id);
     let executed = record.as_ref().map_or(WriteNumber(0), |record| record.last_write);
-    attachment.note_doubtful(executed.max(sent));
+    attachment.note_doubtful(executed);
     let welcome = Welcome {
         protocol: PROTOCOL,
         agent: face.agent.clone(),

@@ -208,6 +208,19 @@ impl Attachment {
         }
     }
 
+    /// Whether this request waits here for its reply.
+    pub(super) fn waits_for(&self, write: WriteNumber, hash: u128) -> bool {
+        lock(&self.waiting).writes.get(&write).is_some_and(|waiting| waiting.request.hash == hash)
+    }
+
+    /// Whether a write of the session that was executed says that there is a later attachment, at another member: it was
+    /// neither taken here nor sent before this lane came. The client has left, without a word that came through; what waits
+    /// here waits there, too, and what still comes in on this lane it sends again there.
+    pub(super) fn is_replaced_by(&self, write: WriteNumber) -> bool {
+        // The leader executes a write after it was taken: so it is noted by now.
+        write > self.taken().max(lock(&self.waiting).doubtful)
+    }
+
     pub(super) fn note_parked(&self, write: WriteNumber) {
         if let Some(waiting) = lock(&self.waiting).writes.get_mut(&write) {
             waiting.is_parked = true;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::dev::{self, client_options, deploy_builtin};
+use super::dev::{self, client_options, deploy_builtin_when_led};
 use crate::config::Config;
 use crate::connect::Global;
 use crate::signals::Signals;
@@ -69,7 +69,8 @@ impl Serve {
         );
         if config.builtin_recipes {
             let deployed = tokio::select! {
-                deployed = deploy_builtin(client_options(&member, global)) => deployed,
+                deployed = deploy_builtin_when_led(&member, client_options(&member, global)) => deployed,
+                why = member.failed() => Err(dev::failed(&why)),
                 _ = signals.next() => return Ok(dev::stop(member, &mut signals, output).await),
             };
             if let Err(error) = deployed {

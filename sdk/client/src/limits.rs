@@ -19,6 +19,9 @@ pub const RETRY_MS_MAX: u64 = 500;
 /// Refusals of one write in sequence for a reason that only an operator can end (a full disk), before its caller hears it.
 /// With the delays above this is about two seconds.
 pub const REFUSALS_MAX: u32 = 8;
+/// How long a call of a recipe that the leader still compiles is made again and again: from the cache of a disk it is ready in
+/// milliseconds, and after a first compilation in seconds.
+pub const COMPILING_PATIENCE: Duration = Duration::from_secs(20);
 /// Milliseconds before the second attempt to connect.
 pub const RECONNECT_MS_FIRST: u64 = 20;
 /// Milliseconds between attempts to connect at most.

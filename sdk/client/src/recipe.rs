@@ -14,8 +14,10 @@ use quorate_core::request::{Answer, Body, Call, Failure, Operation, Reply};
 use quorate_wire::message::{Query, Results};
 use quorate_wire::value::{Function, Interface, Limits, Value, decode_result, encode_arguments};
 
-use crate::client::Client;
+use crate::client::{Client, WriteHandle};
 use crate::error::Error;
+use crate::limits::{COMPILING_PATIENCE, RETRY_MS_FIRST, RETRY_MS_MAX};
+use crate::session::Backoff;
 use crate::tree::unexpected;
 use crate::wave::{self, CallText};
 
@@ -149,7 +151,8 @@ impl Recipe {
 
     /// Sends a call. The handle gives the result, and can give it up.
     ///
-    /// A call by types that have changed is made once more, by the new ones.
+    /// A call by types that have changed is made once more, by the new ones. One of a recipe that the leader still compiles is
+    /// made again for up to [`COMPILING_PATIENCE`]: it comes behind what was sent meanwhile.
     ///
     /// # Errors
     /// As `call`, as far as it is known before the call is answered.
@@ -157,11 +160,11 @@ impl Recipe {
         let types = self.interface().await?;
         let first = types.function(function)?.clone();
         let sent = self.send(function, &first, &arguments).await?;
-        let current = Arc::new(Current::new(sent.canceller()));
+        let current = Arc::new(Current::new(sent.write.canceller()));
         let recipe = self.clone();
         let (name, shared) = (function.to_owned(), Arc::clone(&current));
         let answer = async move {
-            let (zxid, reply) = sent.await?;
+            let (zxid, reply) = sent.answer(&shared).await?;
             let Reply::Refused(Failure { refusal, .. }) = &reply else {
                 return called(&first, zxid, reply);
             };
@@ -174,8 +177,8 @@ impl Recipe {
                 return called(&first, zxid, reply);
             }
             let sent = recipe.send(&name, &second, &arguments).await?;
-            shared.replace(sent.canceller());
-            let (zxid, reply) = sent.await?;
+            shared.replace(sent.write.canceller());
+            let (zxid, reply) = sent.answer(&shared).await?;
             called(&second, zxid, reply)
         };
         Ok(CallHandle { answer: Box::pin(answer), current, is_done: false })
@@ -189,9 +192,10 @@ impl Recipe {
         arguments: &[Value],
     ) -> Result<CallHandle, Error> {
         let sent = self.send(name, function, arguments).await?;
-        let current = Arc::new(Current::new(sent.canceller()));
+        let current = Arc::new(Current::new(sent.write.canceller()));
+        let shared = Arc::clone(&current);
         let answer = async move {
-            let (zxid, reply) = sent.await?;
+            let (zxid, reply) = sent.answer(&shared).await?;
             called(function, zxid, reply)
         };
         Ok(CallHandle { answer: Box::pin(answer), current, is_done: false })
@@ -223,9 +227,10 @@ impl Recipe {
         name: &str,
         function: &Function,
         arguments: &[Value],
-    ) -> Result<crate::client::WriteHandle, Error> {
+    ) -> Result<Sent, Error> {
         let operation = self.encode(name, function, arguments)?;
-        self.client.send(Body::Single(operation)).await
+        let write = self.client.send(Body::Single(operation.clone())).await?;
+        Ok(Sent { client: self.client.clone(), operation, write })
     }
 
     pub(crate) fn encode(
@@ -242,6 +247,42 @@ impl Recipe {
             arguments: encoded,
         }))
     }
+}
+
+/// A call that has been sent.
+struct Sent {
+    client: Client,
+    operation: Operation,
+    write: WriteHandle,
+}
+
+impl Sent {
+    /// Its reply. A call that is refused with `compiling` did not run and changed nothing, so it is made again, as a new write:
+    /// for a while, and not when it was cancelled.
+    async fn answer(self, current: &Current) -> Result<(Zxid, Reply), Error> {
+        let Self { client, operation, mut write } = self;
+        let deadline = tokio::time::Instant::now() + COMPILING_PATIENCE;
+        let mut retries: Option<Backoff> = None;
+        loop {
+            let (zxid, reply) = write.await?;
+            let has_time = tokio::time::Instant::now() < deadline;
+            if !is_compiling(&reply) || !has_time || current.is_cancelled() {
+                return Ok((zxid, reply));
+            }
+            let new = || Backoff::new(RETRY_MS_FIRST, RETRY_MS_MAX, zxid.0);
+            let delay_ms = retries.get_or_insert_with(new).next_ms();
+            tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+            if current.is_cancelled() {
+                return Ok((zxid, reply));
+            }
+            write = client.send(Body::Single(operation.clone())).await?;
+            current.replace(write.canceller());
+        }
+    }
+}
+
+fn is_compiling(reply: &Reply) -> bool {
+    matches!(reply, Reply::Refused(failure) if failure.refusal.code == ErrorCode::Compiling)
 }
 
 fn called(function: &Function, zxid: Zxid, reply: Reply) -> Result<Called, Error> {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -63,6 +64,8 @@ struct World {
     next_token: u64,
     origin: Instant,
     faults: Faults,
+    /// Calls that are still refused with `compiling`.
+    compiling: Arc<AtomicU32>,
     /// Writes that came on lanes, copies included.
     writes_count: u64,
 }
@@ -87,7 +90,9 @@ impl Member {
             .expect("certificates");
         let tree = Arc::new(MemoryTree::new());
         seed(&tree);
-        let sequencer = Sequencer::new(tree.clone(), Box::new(Closures));
+        let compiling = Arc::new(AtomicU32::new(0));
+        let sequencer =
+            Sequencer::new(tree.clone(), Box::new(Closures { compiling: compiling.clone() }));
         let mut world = World {
             tree,
             sequencer,
@@ -96,6 +101,7 @@ impl Member {
             next_token: 1,
             origin: Instant::now(),
             faults: Faults::default(),
+            compiling,
             writes_count: 0,
         };
         world.handle(Input::Lead(Leadership { term: Term(1) }));
@@ -138,6 +144,15 @@ impl Member {
 
     pub(super) fn set_faults(&self, faults: Faults) {
         lock(&self.world).faults = faults;
+    }
+
+    /// So many calls are refused as if their code were being compiled.
+    pub(super) fn compile_during(&self, calls: u32) {
+        lock(&self.world).compiling.store(calls, Ordering::SeqCst);
+    }
+
+    pub(super) fn compiling_left(&self) -> u32 {
+        lock(&self.world).compiling.load(Ordering::SeqCst)
     }
 
     pub(super) fn writes_count(&self) -> u64 {

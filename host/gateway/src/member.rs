@@ -18,10 +18,11 @@ use quorate_core::transaction::Entry;
 use quorate_engine::{Engine, Level};
 use quorate_net::{Identity, IdentityError, Port, Protocol, QueueBudget, Server, ServerConfig};
 use quorate_raft::contact::CLIENT_ADDRESSES_MAX;
-use quorate_raft::{Contact, Kind, Lane, Leader, Leadership, Node, ProposeResult, Store};
+use quorate_raft::{Contact, Kind, Lane, Leader, Leadership, Members, Node, ProposeResult, Store};
 use quorate_sequencer::{Input, Reserve, Sequencer};
 use quorate_store::log::FatalHandler;
 use quorate_store::{DataDirectory, Log, LogOptions, OpenError, Tree, TreeOptions};
+use quorate_wire::message::MEMBERS_MAX;
 use quorate_wire::message::query::{LogLine, Status};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -157,7 +158,7 @@ pub struct Member {
     node: Arc<Node>,
     mesh: Arc<Mesh>,
     announcing: JoinHandle<()>,
-    following: [JoinHandle<()>; 2],
+    following: [JoinHandle<()>; 3],
     diverged: watch::Receiver<Option<String>>,
     comparing: JoinHandle<()>,
     log: Arc<Log>,
@@ -305,6 +306,12 @@ impl Member {
             let why = compared.await;
             told_diverged.send_replace(Some(why));
         });
+        // Before there is a lane: a welcome names them.
+        registry.set_members(client_addresses(mesh.own(), node.members()));
+        let (told, own, lanes) = (node.clone(), mesh.own().clone(), registry.clone());
+        let telling = tokio::spawn(async move {
+            told.watch_members(|now| lanes.set_members(client_addresses(&own, now))).await;
+        });
         let face = Arc::new(Face {
             registry,
             sequencer: sequencer.clone(),
@@ -325,7 +332,7 @@ impl Member {
             node,
             mesh,
             announcing,
-            following: [leader_told, follower],
+            following: [leader_told, follower, telling],
             diverged,
             comparing,
             log,
@@ -357,6 +364,14 @@ impl Member {
     #[must_use]
     pub fn authority_file(&self) -> &Path {
         &self.authority
+    }
+
+    /// Returns when a leader is known here, be it this member. Cancel-safe.
+    pub async fn led(&self) {
+        // Fails when raft has stopped: who waits learns of that from `failed`.
+        if self.node.leader().wait_for(Option::is_some).await.is_err() {
+            std::future::pending().await
+        }
     }
 
     /// Returns when the member can not go on, with the reason. The process must end then.
@@ -506,6 +521,15 @@ async fn tell_leader(mut from: watch::Receiver<Option<Leader>>, to: watch::Sende
             return;
         }
     }
+}
+
+/// Where clients reach the service: at this member first, then at the others.
+fn client_addresses(own: &Own, members: Members) -> Vec<String> {
+    let others = members.contacts.into_iter().filter(|(member, _)| *member != own.member);
+    let mut addresses = own.clients.clone();
+    addresses.extend(others.flat_map(|(_, contact)| contact.clients));
+    addresses.truncate(MEMBERS_MAX);
+    addresses
 }
 
 impl Serve for Served {

@@ -20,8 +20,8 @@ use quorate_net::{
 };
 use quorate_wire::message::admin::Command;
 use quorate_wire::message::{
-    Attach, ClientMessage, Consistency, Hello, LANE_FRAME_BYTES_MAX, MEMBERS_MAX, PROTOCOL,
-    Results, ServerMessage, Welcome, body, bulk,
+    Attach, ClientMessage, Consistency, Hello, LANE_FRAME_BYTES_MAX, PROTOCOL, Results,
+    ServerMessage, Welcome, body, bulk,
 };
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -72,17 +72,6 @@ pub struct Face {
 }
 
 impl Face {
-    /// Where clients reach the service: this member first, then the others.
-    fn client_addresses(&self) -> Vec<String> {
-        let own = self.mesh.own();
-        let contacts = self.administration.node.members().contacts;
-        let others = contacts.into_iter().filter(|(member, _)| *member != own.member);
-        let mut addresses = own.clients.clone();
-        addresses.extend(others.flat_map(|(_, contact)| contact.clients));
-        addresses.truncate(MEMBERS_MAX);
-        addresses
-    }
-
     /// What is going to be activated is compiled in the background, in case it is not yet: until then it is answered
     /// `compiling`.
     fn prepare_for(&self, body: &Body) {
@@ -207,8 +196,8 @@ impl Lane {
         };
         match attach(&face, &hello, &sender).await {
             Ok((attachment, welcome)) => {
-                tracing::debug!(session = welcome.session.0, agent = hello.agent, "attached");
-                attachment.send(&ServerMessage::Welcome(welcome));
+                tracing::debug!(session = attachment.session.0, agent = hello.agent, "attached");
+                face.registry.welcome(&attachment, welcome);
                 let ended = Self::run(&face, &attachment, &connection, receiver).await;
                 face.registry.detach(&attachment);
                 finish(connection, sender, ended).await;
@@ -554,7 +543,7 @@ async fn receive_hello(
     }
 }
 
-/// Attaches a lane to a new session or an old one.
+/// Attaches a lane to a new session or an old one. The welcome names no members yet.
 async fn attach(
     face: &Face,
     hello: &Hello,
@@ -596,7 +585,7 @@ async fn attach(
         attachment: attachment.number,
         zxid: face.registry.zxid(),
         last_write: executed,
-        members: face.client_addresses(),
+        members: Vec::new(),
     };
     Ok((attachment, welcome))
 }

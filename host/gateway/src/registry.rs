@@ -9,6 +9,7 @@
 
 mod attachment;
 mod lane;
+mod members;
 mod route;
 mod turned;
 
@@ -78,6 +79,8 @@ pub struct Registry {
     advanced: Notify,
     /// Told when the tree was replaced by a snapshot.
     replaced: watch::Sender<()>,
+    /// Where clients reach the service.
+    members: Mutex<Vec<String>>,
     sequencer: SequencerHandle,
 }
 
@@ -97,6 +100,7 @@ impl Registry {
             zxid: AtomicU64::new(0),
             advanced: Notify::new(),
             replaced: watch::Sender::new(()),
+            members: Mutex::default(),
             sequencer,
         }
     }

@@ -44,6 +44,8 @@ struct Desk {
     pending: BTreeMap<Token, Pending>,
     state: watch::Sender<SessionState>,
     clock: Clock,
+    /// Where the service is reached, if the member has just said so.
+    members: Option<Vec<String>>,
 }
 
 /// The owner's own state. [`Owner::run`] is its task.
@@ -80,7 +82,7 @@ impl Owner {
         streams: Streams,
     ) -> (Self, watch::Receiver<SessionState>) {
         let (state, watched) = watch::channel(session.state(clock.now_ms()));
-        let desk = Desk { session, pending: BTreeMap::new(), state, clock };
+        let desk = Desk { session, pending: BTreeMap::new(), state, clock, members: None };
         let backoff = Backoff::new(RECONNECT_MS_FIRST, RECONNECT_MS_MAX, seed);
         let moving = Moving::new(seed.rotate_left(16));
         (Self { desk, dialer, moving, backoff, submissions, cancels, streams }, watched)
@@ -138,7 +140,11 @@ impl Owner {
                 received = receiver.recv() => match received {
                     Ok(Some(first)) => {
                         self.moving.stay();
-                        if let ControlFlow::Break(reason) = self.desk.receive(first, receiver) {
+                        let received = self.desk.receive(first, receiver);
+                        if let Some(members) = self.desk.members.take() {
+                            self.dialer.learn(&members);
+                        }
+                        if let ControlFlow::Break(reason) = received {
                             break reason;
                         }
                     }
@@ -387,9 +393,17 @@ impl Desk {
                 Ok(message) => message,
                 Err(error) => return ControlFlow::Break(error.to_string()),
             };
-            if matches!(message, ServerMessage::Welcome(_)) {
-                return ControlFlow::Break("a second welcome".to_owned());
-            }
+            let message = match message {
+                ServerMessage::Welcome(_) => {
+                    return ControlFlow::Break("a second welcome".to_owned());
+                }
+                ServerMessage::Members(members) => {
+                    self.members = Some(members);
+                    frame = receiver.recv_ready().unwrap_or_default();
+                    continue;
+                }
+                message => message,
+            };
             match self.session.handle_message(message, self.clock.now_ms()) {
                 Flow::GoOn => {}
                 Flow::Leave => return ControlFlow::Break("the member sent us away".to_owned()),

@@ -35,6 +35,8 @@ pub struct Attachment {
     /// Told when this attachment is over.
     over: Notify,
     is_over: AtomicBool,
+    /// Whether it has had its first word.
+    pub(super) is_welcomed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -74,6 +76,7 @@ impl Attachment {
             settled: Notify::new(),
             over: Notify::new(),
             is_over: AtomicBool::new(false),
+            is_welcomed: AtomicBool::new(false),
         }
     }
 

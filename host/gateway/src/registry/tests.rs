@@ -16,6 +16,7 @@ use super::*;
 use crate::rig::{Lane, Rig};
 
 mod elsewhere;
+mod members;
 
 const SESSION: SessionId = SessionId(7);
 

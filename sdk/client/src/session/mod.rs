@@ -289,6 +289,8 @@ impl Session {
                     }
                 }
             }
+            // The dialer's.
+            ServerMessage::Members(_) => {}
             ServerMessage::Administered { .. } => {
                 tracing::debug!("an answer to a command that was not given");
                 return Flow::Leave;

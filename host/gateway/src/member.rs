@@ -29,7 +29,7 @@ use tokio::task::JoinHandle;
 
 use crate::administration::{Administration, HANDED_ON_MAX};
 use crate::compile::{Compiler, Prepare};
-use crate::disk;
+use crate::disk::DiskWatch;
 use crate::divergence;
 use crate::follow::Follower;
 use crate::leader::{self, Propose, Running, SequencerHandle};
@@ -263,10 +263,17 @@ impl Member {
         let dial = Arc::new(MeshDial { mesh: mesh.clone(), node: node.clone() });
         let follower = Follower { member, registry: registry.clone(), dial, leader };
         let follower = tokio::spawn(follower.run());
-        let reserve = Reserve::of(options.disk_reserve_bytes);
         let free: Arc<AtomicU64> = Arc::default();
-        let watched = disk::watch(directory.clone(), reserve, sequencer.clone(), free.clone());
-        let disk = tokio::spawn(watched);
+        let watch = DiskWatch {
+            member,
+            directory: directory.clone(),
+            reserve: Reserve::of(options.disk_reserve_bytes),
+            sequencer: sequencer.clone(),
+            registry: registry.clone(),
+            free: free.clone(),
+        };
+        let known = node.clone();
+        let disk = tokio::spawn(watch.run(move || known.members().voters));
 
         let (stop, stopped) = watch::channel(false);
         let surroundings = Arc::new(Around {

@@ -22,7 +22,7 @@ use quorate_core::transaction::{Entry, EntryBody, Transaction};
 use crate::liveness::Liveness;
 use crate::parked::ParkedCalls;
 use crate::port::{Input, Leadership, Now, Output, Submission};
-use crate::room::Disk;
+use crate::room::Disks;
 use queue::{Queue, Work};
 
 /// Milliseconds before a refused barrier is tried again.
@@ -87,7 +87,7 @@ pub struct Sequencer {
     activation: Option<Activation>,
     parked: ParkedCalls,
     liveness: Liveness,
-    disk: Disk,
+    disks: Disks,
     /// Answers that wait until this transaction has been applied, in order.
     held: VecDeque<(Zxid, Output)>,
     outputs: VecDeque<Output>,
@@ -124,7 +124,7 @@ impl Sequencer {
             activation: None,
             parked: ParkedCalls::default(),
             liveness: Liveness::default(),
-            disk: Disk::default(),
+            disks: Disks::default(),
             held: VecDeque::new(),
             outputs: VecDeque::new(),
             wake_turn: false,
@@ -164,6 +164,7 @@ impl Sequencer {
         self.liveness.tick(now.monotonic_ms);
         match input {
             Input::Lead(leadership) => {
+                self.disks.lead(now.monotonic_ms);
                 let meta = self.base.meta();
                 // Epochs do not repeat in the life of a sequencer, whatever the term: an answer that comes late is
                 // never taken for one to a later proposal.
@@ -195,8 +196,10 @@ impl Sequencer {
                     if is_live { self.outputs.push_back(confirmed) } else { self.hold(confirmed) }
                 }
             }
-            Input::Disk { free_bytes, reserve } => {
-                if let Some(room) = self.disk.report(free_bytes, reserve) {
+            Input::Voters(voters) => self.disks.set_voters(voters),
+            Input::Disk { member, free_bytes, reserve } => {
+                let now_ms = now.monotonic_ms;
+                if let Some(room) = self.disks.report(member, free_bytes, reserve, now_ms) {
                     self.view().set_room(room);
                 }
             }

@@ -40,8 +40,9 @@ pub const LANE_QUEUE_BYTES_MAX: u32 = 16 * 1024 * 1024;
 /// Of these, bytes that each lane has to itself: a client that reads is seldom further behind.
 pub const LANE_QUEUE_BYTES_OWN: u32 = 64 * 1024;
 /// Bytes of answers that may queue on all lanes of this member beyond what each has to itself: with that, 512 MiB for as
-/// many connections as are let in, where the lanes' own limits alone would allow 64 GiB. While it is spent, a lane that is
-/// behind by more than its own part gets no more: its reads wait, and it is cut when a reply can not.
+/// many connections as are let in, where the lanes' own limits alone would allow 64 GiB. A lane holds at most a sixteenth of
+/// what is left of it (`quorate_net::limits::BUDGET_SHARE_DIVISOR`): one that has its share gets no more, so its reads wait,
+/// and it is cut when a reply can not.
 pub const MEMBER_LANE_QUEUE_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Bodies of bulk writes that have arrived and were not asked for on the lane. They are read one by one, in the order in
 /// which their streams were opened, so more than a few means that their client does not keep that order.
@@ -111,6 +112,8 @@ pub const READ_TIMEOUT: Duration = Duration::from_secs(5);
 pub const TICK: Duration = Duration::from_millis(20);
 /// How often it is looked how much room the disk has: what is written in between must fit the reserve many times.
 pub const DISK_LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How often the leader is told how much room a disk has, also if that is as it was: its word counts for ten times as long.
+pub const DISK_TELL_EVERY: Duration = Duration::from_secs(1);
 /// Bytes of disk below which growing writes are refused, unless the operator says otherwise: two segments of the log,
 /// the tree's memory flushed, and a compaction that has its files twice for a while.
 pub const DISK_RESERVE_BYTES: u64 = 512 * 1024 * 1024;

@@ -19,17 +19,18 @@ use quorate_core::transaction::Entry;
 use quorate_engine::Engine;
 use quorate_net::{Identity, IdentityError, Port, Protocol, QueueBudget, Server, ServerConfig};
 use quorate_raft::contact::CLIENT_ADDRESSES_MAX;
-use quorate_raft::{Contact, Lane, Leadership, Node, ProposeResult, Store};
+use quorate_raft::{Contact, Lane, Leadership, Members, Node, ProposeResult, Store};
 use quorate_sequencer::{Reserve, Sequencer};
 use quorate_store::log::FatalHandler;
 use quorate_store::{DataDirectory, Log, LogOptions, OpenError, Tree, TreeOptions};
+use quorate_wire::message::MEMBERS_MAX;
 use quorate_wire::message::query::{LogLine, Status};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::administration::{Administration, HANDED_ON_MAX};
 use crate::compile::{Compiler, Prepare};
-use crate::disk;
+use crate::disk::DiskWatch;
 use crate::divergence;
 use crate::follow::Follower;
 use crate::leader::{self, Propose, Running, SequencerHandle};
@@ -167,7 +168,7 @@ pub struct Member {
     node: Arc<Node>,
     mesh: Arc<Mesh>,
     announcing: JoinHandle<()>,
-    following: [JoinHandle<()>; 2],
+    following: [JoinHandle<()>; 3],
     diverged: watch::Receiver<Option<String>>,
     comparing: JoinHandle<()>,
     log: Arc<Log>,
@@ -290,10 +291,17 @@ impl Member {
         let dial = Arc::new(MeshDial { mesh: mesh.clone(), node: node.clone() });
         let follower = Follower { member, registry: registry.clone(), dial, leader };
         let follower = tokio::spawn(follower.run());
-        let reserve = Reserve::of(options.disk_reserve_bytes);
         let free: Arc<AtomicU64> = Arc::default();
-        let watched = disk::watch(directory.clone(), reserve, sequencer.clone(), free.clone());
-        let disk = tokio::spawn(watched);
+        let watch = DiskWatch {
+            member,
+            directory: directory.clone(),
+            reserve: Reserve::of(options.disk_reserve_bytes),
+            sequencer: sequencer.clone(),
+            registry: registry.clone(),
+            free: free.clone(),
+        };
+        let known = node.clone();
+        let disk = tokio::spawn(watch.run(move || known.members().voters));
 
         let readers = std::iter::from_fn(|| engine.reader()).take(read_calls::threads());
         let readers = readers.map(|reader| Box::new(reader) as Box<dyn Recipes + Send>);
@@ -343,6 +351,12 @@ impl Member {
             let why = compared.await;
             told_diverged.send_replace(Some(why));
         });
+        // Before there is a lane: a welcome names them.
+        registry.set_members(client_addresses(mesh.own(), node.members()));
+        let (told, own, lanes) = (node.clone(), mesh.own().clone(), registry.clone());
+        let telling = tokio::spawn(async move {
+            told.watch_members(|now| lanes.set_members(client_addresses(&own, now))).await;
+        });
         let face = Arc::new(Face {
             registry,
             sequencer: sequencer.clone(),
@@ -367,7 +381,7 @@ impl Member {
             node,
             mesh,
             announcing,
-            following: [leader_told, follower],
+            following: [leader_told, follower, telling],
             diverged,
             comparing,
             log,
@@ -407,6 +421,14 @@ impl Member {
     /// Looks now whether the certificate files have changed, and not only when it would anyway.
     pub fn look_at_certificates(&self) {
         self.renewal_asked.notify_one();
+    }
+
+    /// Returns when a leader is known here, be it this member. Cancel-safe.
+    pub async fn led(&self) {
+        // Fails when raft has stopped: who waits learns of that from `failed`.
+        if self.node.leader().wait_for(Option::is_some).await.is_err() {
+            std::future::pending().await
+        }
     }
 
     /// Returns when the member can not go on, with the reason. The process must end then.
@@ -564,6 +586,15 @@ impl Dial for MeshDial {
             Ok(LinkEnds { sender: Box::new(sender), receiver: Box::new(receiver) })
         })
     }
+}
+
+/// Where clients reach the service: at this member first, then at the others.
+fn client_addresses(own: &Own, members: Members) -> Vec<String> {
+    let others = members.contacts.into_iter().filter(|(member, _)| *member != own.member);
+    let mut addresses = own.clients.clone();
+    addresses.extend(others.flat_map(|(_, contact)| contact.clients));
+    addresses.truncate(MEMBERS_MAX);
+    addresses
 }
 
 impl Serve for Served {

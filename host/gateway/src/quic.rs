@@ -22,8 +22,8 @@ use quorate_net::{
 };
 use quorate_wire::message::admin::Command;
 use quorate_wire::message::{
-    Attach, ClientMessage, Consistency, Hello, LANE_FRAME_BYTES_MAX, MEMBERS_MAX, PROTOCOLS, Query,
-    Results, ServerMessage, Welcome, body, bulk, protocols,
+    Attach, ClientMessage, Consistency, Hello, LANE_FRAME_BYTES_MAX, PROTOCOLS, Query, Results,
+    ServerMessage, Welcome, body, bulk, protocols,
 };
 use quorate_wire::protocol::Versions;
 use sha2::{Digest as _, Sha256};
@@ -78,17 +78,6 @@ pub struct Face {
 }
 
 impl Face {
-    /// Where clients reach the service: this member first, then the others.
-    fn client_addresses(&self) -> Vec<String> {
-        let own = self.mesh.own();
-        let contacts = self.administration.node.members().contacts;
-        let others = contacts.into_iter().filter(|(member, _)| *member != own.member);
-        let mut addresses = own.clients.clone();
-        addresses.extend(others.flat_map(|(_, contact)| contact.clients));
-        addresses.truncate(MEMBERS_MAX);
-        addresses
-    }
-
     /// What is going to be activated is compiled in the background, in case it is not yet: until then it is answered
     /// `compiling`.
     fn prepare_for(&self, body: &Body) {
@@ -231,8 +220,8 @@ impl Lane {
         };
         match attach(&face, &hello, &sender).await {
             Ok((attachment, welcome)) => {
-                tracing::debug!(session = welcome.session.0, agent = hello.agent, "attached");
-                attachment.send(&ServerMessage::Welcome(welcome));
+                tracing::debug!(session = attachment.session.0, agent = hello.agent, "attached");
+                face.registry.welcome(&attachment, welcome);
                 let ended = Self::run(&face, &attachment, &connection, receiver).await;
                 face.registry.detach(&attachment);
                 finish(connection, sender, ended).await;
@@ -616,7 +605,7 @@ fn protocol_with(client: Versions) -> Result<u32, Refusal> {
     })
 }
 
-/// Attaches a lane to a new session or an old one.
+/// Attaches a lane to a new session or an old one. The welcome names no members yet.
 async fn attach(
     face: &Face,
     hello: &Hello,
@@ -639,10 +628,10 @@ async fn attach(
         }
     };
     // Attached before the record is read: a write that is applied in between answers this lane, or is in the record.
-    let attachment = face.registry.attach(id, sender.handle())?;
+    let attachment = face.registry.attach(id, sender.handle(), sent)?;
     let record = face.reads.tree().session(id);
     let executed = record.as_ref().map_or(WriteNumber(0), |record| record.last_write);
-    attachment.note_doubtful(executed.max(sent));
+    attachment.note_doubtful(executed);
     let welcome = Welcome {
         protocol,
         agent: face.agent.clone(),
@@ -652,7 +641,7 @@ async fn attach(
         attachment: attachment.number,
         zxid: face.registry.zxid(),
         last_write: executed,
-        members: face.client_addresses(),
+        members: Vec::new(),
     };
     Ok((attachment, welcome))
 }

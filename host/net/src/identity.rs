@@ -16,7 +16,9 @@ use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::authority::{AUTHORITY_NAME, Authority, make_authority};
-use crate::files::{Secrecy, certificates, read_certificates, read_key, write_whole};
+use crate::files::{
+    Secrecy, certificates, make_directory, read_certificates, read_key, write_whole,
+};
 use crate::limits::CERTIFICATE_RENEW_AHEAD;
 use crate::verify::{check_key, parse_name, verify, verify_as_client};
 
@@ -298,8 +300,7 @@ impl Identity {
         let authority_key = directory.join("ca-key.pem");
         let files = IdentityFiles::of(directory);
         if !exists(&files.authority)? {
-            std::fs::create_dir_all(directory)
-                .map_err(|cause| IdentityError::Unwritable { file: directory.to_owned(), cause })?;
+            make_directory(directory)?;
             let made = make_authority(AUTHORITY_NAME, now)?;
             // The certificate last: without it, the next start makes both anew.
             write_whole(&authority_key, &made.key, Secrecy::OwnerOnly)?;

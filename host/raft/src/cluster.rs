@@ -79,6 +79,22 @@ impl Node {
         }
     }
 
+    /// Tells who belongs to the cluster, at once and whenever that has changed. Ends with raft.
+    pub async fn watch_members(&self, mut tell: impl FnMut(Members) + Send) {
+        let mut metrics = self.raft.server_metrics();
+        let mut told = None;
+        loop {
+            let now = self.members();
+            if told.as_ref() != Some(&now) {
+                tell(now.clone());
+                told = Some(now);
+            }
+            if metrics.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// What this leader knows of the others; `None` if it does not lead.
     #[must_use]
     pub fn progress(&self) -> Option<BTreeMap<u64, Progress>> {

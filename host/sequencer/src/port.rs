@@ -1,5 +1,6 @@
 //! What goes into the sequencer and what comes out of it. Values only.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -80,8 +81,12 @@ pub enum Input {
         /// The session.
         session: SessionId,
     },
-    /// How much this member's disk has left. Told now and then, whoever leads; holds until it is told again.
+    /// Who votes, if that is known. Told whenever it may have changed.
+    Voters(BTreeSet<u64>),
+    /// How much a member's disk has left. Told about once a second, of this member whoever leads, of the others by themselves.
     Disk {
+        /// Its number.
+        member: u64,
         /// Bytes that may still be written.
         free_bytes: u64,
         /// What the member keeps free.

@@ -23,7 +23,7 @@ use quorate_core::transaction::{Entry, EntryBody, Transaction};
 use crate::liveness::Liveness;
 use crate::parked::ParkedCalls;
 use crate::port::{Input, Leadership, Now, Output, Submission};
-use crate::room::Disk;
+use crate::room::Disks;
 use queue::{Queue, Work};
 
 /// Milliseconds before a refused barrier is tried again.
@@ -88,7 +88,7 @@ pub struct Sequencer {
     activation: Option<Activation>,
     parked: ParkedCalls,
     liveness: Liveness,
-    disk: Disk,
+    disks: Disks,
     /// What every member has said that it knows, and under which leadership.
     known: Option<(Leadership, Level)>,
     /// Answers that wait until this transaction has been applied, in order.
@@ -127,7 +127,7 @@ impl Sequencer {
             activation: None,
             parked: ParkedCalls::default(),
             liveness: Liveness::default(),
-            disk: Disk::default(),
+            disks: Disks::default(),
             known: None,
             held: VecDeque::new(),
             outputs: VecDeque::new(),
@@ -168,6 +168,7 @@ impl Sequencer {
         self.liveness.tick(now.monotonic_ms);
         match input {
             Input::Lead(leadership) => {
+                self.disks.lead(now.monotonic_ms);
                 let meta = self.base.meta();
                 // Epochs do not repeat in the life of a sequencer, whatever the term: an answer that comes late is
                 // never taken for one to a later proposal.
@@ -199,8 +200,10 @@ impl Sequencer {
                     if is_live { self.outputs.push_back(confirmed) } else { self.hold(confirmed) }
                 }
             }
-            Input::Disk { free_bytes, reserve } => {
-                if let Some(room) = self.disk.report(free_bytes, reserve) {
+            Input::Voters(voters) => self.disks.set_voters(voters),
+            Input::Disk { member, free_bytes, reserve } => {
+                let now_ms = now.monotonic_ms;
+                if let Some(room) = self.disks.report(member, free_bytes, reserve, now_ms) {
                     self.view().set_room(room);
                 }
             }

@@ -39,5 +39,7 @@ mod reads;
 mod rounds;
 #[path = "cluster/sessions.rs"]
 mod sessions;
+#[path = "cluster/silence.rs"]
+mod silence;
 #[path = "cli/small_disk.rs"]
 mod small_disk;

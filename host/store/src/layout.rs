@@ -10,12 +10,13 @@
 //! ```
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::OpenError;
-use crate::format;
+use crate::format::{self, DIRECTORY_MODE, FILE_MODE};
 
 const LOCK: &str = "LOCK";
 const FORMAT: &str = "FORMAT";
@@ -40,14 +41,16 @@ pub struct DataDirectory {
 }
 
 impl DataDirectory {
-    /// Opens `path`, which is created (parents too) when it does not exist. An empty directory becomes ours: `identity`
+    /// Opens `path`, which is created (parents too, for its owner only) when it does not exist. An empty directory becomes ours: `identity`
     /// is called and what it returns (at most 4096 bytes) is stored; of one that is ours already it is read.
     ///
     /// # Errors
     /// [`OpenError::Foreign`] (not empty and not ours, untouched then), [`OpenError::UnknownVersion`],
     /// [`OpenError::Locked`], [`OpenError::Corrupt`], [`OpenError::Io`].
     pub fn open(path: &Path, identity: impl FnOnce() -> Vec<u8>) -> Result<Self, OpenError> {
-        fs::create_dir_all(path).map_err(OpenError::io(path, "create the directory"))?;
+        let mut maker = DirBuilder::new();
+        let made = maker.recursive(true).mode(DIRECTORY_MODE).create(path);
+        made.map_err(OpenError::io(path, "create the directory"))?;
         // Looked at before the lock file is created: a foreign directory is left as it was.
         refuse_foreign(path)?;
         let lock = lock(&path.join(LOCK))?;
@@ -150,7 +153,7 @@ fn refuse_foreign(path: &Path) -> Result<bool, OpenError> {
 
 fn lock(path: &Path) -> Result<File, OpenError> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
+    options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE);
     let mut file = options.open(path).map_err(OpenError::io(path, "open"))?;
     match file.try_lock() {
         Ok(()) => {}

@@ -21,13 +21,13 @@ use crate::clock::Clock;
 use crate::dial::{Dialer, Link, is_permanent};
 use crate::error::{Attempt, ConnectError, Error};
 use crate::limits::{
-    ANSWER_TIMEOUT, BODY_BYTES_MAX, COMMANDS_MAX, LOCK_WATCHES_MAX, READ_CALL_BYTES_MAX,
-    RECONNECT_MS_FIRST, RECONNECT_MS_MAX, REQUEST_BYTES_MAX, REQUESTS_MAX,
+    ANSWER_TIMEOUT, BODY_BYTES_MAX, COMMANDS_MAX, FIRST_DIAL_STAGGER, LOCK_WATCHES_MAX,
+    READ_CALL_BYTES_MAX, RECONNECT_MS_FIRST, RECONNECT_MS_MAX, REQUEST_BYTES_MAX, REQUESTS_MAX,
 };
 use crate::options::Options;
-use crate::owner::{Owner, Submission};
+use crate::owner::{NotAttached, Owner, Submission};
 use crate::recipe::Types;
-use crate::session::{Ask, Backoff, Flow, Loss, Outcome, Session, SessionKey, SessionState, Token};
+use crate::session::{Ask, Backoff, Loss, Outcome, Session, SessionKey, SessionState, Token};
 use crate::streams::{Expected, Streams};
 
 /// A client with one session. Cheap to clone; all clones share the session.
@@ -441,22 +441,30 @@ async fn first_link(
     attempts: &mut BTreeMap<String, String>,
 ) -> Result<Link, ConnectError> {
     let mut backoff = Backoff::new(RECONNECT_MS_FIRST, RECONNECT_MS_MAX, seed);
+    let reach = owner.dialer().reach();
     loop {
-        for _ in 0..owner.dialer().addresses_count() {
-            let address = owner.dialer().next_address();
+        let addresses = owner.dialer().candidates(None, clock.now_ms());
+        for address in &addresses {
             attempts.entry(address.clone()).or_insert_with(|| "no answer yet".to_owned());
-            let attach = owner.session().attach(clock.now_ms());
-            let reason = match owner.dialer().dial(address.clone(), attach, ANSWER_TIMEOUT).await {
-                Err(reason) => reason,
-                Ok(link) => match owner.attached(&link) {
-                    Flow::GoOn => return Ok(link),
-                    Flow::Rejected(refusal) if is_permanent(&refusal) => {
-                        return Err(ConnectError::Rejected { address, refusal });
-                    }
-                    Flow::Rejected(refusal) => refusal.to_string(),
-                    Flow::Leave => "an answer that makes no sense".to_owned(),
-                },
+        }
+        let mut race = owner.dialer().race(addresses, FIRST_DIAL_STAGGER, ANSWER_TIMEOUT);
+        while let Some((address, connected)) = race.next().await {
+            let asked = match connected {
+                Err(reason) => Err(reason),
+                Ok(connection) => {
+                    let attach = owner.session().attach(clock.now_ms());
+                    reach.attach(address.clone(), connection, attach, ANSWER_TIMEOUT).await
+                }
             };
+            let reason = match asked.map(|link| (owner.attached(&link), link)) {
+                Ok((Ok(()), link)) => return Ok(link),
+                Ok((Err(NotAttached::Refused(refusal)), _)) if is_permanent(&refusal) => {
+                    return Err(ConnectError::Rejected { address, refusal });
+                }
+                Ok((Err(reason), _)) => reason.to_string(),
+                Err(reason) => reason,
+            };
+            owner.dialer().note_failed(&address, clock.now_ms());
             attempts.insert(address, reason);
             owner.session().handle_disconnected();
         }

@@ -17,6 +17,8 @@ use tokio::sync::Notify;
 
 use crate::client::{Canceller, Client, ReadHandle, WriteHandle};
 use crate::error::Error;
+use crate::limits::{COMPILING_PATIENCE, RETRY_MS_FIRST, RETRY_MS_MAX};
+use crate::session::Backoff;
 use crate::tree::unexpected;
 use crate::wave::{self, CallText};
 
@@ -197,7 +199,8 @@ impl Recipe {
 
     /// Sends a call. The handle gives the result, and can give it up.
     ///
-    /// A call by types that have changed is made once more, by the new ones.
+    /// A call by types that have changed is made once more, by the new ones. One of a recipe that the leader still compiles is
+    /// made again for up to [`COMPILING_PATIENCE`]: it comes behind what was sent meanwhile.
     ///
     /// # Errors
     /// As `call`, as far as it is known before the call is answered.
@@ -307,11 +310,12 @@ impl Recipe {
         how: How,
     ) -> Result<Sent, Error> {
         let call = self.encode_call(name, function, arguments)?;
-        let call = match how {
+        let operation = match how {
             How::Read => return Ok(Sent::Read(self.client.send_read_call(call).await?)),
             How::Write => Operation::Call(call),
         };
-        Ok(Sent::Write(self.client.send(Body::Single(call)).await?))
+        let write = self.client.send(Body::Single(operation.clone())).await?;
+        Ok(Sent::Write(SentWrite { client: self.client.clone(), operation, write }))
     }
 
     pub(crate) fn encode(
@@ -351,7 +355,7 @@ fn may_be_outdated(reply: &Reply, how: How, wanted: Wanted) -> bool {
 
 /// A call that was sent.
 enum Sent {
-    Write(WriteHandle),
+    Write(SentWrite),
     Read(ReadHandle),
 }
 
@@ -359,7 +363,7 @@ impl Sent {
     /// Of a write: a read that is given up is left alone.
     fn canceller(&self) -> Option<Canceller> {
         match self {
-            Self::Write(handle) => Some(handle.canceller()),
+            Self::Write(sent) => Some(sent.write.canceller()),
             Self::Read(_) => None,
         }
     }
@@ -367,7 +371,7 @@ impl Sent {
     /// Its answer, as that of a write.
     async fn answer(self, current: &Current) -> Result<(Zxid, Reply), Error> {
         let read = match self {
-            Self::Write(handle) => return handle.await,
+            Self::Write(sent) => return sent.answer(current).await,
             Self::Read(handle) => handle,
         };
         let found = tokio::select! {
@@ -384,6 +388,42 @@ impl Sent {
             Err(error) => Err(error),
         }
     }
+}
+
+/// A call that was sent as a write.
+struct SentWrite {
+    client: Client,
+    operation: Operation,
+    write: WriteHandle,
+}
+
+impl SentWrite {
+    /// Its reply. A call that is refused with `compiling` did not run and changed nothing, so it is made again, as a new write:
+    /// for a while, and not when it was cancelled.
+    async fn answer(self, current: &Current) -> Result<(Zxid, Reply), Error> {
+        let Self { client, operation, mut write } = self;
+        let deadline = tokio::time::Instant::now() + COMPILING_PATIENCE;
+        let mut retries: Option<Backoff> = None;
+        loop {
+            let (zxid, reply) = write.await?;
+            let has_time = tokio::time::Instant::now() < deadline;
+            if !is_compiling(&reply) || !has_time || current.is_cancelled() {
+                return Ok((zxid, reply));
+            }
+            let new = || Backoff::new(RETRY_MS_FIRST, RETRY_MS_MAX, zxid.0);
+            let delay_ms = retries.get_or_insert_with(new).next_ms();
+            tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+            if current.is_cancelled() {
+                return Ok((zxid, reply));
+            }
+            write = client.send(Body::Single(operation.clone())).await?;
+            current.replace(Some(write.canceller()));
+        }
+    }
+}
+
+fn is_compiling(reply: &Reply) -> bool {
+    matches!(reply, Reply::Refused(failure) if failure.refusal.code == ErrorCode::Compiling)
 }
 
 fn called(function: &Function, zxid: Zxid, reply: Reply) -> Result<Called, Error> {

@@ -221,7 +221,10 @@ fn host(world: &mut World, command: &str, words: &mut Words) -> Said {
         }
         "room" => {
             let room = match words.next("short or enough")?.as_str() {
-                "short" => Room::Short { free_bytes: 3 << 20, needed_bytes: 5 << 20 },
+                "short" => {
+                    let members = [1, 0, 0];
+                    Room::Short { free_bytes: 3 << 20, needed_bytes: 5 << 20, members }
+                }
                 _ => Room::Enough,
             };
             world.pair.view.set_room(room);

@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use quorate_client::{Authority, Client, Error, Options as ClientOptions};
+use quorate_client::{Authority, Client, ConnectError, Error, Options as ClientOptions};
 use quorate_core::error::ErrorCode;
 use quorate_core::level::Level;
 use quorate_gateway::member::{Member, Options, StartError};
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{demo, dev_cluster, recipe::upload};
 use crate::builtin::{self, Builtin};
@@ -23,6 +23,11 @@ use crate::failure::hinted;
 use crate::output::{FAINT, NAME, Output, TITLE};
 use crate::signals::{Ask, Signals};
 use crate::telemetry::{self, LogFormat};
+
+/// A member that starts knows of its leader by then, if there is one.
+const LEADER_SOON: Duration = Duration::from_secs(2);
+/// Before the built-in recipes are deployed again, when the leader went meanwhile.
+const DEPLOY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// `quorate dev`
 #[derive(Debug, clap::Args)]
@@ -77,7 +82,7 @@ impl Dev {
         let file = dev_file::path();
         let found = DevFile::new(member.address(), member.authority_file());
         let ready = async {
-            deploy_builtin(client_options(&member, global), global.level).await?;
+            deploy_builtin_when_led(&member, client_options(&member, global), global.level).await?;
             if let Ok(file) = &file {
                 found.store(file)?;
             }
@@ -173,7 +178,8 @@ pub async fn stop(member: Member, signals: &mut Signals, output: Output) -> Exit
     }
 }
 
-fn failed(why: &str) -> anyhow::Error {
+/// What is said of a member that can not go on.
+pub fn failed(why: &str) -> anyhow::Error {
     anyhow!("this member can not go on: {why}")
 }
 
@@ -186,11 +192,47 @@ pub fn client_options(member: &Member, global: &Global) -> ClientOptions {
     options
 }
 
+/// As [`deploy_builtin`], when there is a leader, for as long as that takes: a member may be started long before its cluster.
+///
+/// # Errors
+/// If one is refused.
+pub async fn deploy_builtin_when_led(
+    member: &Member,
+    options: ClientOptions,
+    known: Level,
+) -> anyhow::Result<()> {
+    loop {
+        if timeout(LEADER_SOON, member.led()).await.is_err() {
+            tracing::info!("the built-in recipes wait for a leader");
+            member.led().await;
+        }
+        match deploy_builtin(options.clone(), known).await {
+            Err(error) if is_passing(&error) => {
+                tracing::info!(reason = %format!("{error:#}"), "the built-in recipes are not deployed yet");
+                sleep(DEPLOY_AGAIN_AFTER).await;
+            }
+            deployed => return deployed,
+        }
+    }
+}
+
+/// Whether it may go well when there is a leader again.
+fn is_passing(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let connecting = cause.downcast_ref::<ConnectError>();
+        let asking = cause.downcast_ref::<Error>();
+        matches!(connecting, Some(ConnectError::Unreachable(_)))
+            || asking.is_some_and(|error| {
+                matches!(error, Error::SessionLost { .. }) || error.code() == ErrorCode::NoLeader
+            })
+    })
+}
+
 /// Deploys the built-in recipes that are not in service, or not as this binary, which knows this feature level, has them for
 /// the level that the cluster has.
 ///
 /// # Errors
-/// If one is refused.
+/// If there is no leader in time, or one is refused.
 pub async fn deploy_builtin(options: ClientOptions, known: Level) -> anyhow::Result<()> {
     let client = Client::connect(options).await.context("the first client of this server")?;
     let level = level_of(&client, known).await?;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::dev::{self, HangUp, client_options, deploy_builtin, to_end};
+use super::dev::{self, HangUp, client_options, deploy_builtin_when_led, to_end};
 use crate::config::Config;
 use crate::connect::Global;
 use crate::signals::Signals;
@@ -69,7 +69,8 @@ impl Serve {
         );
         if config.builtin_recipes {
             let deployed = tokio::select! {
-                deployed = deploy_builtin(client_options(&member, global), global.level) => deployed,
+                deployed = deploy_builtin_when_led(&member, client_options(&member, global), global.level) => deployed,
+                why = member.failed() => Err(dev::failed(&why)),
                 () = to_end(&mut signals, &member, HangUp::Renews) => {
                     return Ok(dev::stop(member, &mut signals, output).await);
                 }

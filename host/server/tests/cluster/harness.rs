@@ -58,7 +58,8 @@ impl Cluster {
         Self::waiting_with(count, |_| ()).await
     }
 
-    async fn waiting_with(count: u64, prepare: impl Fn(&mut Node)) -> Self {
+    /// As `waiting`, of members that are prepared before their first start.
+    pub async fn waiting_with(count: u64, prepare: impl Fn(&mut Node)) -> Self {
         // What the client library says, as the members: with the test's output.
         if let Ok(level) = std::env::var(LOG_VARIABLE) {
             let lines = tracing_subscriber::fmt().with_test_writer().with_env_filter(level);

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use quorate_client::LockOptions;
 use quorate_relay::{Direction, Faults, Relay};
 use tokio::time::Instant;
 
 use crate::cluster::{Cluster, one_at_a_time};
 use crate::harness::Done;
 use crate::load::Load;
-use crate::node::until;
+use crate::node::{PATIENCE, until};
 
 /// After that a silent member counts as dead (3 s), and a little more.
 const DEAD_AFTER: Duration = Duration::from_secs(4);
@@ -156,4 +157,56 @@ async fn a_member_that_has_moved_is_found_again_and_tells_where_it_is_once_a_sec
     let status = cluster.status(1).await.expect("answered");
     let line = status.members.iter().find(|line| line.member == MOVED).expect("a member");
     assert_eq!(line.address, cluster.node(MOVED).address());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_is_to_deploy_recipes_waits_for_its_cluster_for_as_long_as_it_takes() {
+    // As long as a client tries to connect, and a little more.
+    const NO_CLUSTER: Duration = Duration::from_secs(12);
+    let mut cluster = Cluster::waiting_with(3, |node| {
+        if node.number == 1 {
+            node.further = "builtin_recipes = true".to_owned();
+        }
+    })
+    .await;
+    cluster.node(1).says("the built-in recipes wait for a leader").await;
+    // The length of the wait is the fault.
+    tokio::time::sleep(NO_CLUSTER).await;
+    assert!(!cluster.node_mut(1).has_ended(), "it has ended: {}", cluster.node(1).log());
+    let places: Vec<String> = (1..=3).map(|member| place(&cluster, member)).collect();
+    let places: Vec<&str> = places.iter().map(String::as_str).collect();
+    cluster.ok(1, &[&["cluster", "init"], &places[..]].concat());
+    for recipe in ["lock", "group"] {
+        cluster.node(1).says(&format!("deployed recipe=\"{recipe}\"")).await;
+    }
+    cluster.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_keeps_session_and_lock_while_every_member_is_replaced_by_another() {
+    let _alone = one_at_a_time().await;
+    let mut cluster = Cluster::start(3).await;
+    cluster.deploy(&["lock"]);
+    cluster.settled().await;
+    // It stays at member 3 until that is the last of those that it was told at its welcome.
+    let client = cluster.client(&[3]).await;
+    client.create("/mine").ephemeral().await.expect("created");
+    let held = client.lock("/l", LockOptions::default()).await.expect("nobody has it");
+    for old in 1..=3 {
+        let new = cluster.further_member().await;
+        let asked = cluster.others(new)[0];
+        cluster.ok(asked, &["cluster", "add", &place(&cluster, new)]);
+        cluster.ok(asked, &["cluster", "promote", &new.to_string()]);
+        cluster.settled().await;
+        cluster.ok(new, &["cluster", "remove", &old.to_string()]);
+        // Without a word to those who are connected.
+        cluster.node_mut(old).kill();
+        cluster.settled().await;
+        let set = client.set("/mine", new.to_string(), None);
+        tokio::time::timeout(PATIENCE, set).await.expect("in time").expect("its session lives");
+    }
+    assert!(client.exists("/mine").await.expect("read").is_some());
+    let released = tokio::time::timeout(PATIENCE, held.release()).await.expect("in time");
+    released.expect("it was held all the time");
+    client.close().await.expect("closed");
 }

@@ -30,7 +30,7 @@ const _: () = assert!(LANE_FRAME_BYTES_MAX as usize > limits::REPLY_BYTES_MAX + 
 const HELLO: u8 = 0x01;
 /// Bytes of a client's or server's own description of itself.
 const AGENT_BYTES_MAX: usize = 256;
-/// Addresses of members in a welcome.
+/// Addresses at which the service is reached, in one message.
 pub const MEMBERS_MAX: usize = 64;
 
 /// From the client.
@@ -168,6 +168,8 @@ pub enum ServerMessage {
     },
     /// The member ends the lane; the session lives on.
     Goodbye(Refusal),
+    /// The service is reached at these addresses from now on: instead of those in the welcome.
+    Members(Vec<String>),
     /// What came of a command.
     Administered {
         /// The request.
@@ -401,6 +403,10 @@ impl ServerMessage {
                 writer.u8(0x88);
                 write_refusal(&mut writer, refusal);
             }
+            Self::Members(members) => {
+                writer.u8(0x89);
+                write_members(&mut writer, members);
+            }
             Self::Administered { request, outcome } => {
                 writer.u8(0x90);
                 writer.u64(*request);
@@ -446,6 +452,7 @@ impl ServerMessage {
                 refusal: read_refusal(&mut reader)?,
             },
             0x88 => Self::Goodbye(read_refusal(&mut reader)?),
+            0x89 => Self::Members(read_members(&mut reader)?),
             0x90 => {
                 let request = reader.u64("request id")?;
                 Self::Administered { request, outcome: admin::read_outcome(&mut reader)? }
@@ -467,14 +474,11 @@ impl Welcome {
         writer.u64(self.attachment);
         writer.u64(self.zxid.0);
         writer.u64(self.last_write.0);
-        writer.u64(self.members.len() as u64);
-        for member in &self.members {
-            writer.text(member);
-        }
+        write_members(writer, &self.members);
     }
 
     fn read(reader: &mut Reader) -> Result<Self, Malformed> {
-        let mut welcome = Self {
+        Ok(Self {
             protocol: reader.u32("protocol")?,
             agent: agent(reader)?,
             session: SessionId(reader.u64("session")?),
@@ -483,13 +487,20 @@ impl Welcome {
             attachment: reader.u64("attachment")?,
             zxid: Zxid(reader.u64("zxid")?),
             last_write: WriteNumber(reader.u64("write number")?),
-            members: Vec::new(),
-        };
-        for _ in 0..reader.count("members", MEMBERS_MAX)? {
-            welcome.members.push(reader.text("member")?);
-        }
-        Ok(welcome)
+            members: read_members(reader)?,
+        })
     }
+}
+
+fn write_members(writer: &mut Writer, members: &[String]) {
+    writer.u64(members.len() as u64);
+    for member in members {
+        writer.text(member);
+    }
+}
+
+fn read_members(reader: &mut Reader) -> Result<Vec<String>, Malformed> {
+    (0..reader.count("members", MEMBERS_MAX)?).map(|_| reader.text("member")).collect()
 }
 
 /// Writes a code and its sentence.

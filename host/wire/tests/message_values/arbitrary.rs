@@ -276,5 +276,6 @@ pub fn server_messages() -> impl Strategy<Value = ServerMessage> {
         (request(), refusals())
             .prop_map(|(request, refusal)| ServerMessage::Unconfirmed { request, refusal }),
         refusals().prop_map(ServerMessage::Goodbye),
+        prop::collection::vec(".{0,20}", 0..5).prop_map(ServerMessage::Members),
     ]
 }

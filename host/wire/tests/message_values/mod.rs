@@ -346,6 +346,7 @@ pub fn server_messages() -> Vec<ServerMessage> {
         ServerMessage::Confirmed { request },
         ServerMessage::Unconfirmed { request, refusal: refusal() },
         ServerMessage::Goodbye(refusal()),
+        ServerMessage::Members(vec!["one.example".to_owned(), "three.example".to_owned()]),
         ServerMessage::ReadReply { request, zxid, events, results: Err(refusal()) },
     ];
     messages.extend(results().into_iter().map(|results| ServerMessage::ReadReply {

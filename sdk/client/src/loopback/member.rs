@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -67,6 +68,8 @@ struct World {
     next_token: u64,
     origin: Instant,
     faults: Faults,
+    /// Calls that are still refused with `compiling`.
+    compiling: Arc<AtomicU32>,
     /// Writes that came on lanes, copies included.
     writes_count: u64,
 }
@@ -76,7 +79,9 @@ pub(super) struct Member {
     world: Arc<Mutex<World>>,
     pub(super) address: SocketAddr,
     pub(super) trust: TrustAnchors,
-    _directory: tempfile::TempDir,
+    identity: Arc<Identity>,
+    /// Of the certificates, until nobody needs them.
+    directory: Arc<tempfile::TempDir>,
     cut: watch::Sender<u64>,
     task: JoinHandle<()>,
     ticker: JoinHandle<()>,
@@ -87,13 +92,11 @@ impl Member {
         let directory = tempfile::tempdir().expect("a directory");
         let identity = Identity::open_or_make(directory.path(), &[], 1, SystemTime::now())
             .expect("certificates");
-        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let server =
-            Server::bind(&ServerConfig::new(listen, identity.server, identity.trust.clone()))
-                .expect("a port");
         let tree = Arc::new(MemoryTree::new());
         seed(&tree);
-        let sequencer = Sequencer::new(tree.clone(), Box::new(Closures));
+        let compiling = Arc::new(AtomicU32::new(0));
+        let sequencer =
+            Sequencer::new(tree.clone(), Box::new(Closures { compiling: compiling.clone() }));
         let mut world = World {
             tree,
             sequencer,
@@ -102,10 +105,28 @@ impl Member {
             next_token: 1,
             origin: Instant::now(),
             faults: Faults::default(),
+            compiling,
             writes_count: 0,
         };
         world.handle(Input::Lead(Leadership { term: Term(1) }));
         let world = Arc::new(Mutex::new(world));
+        Self::of(world, Arc::new(identity), Arc::new(directory))
+    }
+
+    /// Another way to the same service, as a second member is one.
+    pub(super) fn beside(&self) -> Self {
+        Self::of(self.world.clone(), self.identity.clone(), self.directory.clone())
+    }
+
+    fn of(
+        world: Arc<Mutex<World>>,
+        identity: Arc<Identity>,
+        directory: Arc<tempfile::TempDir>,
+    ) -> Self {
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let (server, trust) = (identity.server.clone(), identity.trust.clone());
+        let server =
+            Server::bind(&ServerConfig::new(listen, server, trust.clone())).expect("a port");
         let (cut, cuts) = watch::channel(0);
         let address = server.local_address();
         let task = tokio::spawn(serve(server, world.clone(), cuts));
@@ -117,7 +138,7 @@ impl Member {
                 lock(&ticked).step();
             }
         });
-        Self { world, address, trust: identity.trust, _directory: directory, cut, task, ticker }
+        Self { world, address, trust, identity, directory, cut, task, ticker }
     }
 
     /// Ends all lanes without a word; the member goes on.
@@ -129,12 +150,26 @@ impl Member {
         lock(&self.world).faults = faults;
     }
 
+    /// So many calls are refused as if their code were being compiled.
+    pub(super) fn compile_during(&self, calls: u32) {
+        lock(&self.world).compiling.store(calls, Ordering::SeqCst);
+    }
+
+    pub(super) fn compiling_left(&self) -> u32 {
+        lock(&self.world).compiling.load(Ordering::SeqCst)
+    }
+
     pub(super) fn writes_count(&self) -> u64 {
         lock(&self.world).writes_count
     }
 
     pub(super) fn tree(&self) -> Arc<MemoryTree> {
         lock(&self.world).tree.clone()
+    }
+
+    /// Lanes that were attached, at any member of the service.
+    pub(super) fn attached_count(&self) -> u64 {
+        lock(&self.world).next_token - 1
     }
 
     pub(super) fn parked_count(&self) -> usize {
@@ -339,7 +374,8 @@ impl World {
             }
             Query::Call(call) => {
                 let tree = self.tree.clone();
-                Results::Called(execute::read_call(tree, session, call, &mut Closures).1?)
+                let mut recipes = Closures { compiling: self.compiling.clone() };
+                Results::Called(execute::read_call(tree, session, call, &mut recipes).1?)
             }
             Query::Status => Results::Status(status(self.tree.meta().zxid)),
             other => return Err(Refusal::new(ErrorCode::BadArguments, format!("{other:?}"))),

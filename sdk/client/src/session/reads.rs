@@ -67,6 +67,11 @@ impl Reads {
         Some(self.send(request, read))
     }
 
+    /// Whether one is under way.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.under_way.is_empty()
+    }
+
     pub(super) fn next_timer_ms(&self) -> Option<u64> {
         self.again.values().map(|(at_ms, _)| *at_ms).min()
     }

@@ -33,6 +33,8 @@ enum Kind {
     Loss,
     /// Messages are slow.
     Delay,
+    /// Connections break behind a message that arrived, and some messages arrive again.
+    Break,
     /// Nothing passes between two groups of members, one way or both.
     Partition,
     /// The leader is cut off from the other members, and not from its clients.
@@ -45,6 +47,8 @@ enum Kind {
     Pause,
     /// A client stands still.
     PausedClient,
+    /// The threads of sequencers stand still, and their processes do not.
+    Stall,
     /// A wall clock jumps.
     Jump,
     /// The leadership is handed over on demand.
@@ -61,18 +65,20 @@ enum Kind {
     CrashOnVote,
 }
 
-const KINDS: [Kind; 18] = [
+const KINDS: [Kind; 20] = [
     Kind::Crash,
     Kind::CrashLeader,
     Kind::PowerCut,
     Kind::Loss,
     Kind::Delay,
+    Kind::Break,
     Kind::Partition,
     Kind::Isolation,
     Kind::SlowDisk,
     Kind::FailedSync,
     Kind::Pause,
     Kind::PausedClient,
+    Kind::Stall,
     Kind::Jump,
     Kind::Transfer,
     Kind::Grow,
@@ -138,6 +144,7 @@ impl Faults {
             if let Some(running) = member.running() {
                 running.process.go_on();
             }
+            member.steady();
             member.start(&self.world);
         }
         for client in &self.clients {
@@ -147,8 +154,9 @@ impl Faults {
 
     fn calm(&self) {
         self.world.busy_of_10000.set(0);
-        self.world.net.lost_of_10000.set(0);
-        self.world.net.delay_us_max.set(1_000);
+        self.world.stalls_of_10000.set(0);
+        self.world.net.calm();
+        self.world.stir();
     }
 
     fn members(&self) -> Vec<Rc<Member>> {
@@ -197,6 +205,14 @@ impl Faults {
             }
             Kind::Delay => {
                 self.world.net.delay_us_max.set(1_000 * self.random.within(5, 400));
+                self.calm_later();
+            }
+            Kind::Break => {
+                self.world.net.breaks_of_10000.set(self.random.within(20, 400));
+                self.calm_later();
+            }
+            Kind::Stall => {
+                self.world.stalls_of_10000.set(self.random.within(5, 100));
                 self.calm_later();
             }
             Kind::Partition => self.partition(),
@@ -254,6 +270,7 @@ impl Faults {
     /// Two members that do not hear of each other stand for election in the same term, one soon after the other; who votes
     /// for the first crashes right behind that, and is back before the second one asks.
     fn crash_on_vote(self: &Rc<Self>) {
+        self.world.stir();
         let members = self.members();
         let (Some(one), Some(other)) =
             (self.random.pick(&members).cloned(), self.random.pick(&members).cloned())
@@ -270,7 +287,11 @@ impl Faults {
                 self.arm(member.clone(), running.process.clone());
             }
         }
-        self.later(self.random.within(5, 100), move || stand(&other));
+        let world = self.world.clone();
+        self.later(self.random.within(5, 100), move || {
+            world.stir();
+            stand(&other);
+        });
     }
 
     /// Lets a member crash soon after its next vote.
@@ -332,7 +353,10 @@ impl Faults {
     fn slow_disk(self: &Rc<Self>) {
         let Some(member) = self.any_member() else { return };
         member.disk.sync_ms_max.set(self.random.within(20, 800));
-        self.later(self.random.within(200, 4_000), move || member.disk.sync_ms_max.set(1));
+        self.later(self.random.within(200, 4_000), move || {
+            member.disk.sync_ms_max.set(1);
+            member.steady();
+        });
     }
 
     fn pause(self: &Rc<Self>) {
@@ -343,7 +367,13 @@ impl Faults {
         self.world.trace(|| format!("member {} stands still", running.member));
         self.world.count(|counts| counts.pauses += 1);
         let most_ms = if self.random.one_in(3) { 8_000 } else { 1_500 };
-        self.later(self.random.within(20, most_ms), move || running.process.go_on());
+        let member = self.world.member(running.member);
+        self.later(self.random.within(20, most_ms), move || {
+            running.process.go_on();
+            if let Some(member) = member {
+                member.steady();
+            }
+        });
     }
 
     fn pause_client(self: &Rc<Self>) {
@@ -362,6 +392,7 @@ impl Faults {
         let Some(to) = self.random.pick(&others).copied() else { return };
         self.world.trace(|| format!("member {} hands over to {to}", leader.member));
         self.world.count(|counts| counts.transfers += 1);
+        self.world.stir();
         drop(leader.process.spawn(async move {
             // An openraft that has stopped can hand nothing over.
             let _asked = raft.trigger().transfer_leader(to).await;
@@ -381,9 +412,11 @@ impl Faults {
         member.start(&self.world);
         let is_voter = self.random.one_in(2);
         self.world.trace(|| format!("member {number} comes; a voter: {is_voter}"));
+        self.world.stir();
         let world = self.world.clone();
         drop(leader.process.spawn(async move {
             let node = BasicNode { addr: number.to_string() };
+            let _stirs = Stirs(world.clone());
             if raft.add_learner(number, node, false).await.is_err() {
                 return;
             }
@@ -405,8 +438,10 @@ impl Faults {
         }
         let Some(number) = self.random.pick(&voters).copied() else { return };
         self.world.trace(|| format!("member {number} goes"));
+        self.world.stir();
         let world = self.world.clone();
         drop(leader.process.spawn(async move {
+            let _stirs = Stirs(world.clone());
             let voters = ChangeMembers::RemoveVoters(BTreeSet::from([number]));
             if raft.change_membership(voters, false).await.is_err() {
                 return;
@@ -436,6 +471,15 @@ impl Faults {
                 }
             }
         }));
+    }
+}
+
+/// While members change, and at the end of that.
+struct Stirs(Rc<World>);
+
+impl Drop for Stirs {
+    fn drop(&mut self) {
+        self.0.stir();
     }
 }
 

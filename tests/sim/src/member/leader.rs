@@ -26,6 +26,9 @@ use crate::signal::Signal;
 /// How often the sequencer steps without an input.
 const TICK: Duration = Duration::from_millis(20);
 
+/// Milliseconds that a thread stalls at most: a few elections.
+const STALL_MS_MAX: u64 = 2_500;
+
 enum Message {
     Input(Input),
     /// What came over a link, for one epoch only.
@@ -167,7 +170,21 @@ impl Running {
             for message in messages {
                 thread.handle(message);
             }
+            self.stall().await;
             thread.step();
+            self.stall().await;
+            thread.carry_out_all();
+        }
+    }
+
+    /// Now and then the thread is not run for a while, and everything else of the process is.
+    async fn stall(&self) {
+        let (world, random) = (&self.world, &self.world.random);
+        let stalls_of_10000 = world.stalls_of_10000.get();
+        if stalls_of_10000 > 0 && random.below(10_000) < stalls_of_10000 {
+            world.count(|counts| counts.stalls += 1);
+            world.trace(|| format!("the sequencer of member {} stalls", self.member));
+            world_sleep(Duration::from_millis(random.below(STALL_MS_MAX))).await;
         }
     }
 
@@ -276,6 +293,9 @@ impl Thread {
     fn step(&mut self) {
         let now = self.now();
         self.sequencer.step(now);
+    }
+
+    fn carry_out_all(&mut self) {
         self.close_unless_ready();
         while let Some(output) = self.sequencer.poll_output() {
             self.carry_out(output);

@@ -14,7 +14,8 @@ use crate::world::World;
 /// and the one who asks has run all the time. 0 if nobody leads, or if it can not be told.
 #[must_use]
 pub fn heard_ms(world: &World, asks: u64) -> u64 {
-    heard_since_ns(world, asks).map_or(0, |since_ns| world_ns().saturating_sub(since_ns) / 1_000_000)
+    heard_since_ns(world, asks)
+        .map_or(0, |since_ns| world_ns().saturating_sub(since_ns) / 1_000_000)
 }
 
 fn heard_since_ns(world: &World, asks: u64) -> Option<u64> {

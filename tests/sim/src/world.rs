@@ -63,6 +63,8 @@ pub struct Counts {
     pub abandoned: u64,
     /// Snapshots that were installed.
     pub snapshots: u64,
+    /// Leaders that were cut off and lead again at once.
+    pub bounces: u64,
     /// Stalls of sequencers' threads.
     pub stalls: u64,
     /// Changes of members.
@@ -109,6 +111,7 @@ impl Counts {
             ("trees gone on with", self.gone_on),
             ("trees begun anew", self.abandoned),
             ("snapshots installed", self.snapshots),
+            ("leaders bounced", self.bounces),
             ("sequencers stalled", self.stalls),
             ("membership changes", self.memberships),
             ("leader transfers", self.transfers),

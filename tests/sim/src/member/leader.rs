@@ -65,6 +65,8 @@ pub struct Leader {
     open: Cell<Option<Tag>>,
     heard: RefCell<Vec<Heard>>,
     has_heard: Signal,
+    /// Milliseconds for which the thread stands still as soon as it has executed something, once.
+    pub stalls_ms: Cell<u64>,
 }
 
 /// A proposal that has not come out of the log yet.
@@ -173,7 +175,11 @@ impl Running {
             self.stall().await;
             thread.step();
             self.stall().await;
-            thread.carry_out_all();
+            let outputs = thread.outputs();
+            if !outputs.is_empty() {
+                self.stand_still(self.leader.stalls_ms.take()).await;
+            }
+            thread.carry_out_all(outputs);
         }
     }
 
@@ -182,9 +188,15 @@ impl Running {
         let (world, random) = (&self.world, &self.world.random);
         let stalls_of_10000 = world.stalls_of_10000.get();
         if stalls_of_10000 > 0 && random.below(10_000) < stalls_of_10000 {
-            world.count(|counts| counts.stalls += 1);
-            world.trace(|| format!("the sequencer of member {} stalls", self.member));
-            world_sleep(Duration::from_millis(random.below(STALL_MS_MAX))).await;
+            self.stand_still(random.below(STALL_MS_MAX)).await;
+        }
+    }
+
+    async fn stand_still(&self, ms: u64) {
+        if ms > 0 {
+            self.world.count(|counts| counts.stalls += 1);
+            self.world.trace(|| format!("the sequencer of member {} stalls", self.member));
+            world_sleep(Duration::from_millis(ms)).await;
         }
     }
 
@@ -295,9 +307,13 @@ impl Thread {
         self.sequencer.step(now);
     }
 
-    fn carry_out_all(&mut self) {
+    fn outputs(&mut self) -> Vec<Output> {
+        std::iter::from_fn(|| self.sequencer.poll_output()).collect()
+    }
+
+    fn carry_out_all(&mut self, outputs: Vec<Output>) {
         self.close_unless_ready();
-        while let Some(output) = self.sequencer.poll_output() {
+        for output in outputs {
             self.carry_out(output);
         }
     }

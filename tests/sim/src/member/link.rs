@@ -194,7 +194,9 @@ impl Running {
             let (world, running, there) = (self.world.clone(), self.clone(), wire.clone());
             wire.send(0, move || {
                 if let Some(leader) = world.member(leader).and_then(|one| one.running()) {
-                    leader.leader.link(Down { running: running.clone(), wire: Some(there.clone()) });
+                    leader
+                        .leader
+                        .link(Down { running: running.clone(), wire: Some(there.clone()) });
                 }
             });
         }

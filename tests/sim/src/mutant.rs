@@ -12,6 +12,8 @@ pub enum Mutant {
     AnswerBeforeCommit,
     /// The leader confirms heartbeats without asking a quorum.
     HeartbeatAlone,
+    /// A quorum of a later term confirms what was heard in an earlier one.
+    LaterQuorum,
     /// A leader that starts again goes on in its old term.
     LeaderRestore,
     /// Answers of the leader pass on before the member has applied what they reflect.
@@ -44,6 +46,7 @@ pub const ALL: &[(&str, Mutant)] = &[
     ("skip-vote-sync", Mutant::SkipVoteSync),
     ("answer-before-commit", Mutant::AnswerBeforeCommit),
     ("heartbeat-alone", Mutant::HeartbeatAlone),
+    ("later-quorum", Mutant::LaterQuorum),
     ("leader-restore", Mutant::LeaderRestore),
     ("reply-overtakes", Mutant::ReplyOvertakes),
     ("grant-for-them", Mutant::GrantForThem),

@@ -51,7 +51,7 @@ struct Heard {
     token: Token,
     session: SessionId,
     is_live: bool,
-    term: Term,
+    tag: Tag,
     heard_ns: u64,
 }
 
@@ -207,14 +207,20 @@ impl Running {
             self.leader.has_heard.after(seen).await;
             seen = self.leader.has_heard.count();
             let heard = self.leader.heard.take();
-            let is_leader =
-                self.world.has(Mutant::HeartbeatAlone) || self.read_index().await.is_some();
-            if !is_leader {
-                continue;
-            }
+            let alone = self.world.has(Mutant::HeartbeatAlone);
+            let led = if alone { None } else { self.read_index().await };
             for one in heard {
-                let Heard { token, session, is_live, term, heard_ns } = one;
+                let Heard { token, session, is_live, tag, heard_ns } = one;
+                // A quorum for a later term says nothing for this one: another member may have led in between.
+                let is_confirmed = led.is_some_and(|(term, _)| {
+                    let is_open = self.leader.open.get() == Some(tag) && term == tag.term;
+                    is_open || self.world.has(Mutant::LaterQuorum)
+                });
+                if !is_confirmed && !alone {
+                    continue;
+                }
                 if is_live {
+                    let term = tag.term;
                     self.world.see(&Event::Confirmed { term, session, heard_ns });
                 }
                 let route = self.leader.routes.borrow_mut().remove(&token);
@@ -348,10 +354,14 @@ impl Thread {
                 self.route(token, FromLeader::SessionOpened { token, session, zxid });
             }
             Output::HeartbeatConfirmed { token, session, is_live } => {
-                let heard_ns = world_ns();
-                let heard = Heard { token, session, is_live, term: self.term, heard_ns };
-                running.leader.heard.borrow_mut().push(heard);
-                running.leader.has_heard.ring();
+                let (heard_ns, open) = (world_ns(), running.leader.open_tag());
+                let late = || Tag { term: self.term, epoch: Epoch(0) };
+                let late = running.world.has(Mutant::LaterQuorum).then(late);
+                if let Some(tag) = open.or(late) {
+                    let heard = Heard { token, session, is_live, tag, heard_ns };
+                    running.leader.heard.borrow_mut().push(heard);
+                    running.leader.has_heard.ring();
+                }
             }
         }
     }

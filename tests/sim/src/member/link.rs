@@ -132,13 +132,14 @@ impl Up {
 
     /// Asks the leader for a read index, once a quorum has confirmed it.
     pub async fn read_index(&self, running: &Rc<Running>) -> Option<u64> {
-        let Some(wire) = &self.wire else { return running.read_index().await };
+        let index = |(_, index)| index;
+        let Some(wire) = &self.wire else { return running.read_index().await.map(index) };
         let (world, leader) = (running.world.clone(), self.leader);
         let asked = wire.ask(0, move || {
             let world = world.clone();
             Box::pin(async move {
                 let there = world.member(leader).and_then(|there| there.running())?;
-                there.read_index().await
+                there.read_index().await.map(index)
             })
         });
         asked.await.flatten()

@@ -417,11 +417,13 @@ impl Running {
         }
     }
 
-    /// Returns the index up to which a read must wait here, once a quorum has confirmed that this member leads.
-    pub async fn read_index(&self) -> Option<u64> {
+    /// Returns the index up to which a read must wait here, once a quorum has confirmed that this member leads; and in which
+    /// term it does.
+    pub async fn read_index(&self) -> Option<(Term, u64)> {
         let raft = self.raft()?;
-        let read = raft.ensure_linearizable(ReadPolicy::ReadIndex).await.ok()?;
-        Some(read.index())
+        let read = raft.get_read_linearizer(ReadPolicy::ReadIndex).await.ok()?;
+        let at = *read.read_log_id().log_id();
+        Some((Term(at.leader_id.term), at.index))
     }
 
     /// Returns when everything up to this index has been applied here.

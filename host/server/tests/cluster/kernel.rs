@@ -10,8 +10,8 @@ use crate::node::address_in_namespace;
 
 const TEST: &str =
     "kernel::the_counter_is_exact_and_tokens_grow_while_the_kernel_refuses_what_members_send";
-const PROBE: &str = "mount -t tmpfs tmpfs /run && ip netns add a \
-    && ip link add b type veth peer name c netns a && ip link add d type bridge";
+const PROBE: &str = "mount -t tmpfs tmpfs /run && ip netns add there \
+    && ip link add here type veth peer name eth netns there && ip link add clients type bridge";
 /// Of the clients, at first and later.
 const CLIENTS: [&str; 2] = ["10.77.0.254/24", "10.77.0.253/24"];
 
@@ -65,6 +65,7 @@ async fn the_counter_is_exact_and_tokens_grow_while_the_kernel_refuses_what_memb
         let name = namespace(leader);
         ip(&format!("-n {name} link set eth down"));
         load.goes_on().await;
+        assert_ne!(cluster.leader_among(&cluster.others(leader)).await, leader);
         ip(&format!("-n {name} link set eth up"));
         load.goes_on().await;
     }

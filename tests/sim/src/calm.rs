@@ -47,6 +47,9 @@ fn heard_since_ns(world: &World, asks: u64) -> Option<u64> {
     since.sort_unstable();
     let majority_ns = *since.get(voters.len() / 2)?;
     let asks = members.iter().find(|member| member.number == asks)?.steady_since_ns()?;
-    let leads_ns = leader.running()?.led_since_ns.get()?.max(leader.steady_since_ns()?);
+    let running = leader.running()?;
+    // A leader that hands its office over refuses proposals, and nobody's lease is renewed until somebody else stands.
+    running.leader.open_tag()?;
+    let leads_ns = running.led_since_ns.get()?.max(leader.steady_since_ns()?);
     Some(majority_ns.max(asks).max(leads_ns).max(world.stirred_ns.get()))
 }

@@ -58,9 +58,6 @@ pub struct Records {
     barrier: Record<Barrier>,
 }
 
-/// The recipes that rounds call.
-pub const RECIPES: [&str; 5] = ["barrier", "counter", "election", "lock", "queue"];
-
 impl Records {
     pub fn new() -> Self {
         Self {

@@ -25,12 +25,16 @@ mod faults;
 mod harness;
 #[path = "cluster/histories.rs"]
 mod histories;
+#[path = "cluster/kernel.rs"]
+mod kernel;
 #[path = "cluster/levels.rs"]
 mod levels;
 #[path = "cluster/load.rs"]
 mod load;
 #[path = "cluster/members.rs"]
 mod members;
+#[path = "cli/namespace.rs"]
+mod namespace;
 #[path = "cluster/node.rs"]
 mod node;
 #[path = "cluster/reads.rs"]

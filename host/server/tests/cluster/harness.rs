@@ -284,10 +284,18 @@ impl Cluster {
 
     /// Nothing passes between this member and the others, either way. Clients reach all of them.
     pub fn cut_off(&self, member: u64) {
-        let cut_off = self.node(member);
-        for node in self.nodes.iter().filter(|node| node.number != member) {
-            node.relay.set_for(cut_off.listen, Some(Faults::CUT));
-            cut_off.relay.set_for(node.listen, Some(Faults::CUT));
+        self.split(&[member]);
+    }
+
+    /// Nothing passes between these members and the others, either way. Clients reach all of them.
+    pub fn split(&self, members: &[u64]) {
+        let (some, others): (Vec<&Node>, Vec<&Node>) =
+            self.nodes.iter().partition(|node| members.contains(&node.number));
+        for one in some {
+            for other in &others {
+                one.relay.set_for(other.listen, Some(Faults::CUT));
+                other.relay.set_for(one.listen, Some(Faults::CUT));
+            }
         }
     }
 

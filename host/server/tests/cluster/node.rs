@@ -46,6 +46,8 @@ pub struct Node {
     pub directory: PathBuf,
     /// Its data.
     pub data: PathBuf,
+    /// Network namespace in which it runs, if it has one of its own: nobody is told of the relay then.
+    pub namespace: Option<String>,
     /// Further lines of its configuration.
     pub further: String,
     /// Whether it is started as a build of the version before, which knows one feature level less.
@@ -69,6 +71,12 @@ pub fn older() -> &'static str {
     })
 }
 
+/// Where a member listens that has a network namespace of its own.
+pub fn address_in_namespace(number: u64) -> SocketAddr {
+    let host = u8::try_from(number).expect("few members");
+    SocketAddr::from(([10, 77, 0, host], 7_000))
+}
+
 /// A UDP port of loopback that nobody has now.
 pub fn free_port() -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
@@ -85,19 +93,39 @@ impl Node {
     pub async fn named(home: &Home, authority: &Path, number: u64, name: &str) -> Self {
         let directory = home.path().join(name);
         std::fs::create_dir(&directory).expect("a new directory");
-        issue::member(&directory.join("certificates"), authority, number, &[], SystemTime::now())
-            .expect("a certificate");
+        let names = [address_in_namespace(number).ip().to_string()];
+        issue::member(
+            &directory.join("certificates"),
+            authority,
+            number,
+            &names,
+            SystemTime::now(),
+        )
+        .expect("a certificate");
         let listen = free_port();
         let relay = Relay::start(listen, number).await.expect("a relay");
         let data = directory.join("data");
         let further = String::new();
-        let (is_older, is_paused) = (false, false);
-        Self { number, listen, relay, directory, data, further, is_older, child: None, is_paused }
+        Self {
+            number,
+            listen,
+            relay,
+            directory,
+            data,
+            namespace: None,
+            further,
+            is_older: false,
+            child: None,
+            is_paused: false,
+        }
     }
 
-    /// What others dial: the relay.
+    /// What others dial: the relay, or the member itself in its own namespace.
     pub fn address(&self) -> String {
-        self.relay.address().to_string()
+        match self.namespace {
+            None => self.relay.address().to_string(),
+            Some(_) => self.listen.to_string(),
+        }
     }
 
     /// Starts the process; it may end at once.
@@ -117,10 +145,15 @@ impl Node {
         let config = self.directory.join("quorate.toml");
         std::fs::write(&config, text).expect("written");
         let log = File::options().create(true).append(true).open(self.log_file()).expect("a log");
-        let mut command = if self.is_older {
-            home.command_named(older(), &["serve", "--config"])
-        } else {
-            home.command(&["serve", "--config"])
+        let serve = ["serve", "--config"];
+        let mut command = match &self.namespace {
+            None if self.is_older => home.command_named(older(), &serve),
+            None => home.command(&serve),
+            Some(namespace) => {
+                let quorate = env!("CARGO_BIN_EXE_quorate");
+                let within = ["netns", "exec", namespace, quorate];
+                home.command_named("ip", &[&within[..], &serve].concat())
+            }
         };
         command.arg(config).stdout(Stdio::null()).stderr(log);
         self.child = Some(command.spawn().expect("it starts"));

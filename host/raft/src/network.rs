@@ -25,6 +25,7 @@ use tokio::time::timeout;
 use crate::acknowledged::Acknowledged;
 use crate::contact::Contact;
 use crate::messages::{self, Call, NoAnswer};
+use crate::retention::Retention;
 use crate::serve::FAREWELL;
 use crate::snapshot::SnapshotData;
 use crate::transfer;
@@ -93,6 +94,7 @@ pub(crate) struct Ways {
     pub own: u64,
     pub network: Arc<dyn Network>,
     pub acknowledged: Arc<Acknowledged>,
+    pub retention: Arc<Retention>,
 }
 
 /// The way to one member.
@@ -102,6 +104,7 @@ pub(crate) struct Way {
     contact: Contact,
     network: Arc<dyn Network>,
     acknowledged: Arc<Acknowledged>,
+    retention: Arc<Retention>,
     /// What openraft sends appends for on this way: entries, or signs of life that do not wait behind them.
     appends: LaneKind,
 }
@@ -116,6 +119,7 @@ impl RaftNetworkFactory<TypeConfig> for Ways {
             contact: contact.clone(),
             network: Arc::clone(&self.network),
             acknowledged: Arc::clone(&self.acknowledged),
+            retention: Arc::clone(&self.retention),
             appends: LaneKind::Append,
         }
     }
@@ -173,15 +177,22 @@ impl Way {
         snapshot: Snapshot<CommittedLeaderId, u64, Contact, SnapshotData>,
         patience: Duration,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        let lane = self.open(LaneKind::Snapshot, patience).await?;
         let (member, own) = (self.member, self.own);
+        // Before anything waits: what comes behind the tree must be there when the member has it.
+        let index = snapshot.meta.last_log_id.map_or(0, |at| at.index);
+        self.retention.begin(member, index, Instant::now());
+        let lane = self.open(LaneKind::Snapshot, patience).await?;
         tracing::info!(
             member,
             own,
             "sending the tree to a member whose log ends before ours begins"
         );
-        match transfer::send(lane, &vote, snapshot).await {
-            Ok(vote) => Ok(SnapshotResponse::new(vote)),
+        let progressed = || self.retention.progressed(member, Instant::now());
+        match transfer::send(lane, &vote, snapshot, &progressed).await {
+            Ok(vote) => {
+                self.retention.arrived(member, Instant::now());
+                Ok(SnapshotResponse::new(vote))
+            }
             Err(error) => {
                 tracing::warn!(member, %error, "the tree did not reach a member");
                 Err(unreachable(error).into())

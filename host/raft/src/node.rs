@@ -12,8 +12,8 @@ use std::time::Duration;
 use futures::FutureExt;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{Fatal, InitializeError, LinearizableReadError, RaftError};
-use openraft::{Raft, ReadPolicy, ServerState, SnapshotPolicy};
-use quorate_core::ids::{NamespaceId, Term};
+use openraft::{Raft, ReadPolicy, ServerState};
+use quorate_core::ids::Term;
 use quorate_core::read::{Read, SharedRead};
 use quorate_core::transaction::Entry;
 use quorate_store::log::PAYLOAD_BYTES_MAX;
@@ -25,6 +25,7 @@ use crate::acknowledged::Acknowledged;
 use crate::apply::{Applier, ApplyListener};
 use crate::cluster::{VOTERS_MAX, check_contacts};
 use crate::codec::RECORD_HEAD_BYTES;
+use crate::config::Config;
 use crate::contact::Contact;
 use crate::digests::Digests;
 use crate::housekeeping::Housekeeper;
@@ -34,81 +35,17 @@ use crate::namespace::Scoped;
 use crate::network::{Network, Ways};
 use crate::position::Position;
 use crate::proposal::{Proposal, ProposeResult, Refusal, refusal, result};
+use crate::retention::Retention;
 use crate::serve::Served;
 use crate::snapshot::{Checkpoints, Identity, Outgoing};
 use crate::standing::Standing;
 use crate::state_machine::{JOBS_MAX, StateMachine};
 use crate::types::{CommittedLeaderId, Payload, Responder, TypeConfig, position};
 
-/// Messages that wait for openraft before proposals are refused as [`Refusal::Busy`]: far above what one sequencer has
-/// in flight.
-const MESSAGES_MAX: u64 = 4096;
 /// How often it is looked whether raft has stopped.
 const STOPPED_LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Bytes of an encoded entry that the log takes.
 const ENTRY_BYTES_MAX: usize = PAYLOAD_BYTES_MAX as usize - RECORD_HEAD_BYTES;
-
-/// Entries that stay in the log: some seconds of a busy cluster, for members that lag and watches that resume.
-const LOG_KEEP_ENTRIES: u64 = 16 * 1024;
-/// Bytes of entries that stay in the log. 64 KiB for each of the entries that stay: only a log of larger values is cut
-/// by it, which could else hold 16 GiB of 1 MiB values. Sending a member the tree anew is cheaper than that much log.
-const LOG_KEEP_BYTES: u64 = 1 << 30;
-
-/// How a member takes part.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// This member's number; never that of another, nor of one that was.
-    pub member: u64,
-    /// The namespace whose group this is.
-    pub namespace: NamespaceId,
-    /// Milliseconds between heartbeats of a leader.
-    pub heartbeat_ms: u64,
-    /// Milliseconds without a leader after which a member stands for election: a random time in this range.
-    pub election_ms: (u64, u64),
-    /// Entries that stay in the log behind the last flush of the tree: for members that lag and watches that resume.
-    pub log_keep_entries: u64,
-    /// Bytes that the log may have on the disk, flushed entries beyond which are purged even if they are among
-    /// [`Config::log_keep_entries`]. Files are freed whole: one segment and the spare ones come on top.
-    pub log_keep_bytes: u64,
-    /// Entries applied after which the tree is flushed.
-    pub flush_after_entries: u64,
-}
-
-impl Config {
-    /// The usual sizes, for this member of the default namespace.
-    #[must_use]
-    pub fn new(member: u64) -> Self {
-        Self {
-            member,
-            namespace: NamespaceId::DEFAULT,
-            heartbeat_ms: 100,
-            election_ms: (300, 500),
-            log_keep_entries: LOG_KEEP_ENTRIES,
-            log_keep_bytes: LOG_KEEP_BYTES,
-            flush_after_entries: 8 * 1024,
-        }
-    }
-
-    fn openraft(&self) -> Result<openraft::Config, StartError> {
-        let config = openraft::Config {
-            cluster_name: format!("namespace {}", self.namespace.0),
-            heartbeat_interval: self.heartbeat_ms,
-            election_timeout_min: self.election_ms.0,
-            election_timeout_max: self.election_ms.1,
-            enable_pre_vote: Some(true),
-            // It would resume a term on a tree that was rolled back to its last flush (DESIGN D1).
-            enable_leader_restore: Some(false),
-            snapshot_policy: SnapshotPolicy::Never,
-            max_in_snapshot_log_to_keep: self.log_keep_entries,
-            // A lagging member gets entries for as long as they are there.
-            replication_lag_threshold: u64::MAX,
-            purge_batch_size: (self.log_keep_entries / 8).max(1),
-            api_channel_size: Some(MESSAGES_MAX),
-            ..openraft::Config::default()
-        };
-        config.validate().map_err(|error| StartError::Config(error.to_string()))
-    }
-}
 
 /// The disk of a member, opened.
 #[derive(Clone)]
@@ -269,8 +206,13 @@ impl Node {
         let standing = Standing::read(&tree.snapshot(), namespace).map_err(recovery)?;
         let applied_term = standing.applied.map_or(Term(0), |at| position(&at).term);
 
-        let checkpoints =
-            Checkpoints::open(Arc::clone(&tree), namespace, config.log_keep_entries / 2);
+        let retention: Arc<Retention> = Arc::default();
+        let checkpoints = Checkpoints::open(
+            Arc::clone(&tree),
+            namespace,
+            config.log_keep_entries / 2,
+            Arc::clone(&retention),
+        );
         let checkpoints = Arc::new(checkpoints.map_err(recovery)?);
 
         let log_store = LogStore::new(Arc::clone(&log), namespace);
@@ -305,7 +247,12 @@ impl Node {
             StateMachine::new(Arc::clone(&tree), namespace, jobs, Arc::clone(&checkpoints));
 
         let acknowledged: Arc<Acknowledged> = Arc::default();
-        let ways = Ways { own: config.member, network, acknowledged: Arc::clone(&acknowledged) };
+        let ways = Ways {
+            own: config.member,
+            network,
+            acknowledged: Arc::clone(&acknowledged),
+            retention: Arc::clone(&retention),
+        };
         let raft = Raft::new(config.member, raft_config, ways, log_store, machine).await;
         let raft = raft.map_err(|error| StartError::Recovery(error.to_string()))?;
         let (told, leadership) = watch::channel(None);
@@ -314,10 +261,10 @@ impl Node {
         let flusher = Housekeeper {
             raft: raft.clone(),
             log,
-            namespace,
-            flush_after_entries: config.flush_after_entries,
-            keep_bytes: config.log_keep_bytes,
+            config: config.clone(),
+            directory: tree.beside("."),
             checkpoints: Arc::clone(&checkpoints),
+            retention,
         };
         let tasks = vec![task::spawn(watcher), task::spawn(flusher.run())];
         let (applier, tasks) = (Mutex::new(Some(applier)), Mutex::new(tasks));

@@ -12,10 +12,11 @@ use quorate_core::ids::Term;
 use quorate_store::{Log, LogOptions, Tree, TreeOptions};
 
 use super::{NAMESPACE, Two, build, export, fill, receive, two};
+use crate::config::Config;
 use crate::contact::Contact;
 use crate::log_store::LogStore;
 use crate::network::Alone;
-use crate::node::{Config, Node, Store};
+use crate::node::{Node, Store};
 use crate::position::Position;
 use crate::standing::membership_write;
 use crate::types::{

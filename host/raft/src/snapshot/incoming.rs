@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use quorate_wire::snapshot::{Decoder, Head, Item, Summary};
 
-use super::{Identity, PIECE_BYTES, Received, SnapshotData, unsound};
+use super::{Identity, PIECE_BYTES, Progress, Received, SnapshotData, unsound};
 
 /// A stream of which some bytes are there. Dropped, the file stays for [`Incoming::begin`] to go on with; after an error
 /// it is removed.
@@ -27,6 +27,15 @@ impl Incoming {
     /// # Errors
     /// Of the disk.
     pub fn begin(directory: &Path, identity: Identity) -> io::Result<Self> {
+        Self::begin_telling(directory, identity, &Progress::default())
+    }
+
+    /// The same; what was read again is told meanwhile.
+    pub(crate) fn begin_telling(
+        directory: &Path,
+        identity: Identity,
+        progress: &Progress,
+    ) -> io::Result<Self> {
         fs::create_dir_all(directory)?;
         let name = format!("{identity}.part");
         for entry in fs::read_dir(directory)? {
@@ -38,7 +47,7 @@ impl Incoming {
         let path = directory.join(name);
         let file = OpenOptions::new().read(true).append(true).create(true).open(&path)?;
         let mut incoming = Self::over(path, Box::new(file.try_clone()?));
-        if incoming.take_again(file).is_err() {
+        if incoming.take_again(file, progress).is_err() {
             // Rotten, or zeros that a power cut has left.
             let file = File::create(&incoming.path)?;
             incoming = Self::over(incoming.path, Box::new(file));
@@ -50,7 +59,7 @@ impl Incoming {
         Self { path, out, decoder: Decoder::new(), head: None, summary: None, bytes: 0 }
     }
 
-    fn take_again(&mut self, mut file: File) -> io::Result<()> {
+    fn take_again(&mut self, mut file: File, progress: &Progress) -> io::Result<()> {
         let mut piece = vec![0; PIECE_BYTES];
         loop {
             let count = file.read(&mut piece)?;
@@ -58,6 +67,7 @@ impl Incoming {
                 return Ok(());
             }
             self.take(&piece[..count])?;
+            progress.add(count);
         }
     }
 
@@ -161,8 +171,10 @@ mod tests {
         let mut incoming = Incoming::begin(directory.path(), IDENTITY).expect("begun");
         incoming.write(&stream[..70_000]).expect("written");
         drop(incoming);
-        let mut incoming = Incoming::begin(directory.path(), IDENTITY).expect("begun");
-        assert_eq!(incoming.bytes(), 70_000);
+        let progress = Progress::default();
+        let begun = Incoming::begin_telling(directory.path(), IDENTITY, &progress);
+        let mut incoming = begun.expect("begun");
+        assert_eq!((incoming.bytes(), progress.done()), (70_000, 70_000));
         incoming.write(&stream[70_000..]).expect("written");
         let data = incoming.finish().expect("sound");
         let SnapshotData::Received(received) = &data else { panic!("it was received") };

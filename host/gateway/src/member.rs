@@ -225,7 +225,9 @@ impl Member {
             listener(registry.clone(), sequencer.clone(), compiler.clone(), applied_tree.clone());
         let incoming = directory.incoming_path();
         let store = Store { log: log.clone(), tree: Arc::new(tree), incoming };
-        let config = quorate_raft::Config::new(member);
+        let mut config = quorate_raft::Config::new(member);
+        let reserve_bytes = options.disk_reserve_bytes.saturating_mul(2);
+        config.hold.free_bytes_min = config.hold.free_bytes_min.max(reserve_bytes);
         let node =
             Node::start(config, store, Arc::new(RaftNetwork(mesh.clone())), listener).await?;
         let node = Arc::new(node);

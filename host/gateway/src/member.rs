@@ -12,7 +12,7 @@ use quorate_core::apply::Applied;
 use quorate_core::deployment::ComponentDigest;
 use quorate_core::draft::ReadRecords;
 use quorate_core::error::{ErrorCode, Refusal};
-use quorate_core::ids::{Epoch, Term};
+use quorate_core::ids::{Epoch, NamespaceId, Term};
 use quorate_core::read::{Read, SharedRead};
 use quorate_core::transaction::Entry;
 use quorate_engine::{Engine, Level};
@@ -31,6 +31,7 @@ use crate::compile::{Compiler, Prepare};
 use crate::disk;
 use crate::divergence;
 use crate::follow::Follower;
+use crate::halted::{self, Halt};
 use crate::leader::{self, Propose, Running, SequencerHandle};
 use crate::level::LEVEL;
 use crate::limits;
@@ -127,9 +128,22 @@ pub enum StartError {
         /// What the configuration says.
         configured: u64,
     },
-    /// Its tree was found to differ from the others'.
+    /// It takes no part any more: its tree differs from the others', or it has lost what it had acknowledged.
     #[error("{0}")]
-    Diverged(String),
+    Halted(String),
+    /// What it had promised is gone, and what others know of it is not.
+    #[error(
+        "member {member} has taken part in a cluster, and its log and its tree are gone: what it has promised to others is \
+         forgotten, and it could break it; bring both back, or remove member {member} from the cluster, empty the data \
+         directory, and add a new member with a number that was never used"
+    )]
+    Forgotten {
+        /// Its number.
+        member: u64,
+    },
+    /// Log or tree can not be read.
+    #[error("log or tree can not be read: {0}")]
+    Unreadable(std::io::Error),
     /// The number can not be one.
     #[error("members are numbered from 1")]
     MemberZero,
@@ -188,7 +202,7 @@ impl Member {
             DataDirectory::open(&options.data, || identity(options.member.unwrap_or(1)))?;
         let directory = Arc::new(directory);
         let member = number(&directory, options.member)?;
-        divergence::check(&directory).map_err(StartError::Diverged)?;
+        halted::check(&directory).map_err(StartError::Halted)?;
         let note = Note::open(directory.clone())?;
         let certificates =
             options.certificates.clone().unwrap_or_else(|| options.data.join("certificates"));
@@ -224,7 +238,14 @@ impl Member {
         let listener =
             listener(registry.clone(), sequencer.clone(), compiler.clone(), applied_tree.clone());
         let incoming = directory.incoming_path();
-        let store = Store { log: log.clone(), tree: Arc::new(tree), incoming };
+        let noting = mesh.clone();
+        let store = Store {
+            log: log.clone(),
+            tree: Arc::new(tree),
+            incoming,
+            before_first_vote: Some(Arc::new(move || noting.note().take_part())),
+        };
+        check_not_forgotten(&store, &mesh)?;
         let mut config = quorate_raft::Config::new(member);
         let reserve_bytes = options.disk_reserve_bytes.saturating_mul(2);
         config.hold.free_bytes_min = config.hold.free_bytes_min.max(reserve_bytes);
@@ -303,8 +324,21 @@ impl Member {
         let announcing = tokio::spawn(async move { announcement.announce().await });
         let (told_diverged, diverged) = watch::channel(None);
         let compared = divergence::watch(node.clone(), mesh.clone(), directory.clone());
+        let (mut lost, noted) = (node.lost(), directory.clone());
         let comparing = tokio::spawn(async move {
-            let why = compared.await;
+            let lost = async {
+                match lost.wait_for(Option::is_some).await.map(|why| (*why).clone()) {
+                    Ok(Some(why)) => {
+                        halted::keep(&noted, Halt::Reverted, &why);
+                        why
+                    }
+                    Ok(None) | Err(_) => std::future::pending().await,
+                }
+            };
+            let why = tokio::select! {
+                why = compared => why,
+                why = lost => why,
+            };
             told_diverged.send_replace(Some(why));
         });
         let face = Arc::new(Face {
@@ -429,6 +463,20 @@ fn number(directory: &DataDirectory, configured: Option<u64>) -> Result<u64, Sta
             configured: configured.unwrap_or(1),
         }),
     }
+}
+
+/// An empty log and tree must be those of a member that has not taken part yet.
+fn check_not_forgotten(store: &Store, mesh: &Mesh) -> Result<(), StartError> {
+    let has_something =
+        store.has_taken_part(NamespaceId::DEFAULT).map_err(StartError::Unreadable)?;
+    if has_something {
+        // Of a restored directory the first vote was written by the restoration.
+        return mesh.note().take_part().map_err(StartError::Unreadable);
+    }
+    if mesh.note().has_taken_part() {
+        return Err(StartError::Forgotten { member: mesh.own().member });
+    }
+    Ok(())
 }
 
 /// Names for the certificate: those asked for, and the one by which members know this one.

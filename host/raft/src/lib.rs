@@ -58,6 +58,7 @@ pub use cluster::{ChangeRefusal, Members, Progress};
 pub use config::{Config, HoldLimits};
 pub use contact::{Contact, Incarnation};
 pub use leadership::{Leader, Leadership};
+pub use log_store::BeforeFirstVote;
 pub use network::{Lane, LaneKind, Network};
 pub use node::{BarrierError, InitializeRefusal, Metrics, Node, Role, StartError, Store};
 pub use position::Position;

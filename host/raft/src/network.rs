@@ -237,11 +237,22 @@ impl RaftNetworkV2<TypeConfig> for Way {
     {
         let appended = async move {
             let Some(first) = input.next().await else { return Ok(stream::empty().boxed()) };
-            let lane = self.open(self.appends, option.hard_ttl()).await?;
             let leader = first.vote;
+            let who = (self.member, self.contact.incarnation);
+            if let Some((index, why)) = self.acknowledged.lost(who, &leader) {
+                // It is sent nothing any more, but told why.
+                let lost = Call::Lost { vote: leader, index };
+                let is_agreed = self.ask(lost, option, messages::read_agreed).await?;
+                tracing::debug!(
+                    self.member,
+                    is_agreed,
+                    "a member was told that it has lost entries"
+                );
+                return Err(unreachable(why).into());
+            }
+            let lane = self.open(self.appends, option.hard_ttl()).await?;
             let requests = stream::once(async move { first }).chain(input);
-            let acknowledged =
-                move |result: &_| self.acknowledged.note(self.member, &leader, result);
+            let acknowledged = move |result: &_| self.acknowledged.note(who, &leader, result);
             Ok(pipeline(lane, requests, acknowledged).boxed())
         };
         appended.boxed()

@@ -13,7 +13,7 @@ use futures::FutureExt;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{Fatal, InitializeError, LinearizableReadError, RaftError};
 use openraft::{Raft, ReadPolicy, ServerState};
-use quorate_core::ids::Term;
+use quorate_core::ids::{NamespaceId, Term};
 use quorate_core::read::{Read, SharedRead};
 use quorate_core::transaction::Entry;
 use quorate_store::log::PAYLOAD_BYTES_MAX;
@@ -30,7 +30,7 @@ use crate::contact::Contact;
 use crate::digests::Digests;
 use crate::housekeeping::Housekeeper;
 use crate::leadership::{self, Leader, Leadership};
-use crate::log_store::LogStore;
+use crate::log_store::{BeforeFirstVote, LogStore};
 use crate::namespace::Scoped;
 use crate::network::{Network, Ways};
 use crate::position::Position;
@@ -56,6 +56,20 @@ pub struct Store {
     pub tree: Arc<Tree>,
     /// Directory for trees that other members send; what is in it is nobody's after a restart.
     pub incoming: PathBuf,
+    /// See [`BeforeFirstVote`].
+    pub before_first_vote: Option<BeforeFirstVote>,
+}
+
+impl Store {
+    /// Whether the member has promised anything to others, or has applied anything.
+    ///
+    /// # Errors
+    /// Of the disk.
+    pub fn has_taken_part(&self, namespace: NamespaceId) -> std::io::Result<bool> {
+        let has_vote = LogStore::new(Arc::clone(&self.log), namespace).has_vote();
+        let standing = Standing::read(&self.tree.snapshot(), namespace)?;
+        Ok(has_vote || standing.applied.is_some())
+    }
 }
 
 /// Why a member does not start. The process should print it and end.
@@ -200,7 +214,7 @@ impl Node {
         listener: ApplyListener,
     ) -> Result<Self, StartError> {
         let raft_config = Arc::new(config.openraft()?);
-        let Store { log, tree, incoming } = store;
+        let Store { log, tree, incoming, before_first_vote } = store;
         let namespace = config.namespace;
         let recovery = |error: std::io::Error| StartError::Recovery(error.to_string());
         let standing = Standing::read(&tree.snapshot(), namespace).map_err(recovery)?;
@@ -215,7 +229,7 @@ impl Node {
         );
         let checkpoints = Arc::new(checkpoints.map_err(recovery)?);
 
-        let log_store = LogStore::new(Arc::clone(&log), namespace);
+        let log_store = LogStore::new(Arc::clone(&log), namespace).noting(before_first_vote);
         if let Some(applied) = standing.applied {
             if !log_store.has_vote() {
                 let cause = "the tree has entries, and the log has not even a vote: the log was lost, and what this \
@@ -253,6 +267,7 @@ impl Node {
             acknowledged: Arc::clone(&acknowledged),
             retention: Arc::clone(&retention),
         };
+        let own_log = log_store.clone();
         let raft = Raft::new(config.member, raft_config, ways, log_store, machine).await;
         let raft = raft.map_err(|error| StartError::Recovery(error.to_string()))?;
         let (told, leadership) = watch::channel(None);
@@ -269,7 +284,8 @@ impl Node {
         let tasks = vec![task::spawn(watcher), task::spawn(flusher.run())];
         let (applier, tasks) = (Mutex::new(Some(applier)), Mutex::new(tasks));
         let incoming = Arc::new(tokio::sync::Mutex::new(incoming));
-        let served = Served { raft: raft.clone(), namespace, incoming };
+        let lost = Arc::new(watch::channel(None).0);
+        let served = Served { raft: raft.clone(), namespace, incoming, log: own_log, lost };
         let node = Self {
             raft,
             config,
@@ -320,11 +336,11 @@ impl Node {
         self.served.clone()
     }
 
-    /// The last index that this member has acknowledged to the leader that this member is or was in this term; see
-    /// [`Node::members`] for who belongs to the cluster.
+    /// Why this member takes no part any more, once it was told and has found that it has lost entries which it had
+    /// acknowledged. Raft ends by itself then; whoever started it must see to it that it does not start again.
     #[must_use]
-    pub fn acknowledged_by(&self, member: u64, term: Term) -> Option<u64> {
-        self.acknowledged.of(member, term)
+    pub fn lost(&self) -> watch::Receiver<Option<String>> {
+        self.served.lost.subscribe()
     }
 
     /// A member that is the only voter need not wait for the silence of a leader.

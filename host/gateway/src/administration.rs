@@ -339,7 +339,7 @@ impl Administration {
     /// What is wrong with this member, or with others that it refuses.
     fn trouble(&self) -> String {
         let reverted = self.node.reverted().into_values();
-        let all = std::iter::once(self.mesh.trouble()).chain(reverted);
+        let all = std::iter::once(self.mesh.trouble()).chain(reverted).chain(self.node.unfinished());
         all.filter(|why| !why.is_empty()).collect::<Vec<_>>().join("; ")
     }
 

@@ -7,7 +7,7 @@
 //! tree), [`snapshot`] (checkpoints that are sent, streams that arrive), `acknowledged` and `messages` (what members say to each other),
 //! `retention` (what of the log stays for members that are sent a tree),
 //! [`network`] (the way to others) and [`serve`] (the way from them), `transfer` (whole trees), [`proposal`], [`leadership`],
-//! `config`, `housekeeping`, [`node`] (what everybody else holds), [`cluster`] (its changes of members),
+//! `config`, `housekeeping`, [`node`] (what everybody else holds), [`cluster`] (its changes of members) and `unfinished` (those that nobody goes on with),
 //! [`restore`] (a new cluster of a snapshot).
 //!
 //! The life of an entry: [`Node::propose`] puts it into openraft's queue, openraft gives it an index and appends it to the
@@ -49,6 +49,7 @@ pub mod node;
 pub mod restore;
 
 pub mod cluster;
+mod unfinished;
 
 #[cfg(test)]
 mod conformance;

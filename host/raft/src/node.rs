@@ -41,6 +41,7 @@ use crate::snapshot::{Checkpoints, Identity, Outgoing};
 use crate::standing::Standing;
 use crate::state_machine::{JOBS_MAX, StateMachine};
 use crate::types::{CommittedLeaderId, Payload, Responder, TypeConfig, position};
+use crate::unfinished;
 
 /// How often it is looked whether raft has stopped.
 const STOPPED_LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -196,6 +197,8 @@ pub struct Node {
     digests: Arc<Digests>,
     applier: Mutex<Option<JoinHandle<()>>>,
     tasks: Mutex<Vec<task::JoinHandle<()>>>,
+    /// Held by whoever changes the members.
+    pub(crate) changing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Node {
@@ -281,7 +284,9 @@ impl Node {
             checkpoints: Arc::clone(&checkpoints),
             retention,
         };
-        let tasks = vec![task::spawn(watcher), task::spawn(flusher.run())];
+        let changing: Arc<tokio::sync::Mutex<()>> = Arc::default();
+        let finisher = unfinished::finish(raft.clone(), Arc::clone(&changing));
+        let tasks = vec![task::spawn(watcher), task::spawn(flusher.run()), task::spawn(finisher)];
         let (applier, tasks) = (Mutex::new(Some(applier)), Mutex::new(tasks));
         let incoming = Arc::new(tokio::sync::Mutex::new(incoming));
         let lost = Arc::new(watch::channel(None).0);
@@ -300,6 +305,7 @@ impl Node {
             digests,
             applier,
             tasks,
+            changing,
         };
         node.stand_alone().await;
         Ok(node)

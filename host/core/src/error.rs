@@ -179,6 +179,8 @@ error_codes! {
     ChangeUnfinished = 5009, "change-unfinished", Unknown, Backoff;
     /// A member that is to vote, or to lead, has not caught up with the log yet.
     NotCaughtUp = 5010, "not-caught-up", NotApplied, Backoff;
+    /// This member was removed from the cluster.
+    MemberRemoved = 5012, "member-removed", NotApplied, Never;
 
     // Q6: not allowed.
     /// The manifest or the caller's rights do not cover this.

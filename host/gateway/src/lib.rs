@@ -9,7 +9,7 @@
 //! leader's ends of links), [`follow`] (a member's own link), [`disk`] (how full it is), [`reads`], [`read_index`] (how fresh
 //! they are), [`compile`], `backlog` (what waits behind bulk bodies),
 //! [`snapshots`] (the tree as a stream, beside a lane), [`quic`] (the face), [`mesh`] (connections to other
-//! members), [`halted`] (why it must not start again), [`divergence`] (is its tree the same as theirs), [`administration`] (commands to the cluster), [`level`] (features
+//! members), [`halted`] (why it must not start again), [`divergence`] (is its tree the same as theirs), [`administration`] (commands to the cluster), `founding` (new clusters), [`level`] (features
 //! that all members know), [`member`] (all of it, started
 //! and stopped), [`restore`] (a data directory made of a snapshot).
 #![forbid(unsafe_code)]
@@ -20,6 +20,7 @@ pub mod compile;
 pub mod disk;
 pub mod divergence;
 pub mod follow;
+mod founding;
 pub mod halted;
 pub mod leader;
 pub mod level;

@@ -171,7 +171,7 @@ pub struct Member {
     node: Arc<Node>,
     mesh: Arc<Mesh>,
     announcing: JoinHandle<()>,
-    following: [JoinHandle<()>; 2],
+    following: [JoinHandle<()>; 3],
     diverged: watch::Receiver<Option<String>>,
     comparing: JoinHandle<()>,
     log: Arc<Log>,
@@ -322,6 +322,7 @@ impl Member {
         }
         let announcement = administration.clone();
         let announcing = tokio::spawn(async move { announcement.announce().await });
+        let standing = tokio::spawn(stand_unless_removed(node.clone(), mesh.is_removed()));
         let (told_diverged, diverged) = watch::channel(None);
         let compared = divergence::watch(node.clone(), mesh.clone(), directory.clone());
         let (mut lost, noted) = (node.lost(), directory.clone());
@@ -361,7 +362,7 @@ impl Member {
             node,
             mesh,
             announcing,
-            following: [leader_told, follower],
+            following: [leader_told, follower, standing],
             diverged,
             comparing,
             log,
@@ -462,6 +463,13 @@ fn number(directory: &DataDirectory, configured: Option<u64>) -> Result<u64, Sta
             found: found.map_or(text, |number: u64| number.to_string()),
             configured: configured.unwrap_or(1),
         }),
+    }
+}
+
+/// A member that was removed disturbs nobody by standing for election; one that was not after all goes on.
+async fn stand_unless_removed(node: Arc<Node>, mut is_removed: watch::Receiver<bool>) {
+    while is_removed.changed().await.is_ok() {
+        node.stand_for_election(!*is_removed.borrow_and_update());
     }
 }
 

@@ -397,3 +397,18 @@ fn not_leader(metrics: &RaftMetrics<TypeConfig>) -> ChangeRefusal {
 fn unknown(member: u64) -> ChangeRefusal {
     ChangeRefusal::Refused(format!("there is no member {member} in this cluster"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contacts_that_could_not_be_read_back_are_refused() {
+        let contact =
+            |clients| Contact { clients: vec!["here:1".to_owned(); clients], ..Contact::default() };
+        let most = BTreeMap::from([(1, contact(CLIENT_ADDRESSES_MAX))]);
+        assert_eq!(check_contacts(&most), Ok(()));
+        let more = BTreeMap::from([(1, contact(0)), (2, contact(CLIENT_ADDRESSES_MAX + 1))]);
+        assert!(check_contacts(&more).is_err_and(|why| why.contains("member 2 has 9 addresses")));
+    }
+}

@@ -382,3 +382,21 @@ async fn next_answer(receiver: &mut LaneReceiver, sent: &Sent) -> Option<Answer>
 fn lock(sent: &Sent) -> MutexGuard<'_, VecDeque<Instant>> {
     sent.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn heartbeats_have_a_lane_that_entries_do_not_take() {
+        let mut ways = Ways {
+            own: 1,
+            network: Arc::new(Alone),
+            acknowledged: Arc::default(),
+            retention: Arc::default(),
+        };
+        let contact = Contact::default();
+        assert_eq!(ways.new_client(2, &contact).await.appends, LaneKind::Append);
+        assert_eq!(ways.new_heartbeat_client(2, &contact).await.appends, LaneKind::Call);
+    }
+}

@@ -513,6 +513,11 @@ impl Node {
         self.checkpoints.find(identity)
     }
 
+    /// Whether this member stands for election when it hears of no leader. It does, unless told otherwise.
+    pub fn stand_for_election(&self, stands: bool) {
+        self.raft.runtime_config().elect(stands);
+    }
+
     /// How it stands.
     #[must_use]
     pub fn metrics(&self) -> Metrics {

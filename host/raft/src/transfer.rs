@@ -32,7 +32,7 @@ use crate::contact::Contact;
 use crate::network::Lane;
 use crate::snapshot::{self, Identity, Incoming, Outgoing, Progress, SnapshotData};
 use crate::state_machine::StateMachine;
-use crate::types::{CommittedLeaderId, SnapshotMeta, TypeConfig, Vote, log_id, position};
+use crate::types::{CommittedLeaderId, LogId, SnapshotMeta, TypeConfig, Vote, log_id, position};
 
 const HEAD: u8 = 1;
 const CHUNK: u8 = 2;
@@ -307,6 +307,19 @@ fn check(
     vote: &Vote,
     meta: &SnapshotMeta,
 ) -> Result<Option<Vote>, String> {
+    let metrics = raft.metrics();
+    let metrics = metrics.borrow_watched();
+    let is_there = fits(vote, meta, metrics.current_term, metrics.last_applied.as_ref())?;
+    Ok(is_there.then_some(metrics.vote))
+}
+
+/// Whether a member that is in this term and has applied this has all of a tree already.
+fn fits(
+    vote: &Vote,
+    meta: &SnapshotMeta,
+    term: u64,
+    applied: Option<&LogId>,
+) -> Result<bool, String> {
     let Some(last) = &meta.last_log_id else {
         return Err("a tree to which nothing was applied".to_owned());
     };
@@ -316,21 +329,16 @@ fn check(
                 .to_owned(),
         );
     }
-    let metrics = raft.metrics();
-    let metrics = metrics.borrow_watched();
-    if vote.leader_id.term < metrics.current_term {
-        return Err(format!(
-            "term {} is over: this is term {}",
-            vote.leader_id.term, metrics.current_term
-        ));
+    if vote.leader_id.term < term {
+        return Err(format!("term {} is over: this is term {term}", vote.leader_id.term));
     }
-    match &metrics.last_applied {
-        Some(applied) if applied.index >= last.index => Ok(Some(metrics.vote)),
+    match applied {
+        Some(applied) if applied.index >= last.index => Ok(true),
         Some(applied) if applied.leader_id.term > last.leader_id.term => {
             Err("the tree is older than what is applied here, and says that it is longer"
                 .to_owned())
         }
-        Some(_) | None => Ok(None),
+        Some(_) | None => Ok(false),
     }
 }
 
@@ -404,6 +412,25 @@ mod tests {
         writer.u8(PROGRESS);
         writer.u64(9);
         assert_eq!(read_answer(writer.finish()), Ok(Answer::Progress(9)));
+    }
+
+    #[test]
+    fn a_tree_that_contradicts_itself_or_what_is_applied_is_refused_before_it_is_received() {
+        let at = |term, index| {
+            log_id(crate::position::Position { term: quorate_core::ids::Term(term), index })
+        };
+        let meta = |at| SnapshotMeta { last_log_id: at, ..SnapshotMeta::default() };
+        let leader = Vote::new_committed(3, 1);
+        let of = |at, applied: Option<LogId>| fits(&leader, &meta(at), 3, applied.as_ref());
+        assert_eq!(of(Some(at(3, 300)), None), Ok(false));
+        assert_eq!(of(Some(at(3, 300)), Some(at(2, 299))), Ok(false));
+        assert_eq!(of(Some(at(3, 300)), Some(at(3, 300))), Ok(true));
+        assert!(of(None, None).is_err(), "nothing is in it");
+        assert!(of(Some(at(4, 300)), None).is_err(), "of a term that its sender has not seen");
+        assert!(of(Some(at(2, 300)), Some(at(3, 299))).is_err(), "longer, and older");
+        let meta = meta(Some(at(3, 300)));
+        assert!(fits(&Vote::new(3, 1), &meta, 3, None).is_err(), "who does not lead");
+        assert!(fits(&leader, &meta, 4, None).is_err(), "a term that is over");
     }
 
     #[test]

@@ -139,6 +139,21 @@ impl Note {
         Ok(cluster)
     }
 
+    /// Belongs to this cluster no more: it was never made.
+    ///
+    /// # Errors
+    /// The disk: it still belongs to it then.
+    pub fn leave(&self, cluster: ClusterId) -> Result<(), NoteError> {
+        let mut contents = self.lock();
+        if contents.cluster != Some(cluster) || contents.has_taken_part {
+            return Ok(());
+        }
+        let left = Contents { cluster: None, ..contents.clone() };
+        self.directory.keep_note(NAME, &left.bytes())?;
+        *contents = left;
+        Ok(())
+    }
+
     /// Whether this member may have promised something to others.
     #[must_use]
     pub fn has_taken_part(&self) -> bool {
@@ -159,6 +174,13 @@ impl Note {
         self.directory.keep_note(NAME, &taking.bytes()).map_err(std::io::Error::other)?;
         *contents = taking;
         Ok(())
+    }
+
+    /// Whether this directory of a member was met.
+    #[must_use]
+    pub fn has_met(&self, member: u64, incarnation: Incarnation) -> bool {
+        let contents = self.lock();
+        contents.met.iter().any(|met| met.member == member && met.incarnation == incarnation)
     }
 
     /// Checks that the directory of a member is at least as new as when it was met before, and no other copy of it, and
@@ -284,8 +306,14 @@ mod tests {
         let note = open(temporary.path());
         assert_eq!(note.join(ClusterId([1; 16])).unwrap(), ClusterId([1; 16]));
         assert_eq!(note.join(ClusterId([2; 16])).unwrap(), ClusterId([1; 16]));
+        note.leave(ClusterId([2; 16])).unwrap();
+        assert_eq!(note.cluster(), Some(ClusterId([1; 16])), "it is another");
+        note.leave(ClusterId([1; 16])).unwrap();
+        assert_eq!(note.cluster(), None);
+        note.join(ClusterId([1; 16])).unwrap();
         assert!(!note.has_taken_part());
         note.take_part().unwrap();
+        note.leave(ClusterId([1; 16])).unwrap();
         drop(note);
         let note = open(temporary.path());
         assert_eq!((note.cluster(), note.has_taken_part()), (Some(ClusterId([1; 16])), true));

@@ -2,12 +2,14 @@
 //! the cluster goes on unharmed.
 
 use std::path::Path;
+use std::process::Stdio;
 use std::time::SystemTime;
 
 use quorate_net::{Client, ClientConfig, LaneLimits, Protocol, TrustAnchors, issue};
 
 use crate::cluster::Cluster;
-use crate::node::Node;
+use crate::harness::Done;
+use crate::node::{Node, until};
 
 /// The member that is not what it should be.
 const WRONG: u64 = 3;
@@ -257,5 +259,54 @@ async fn a_cluster_is_made_once_of_members_that_are_there_under_their_numbers() 
         assert!(said.contains("belongs to a cluster already"), "{said}");
     }
     cluster.goes_on(&[1, 2, 3]).await;
+    cluster.settled().await;
+}
+
+/// Gives `cluster init` at two members at once; what each said of it.
+fn both_at_once(cluster: &Cluster, commands: [(u64, &[&str]); 2]) -> [Done; 2] {
+    let ca = cluster.authority().join(issue::AUTHORITY_FILE);
+    let begun = commands.map(|(member, members)| {
+        let listen = cluster.node(member).listen.to_string();
+        let mut command = cluster.home.command(&["cluster", "init"]);
+        let command = command.args(members).args(["--connect", &listen, "--ca"]).arg(&ca);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts")
+    });
+    begun.map(|child| Done::of(child.wait_with_output().expect("it ends")))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_is_made_at_two_members_at_once_is_one() {
+    let cluster = Cluster::waiting(3).await;
+    let places = [1, 2, 3].map(|number| format!("{number}={}", cluster.node(number).address()));
+    let [one, two, three] = places.each_ref().map(String::as_str);
+    let said = both_at_once(&cluster, [(1, &[one, two, three]), (2, &[one, two, three])]);
+    assert!(said.iter().any(|done| done.code == 0), "{said:?}");
+    cluster.settled().await;
+    cluster.goes_on(&[1, 2, 3]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_clusters_that_are_made_of_one_member_at_once_one_is_refused() {
+    let cluster = Cluster::waiting(3).await;
+    cluster.expect_error("other members refuse this one");
+    let places = [1, 2, 3].map(|number| format!("{number}={}", cluster.node(number).address()));
+    let [one, two, three] = places.each_ref().map(String::as_str);
+    let said = both_at_once(&cluster, [(1, &[one, three]), (2, &[two, three])]);
+    let [winner, loser] = match said.each_ref().map(|done| done.code) {
+        [0, code] if code != 0 => [1_usize, 2],
+        [code, 0] if code != 0 => [2, 1],
+        _ => panic!("one of the two: {said:?}"),
+    };
+    let why = &said[loser - 1].stderr;
+    assert!(
+        why.contains("another `quorate cluster init`") || why.contains("belongs to cluster"),
+        "{why}"
+    );
+    // Who was refused is free, and joins.
+    let (asked, refused) = (winner as u64, loser.to_string());
+    until("the cluster has a leader", async || cluster.status(asked).await?.leader).await;
+    let place = places[loser - 1].clone();
+    cluster.ok(asked, &["cluster", "add", &place]);
+    cluster.ok(asked, &["cluster", "promote", &refused]);
     cluster.settled().await;
 }

@@ -145,3 +145,21 @@ async fn a_member_that_has_moved_is_found_again_and_tells_where_it_is_once_a_sec
     let line = status.members.iter().find(|line| line.member == MOVED).expect("a member");
     assert_eq!(line.address, cluster.node(MOVED).address());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_was_removed_while_it_was_down_learns_it_and_is_quiet() {
+    const GONE: u64 = 3;
+    let mut cluster = Cluster::start(3).await;
+    cluster.settled().await;
+    cluster.goes_on(&[1, 2, 3]).await;
+    assert_eq!(cluster.node_mut(GONE).stop(), 0);
+    cluster.ok(1, &["cluster", "remove", &GONE.to_string()]);
+    cluster.restart(GONE).await;
+    cluster.node(GONE).says("this member was removed from its cluster").await;
+    cluster.goes_on(&[1, 2]).await;
+    for member in [1, 2] {
+        let refused = cluster.node(member).log().matches("a member is refused").count();
+        assert!(refused <= 1, "member {member} says it {refused} times");
+    }
+    cluster.node_mut(GONE).kill();
+}

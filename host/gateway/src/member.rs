@@ -406,12 +406,16 @@ impl Member {
                 Ok(None) | Err(_) => std::future::pending().await,
             }
         };
-        let sequencer_ended = async { while ended.changed().await.is_ok() {} };
-        tokio::select! {
-            stopped = self.node.stopped() => match stopped {
+        // Raft may have been stopped for one of the other reasons, which is then the one to tell.
+        let stopped = async {
+            match self.node.stopped().await {
                 Some(why) => why,
                 None => std::future::pending().await,
-            },
+            }
+        };
+        let sequencer_ended = async { while ended.changed().await.is_ok() {} };
+        tokio::select! {
+            why = stopped => why,
             why = diverged => why,
             () = sequencer_ended => "the sequencer's thread has ended".to_owned(),
         }

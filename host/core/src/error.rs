@@ -183,6 +183,8 @@ error_codes! {
     NotCaughtUp = 5010, "not-caught-up", NotApplied, Backoff;
     /// The cluster's feature level is below the one that this needs: some members are of an older version.
     LevelTooLow = 5011, "level-too-low", NotApplied, Never;
+    /// This member was removed from the cluster.
+    MemberRemoved = 5012, "member-removed", NotApplied, Never;
 
     // Q6: not allowed.
     /// The manifest or the caller's rights do not cover this.

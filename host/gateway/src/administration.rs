@@ -9,7 +9,7 @@ use bytes::Bytes;
 use quorate_core::codec::{Reader, Writer};
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_raft::contact::CLIENT_ADDRESSES_MAX;
-use quorate_raft::{ChangeRefusal, Contact, Incarnation, InitializeRefusal, Lane, Members, Node};
+use quorate_raft::{ChangeRefusal, Contact, Incarnation, Lane, Members, Node};
 use quorate_wire::member::Identity;
 use quorate_wire::message::admin::{
     ClusterStatus, Command, MemberLine, Outcome, read_outcome, write_outcome,
@@ -21,7 +21,7 @@ use tokio::time::timeout;
 
 use crate::level::Levels;
 use crate::limits;
-use crate::mesh::{self, Mesh, Purpose};
+use crate::mesh::{Mesh, Purpose};
 
 /// How long another member may take to say how it is.
 const STATUS_PATIENCE: Duration = Duration::from_millis(1500);
@@ -277,7 +277,7 @@ impl Administration {
         refused(self.node.promote(member).await)
     }
 
-    async fn probe(&self, member: u64, address: &str) -> Result<Identity, Refusal> {
+    pub(crate) async fn probe(&self, member: u64, address: &str) -> Result<Identity, Refusal> {
         self.mesh.probe(member, address).await.map_err(|why| {
             Refusal::new(
                 ErrorCode::MemberRefused,
@@ -286,80 +286,11 @@ impl Administration {
         })
     }
 
-    /// Makes a cluster of members that wait, this one among them.
-    async fn initialize(&self, members: Vec<(u64, String)>) -> Result<Outcome, Refusal> {
-        let own = self.mesh.own().member;
-        let bad = |message: String| Refusal::new(ErrorCode::BadArguments, message);
-        if !self.node.members().contacts.is_empty() {
-            return Err(initialized());
-        }
-        if members.iter().all(|(member, _)| *member != own) {
-            return Err(bad(format!(
-                "the members must include the one that is asked, which is {own}"
-            )));
-        }
-        let mut contacts = BTreeMap::new();
-        for (member, address) in members {
-            if member == 0 {
-                return Err(bad("members are numbered from 1".to_owned()));
-            }
-            let found = if member == own {
-                Contact { address, ..self.mesh.contact() }
-            } else {
-                let found = self.probe(member, &address).await?;
-                if found.cluster.is_some() {
-                    return Err(Refusal::new(
-                        ErrorCode::MemberRefused,
-                        format!("member {member} at {address} belongs to a cluster already"),
-                    ));
-                }
-                contact(&found, address)
-            };
-            if contacts.insert(member, found).is_some() {
-                return Err(bad(format!("member {member} is named twice")));
-            }
-        }
-        self.join_new()?;
-        match self.node.initialize(contacts).await {
-            Ok(()) => Ok(Outcome::Done),
-            Err(InitializeRefusal::Initialized) => Err(initialized()),
-            Err(InitializeRefusal::Members(why)) => Err(Refusal::new(ErrorCode::BadArguments, why)),
-            Err(InitializeRefusal::Stopped(why)) => Err(Refusal::new(ErrorCode::Internal, why)),
-        }
-    }
-
-    /// Makes this member a cluster of its own, unless it belongs to one.
-    ///
-    /// # Errors
-    /// If raft has stopped, or the disk can not be written.
-    pub async fn stand_alone(&self) -> Result<(), Refusal> {
-        if self.node.members().contacts.is_empty() {
-            self.join_new()?;
-        }
-        let contacts = BTreeMap::from([(self.mesh.own().member, self.mesh.contact())]);
-        match self.node.initialize(contacts).await {
-            Ok(()) | Err(InitializeRefusal::Initialized) => Ok(()),
-            Err(InitializeRefusal::Members(why)) => Err(Refusal::new(ErrorCode::BadArguments, why)),
-            Err(InitializeRefusal::Stopped(why)) => Err(Refusal::new(ErrorCode::Internal, why)),
-        }
-    }
-
-    fn join_new(&self) -> Result<(), Refusal> {
-        let cluster = mesh::new_cluster()?;
-        // One that was named by an attempt that failed is as good.
-        match self.mesh.note().join(cluster) {
-            Ok(cluster) => {
-                tracing::info!(%cluster, "a new cluster");
-                Ok(())
-            }
-            Err(error) => Err(Refusal::new(ErrorCode::Internal, error.to_string())),
-        }
-    }
-
     /// What is wrong with this member, or with others that it refuses.
     fn trouble(&self) -> String {
         let reverted = self.node.reverted().into_values();
-        let all = std::iter::once(self.mesh.trouble()).chain(reverted);
+        let all =
+            std::iter::once(self.mesh.trouble()).chain(reverted).chain(self.node.unfinished());
         all.filter(|why| !why.is_empty()).collect::<Vec<_>>().join("; ")
     }
 
@@ -427,16 +358,9 @@ fn read_whole(frame: Bytes) -> Result<Result<Outcome, Refusal>, String> {
     Ok(outcome)
 }
 
-fn contact(found: &Identity, address: String) -> Contact {
+pub(crate) fn contact(found: &Identity, address: String) -> Contact {
     let clients = found.clients.iter().take(CLIENT_ADDRESSES_MAX).cloned().collect();
     Contact { address, incarnation: Incarnation(found.incarnation), clients }
-}
-
-fn initialized() -> Refusal {
-    Refusal::new(
-        ErrorCode::ChangeRefused,
-        "this member belongs to a cluster already; further members join with `quorate cluster add`",
-    )
 }
 
 fn no_leader(message: &str) -> Refusal {

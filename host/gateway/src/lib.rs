@@ -9,7 +9,8 @@
 //! leader's ends of links), [`follow`] (a member's own link), [`disk`] (how full it is), [`reads`], [`read_index`] (how fresh
 //! they are), [`read_calls`] (recipe calls among them), [`compile`], `backlog` (what waits behind bulk bodies),
 //! [`snapshots`] (the tree as a stream, beside a lane), [`quic`] (the face), [`mesh`] (connections to other
-//! members), [`divergence`] (is its tree the same as theirs), [`administration`] (commands to the cluster), [`level`] (when its
+//! members), [`halted`] (why it must not start again), [`divergence`] (is its tree the same as theirs), [`administration`]
+//! (commands to the cluster), `founding` (new clusters), [`level`] (when its
 //! feature level rises), `told` (who hears what raft tells), [`renewal`] (has
 //! its certificate changed), [`member`] (all of it, started
 //! and stopped), [`restore`] (a data directory made of a snapshot).
@@ -21,6 +22,8 @@ pub mod compile;
 pub mod disk;
 pub mod divergence;
 pub mod follow;
+mod founding;
+pub mod halted;
 pub mod leader;
 pub mod level;
 pub mod limits;

@@ -85,6 +85,11 @@ pub const BURST_FRAMES_MAX: usize = 256;
 pub const SNAPSHOTS_PER_LANE_MAX: usize = 1;
 /// Bytes of a snapshot that are read and handed to the network in one go.
 pub const SNAPSHOT_PIECE_BYTES: usize = 256 * 1024;
+/// Bytes of a snapshot that a client must take in a second, on average: 1 Mbit/s. Its checkpoint keeps files on the disk, and
+/// there are few for all clients.
+pub const SNAPSHOT_BYTES_PER_SECOND_MIN: u64 = 128 * 1024;
+/// How far a client may fall behind that before its snapshot is cut off. It may go on with it where it was, for a while.
+pub const SNAPSHOT_BEHIND_MAX: Duration = Duration::from_secs(30);
 /// How long the last bytes of a snapshot may take to be acknowledged.
 pub const SNAPSHOT_FAREWELL: Duration = Duration::from_secs(30);
 /// How long a new lane may take to say hello.

@@ -33,6 +33,7 @@ use crate::compile::{Compiler, Prepare};
 use crate::disk::DiskWatch;
 use crate::divergence;
 use crate::follow::Follower;
+use crate::halted::{self, Halt};
 use crate::leader::{self, Propose, Running, SequencerHandle};
 use crate::level::Levels;
 use crate::limits;
@@ -138,9 +139,22 @@ pub enum StartError {
         /// What the configuration says.
         configured: u64,
     },
-    /// Its tree was found to differ from the others'.
+    /// It takes no part any more: its tree differs from the others', or it has lost what it had acknowledged.
     #[error("{0}")]
-    Diverged(String),
+    Halted(String),
+    /// What it had promised is gone, and what others know of it is not.
+    #[error(
+        "member {member} has taken part in a cluster, and its log and its tree are gone: what it has promised to others is \
+         forgotten, and it could break it; bring both back, or remove member {member} from the cluster, empty the data \
+         directory, and add a new member with a number that was never used"
+    )]
+    Forgotten {
+        /// Its number.
+        member: u64,
+    },
+    /// Log or tree can not be read.
+    #[error("log or tree can not be read: {0}")]
+    Unreadable(std::io::Error),
     /// The number can not be one.
     #[error("members are numbered from 1")]
     MemberZero,
@@ -168,7 +182,7 @@ pub struct Member {
     node: Arc<Node>,
     mesh: Arc<Mesh>,
     announcing: JoinHandle<()>,
-    following: [JoinHandle<()>; 3],
+    following: [JoinHandle<()>; 4],
     diverged: watch::Receiver<Option<String>>,
     comparing: JoinHandle<()>,
     log: Arc<Log>,
@@ -202,7 +216,7 @@ impl Member {
             DataDirectory::open(&options.data, || identity(options.member.unwrap_or(1)))?;
         let directory = Arc::new(directory);
         let member = number(&directory, options.member)?;
-        divergence::check(&directory).map_err(StartError::Diverged)?;
+        halted::check(&directory).map_err(StartError::Halted)?;
         let certificates =
             options.certificates.clone().unwrap_or_else(|| options.data.join("certificates"));
         let names = names(&options);
@@ -244,9 +258,18 @@ impl Member {
             tree: applied_tree.clone(),
         };
         let incoming = directory.incoming_path();
-        let store = Store { log: log.clone(), tree: Arc::new(tree), incoming };
-        let config =
+        let noting = mesh.clone();
+        let store = Store {
+            log: log.clone(),
+            tree: Arc::new(tree),
+            incoming,
+            before_first_vote: Some(Arc::new(move || noting.note().take_part())),
+        };
+        check_not_forgotten(&store, &mesh)?;
+        let mut config =
             quorate_raft::Config { level: options.level, ..quorate_raft::Config::new(member) };
+        let reserve_bytes = options.disk_reserve_bytes.saturating_mul(2);
+        config.hold.free_bytes_min = config.hold.free_bytes_min.max(reserve_bytes);
         let network = Arc::new(RaftNetwork(mesh.clone()));
         let node = Node::start(config, store, network, listener.hears()).await?;
         let node = Arc::new(node);
@@ -345,10 +368,24 @@ impl Member {
         }
         let announcement = administration.clone();
         let announcing = tokio::spawn(async move { announcement.announce().await });
+        let standing = tokio::spawn(stand_unless_removed(node.clone(), mesh.is_removed()));
         let (told_diverged, diverged) = watch::channel(None);
         let compared = divergence::watch(node.clone(), mesh.clone(), directory.clone());
+        let (mut lost, noted) = (node.lost(), directory.clone());
         let comparing = tokio::spawn(async move {
-            let why = compared.await;
+            let lost = async {
+                match lost.wait_for(Option::is_some).await.map(|why| (*why).clone()) {
+                    Ok(Some(why)) => {
+                        halted::keep(&noted, Halt::Reverted, &why);
+                        why
+                    }
+                    Ok(None) | Err(_) => std::future::pending().await,
+                }
+            };
+            let why = tokio::select! {
+                why = compared => why,
+                why = lost => why,
+            };
             told_diverged.send_replace(Some(why));
         });
         // Before there is a lane: a welcome names them.
@@ -381,7 +418,7 @@ impl Member {
             node,
             mesh,
             announcing,
-            following: [leader_told, follower, telling],
+            following: [leader_told, follower, telling, standing],
             diverged,
             comparing,
             log,
@@ -441,12 +478,16 @@ impl Member {
                 Ok(None) | Err(_) => std::future::pending().await,
             }
         };
-        let sequencer_ended = async { while ended.changed().await.is_ok() {} };
-        tokio::select! {
-            stopped = self.node.stopped() => match stopped {
+        // Raft may have been stopped for one of the other reasons, which is then the one to tell.
+        let stopped = async {
+            match self.node.stopped().await {
                 Some(why) => why,
                 None => std::future::pending().await,
-            },
+            }
+        };
+        let sequencer_ended = async { while ended.changed().await.is_ok() {} };
+        tokio::select! {
+            why = stopped => why,
             why = diverged => why,
             () = sequencer_ended => "the sequencer's thread has ended".to_owned(),
         }
@@ -518,6 +559,27 @@ fn open_tree(directory: &DataDirectory, options: &Options) -> Result<Tree, Start
 
 fn level_of_tree(tree: &Tree) -> Level {
     quorate_raft::level::of_tree(tree, NamespaceId::DEFAULT)
+}
+
+/// A member that was removed disturbs nobody by standing for election; one that was not after all goes on.
+async fn stand_unless_removed(node: Arc<Node>, mut is_removed: watch::Receiver<bool>) {
+    while is_removed.changed().await.is_ok() {
+        node.stand_for_election(!*is_removed.borrow_and_update());
+    }
+}
+
+/// An empty log and tree must be those of a member that has not taken part yet.
+fn check_not_forgotten(store: &Store, mesh: &Mesh) -> Result<(), StartError> {
+    let has_something =
+        store.has_taken_part(NamespaceId::DEFAULT).map_err(StartError::Unreadable)?;
+    if has_something {
+        // Of a restored directory the first vote was written by the restoration.
+        return mesh.note().take_part().map_err(StartError::Unreadable);
+    }
+    if mesh.note().has_taken_part() {
+        return Err(StartError::Forgotten { member: mesh.own().member });
+    }
+    Ok(())
 }
 
 /// Names for the certificate: those asked for, and the one by which members know this one.

@@ -117,7 +117,12 @@ async fn fill(file: &Path, data: &Path, member: u64, known: Level) -> Result<Res
     });
     let log = Arc::new(Log::open(&directory.log_path(), LogOptions::default(), fatal)?);
     let tree = Arc::new(Tree::open(&directory.tree_path(), &TreeOptions::default())?);
-    let store = Store { log: Arc::clone(&log), tree, incoming: directory.incoming_path() };
+    let store = Store {
+        log: Arc::clone(&log),
+        tree,
+        incoming: directory.incoming_path(),
+        before_first_vote: None,
+    };
     let restored = restore(&store, NamespaceId::DEFAULT, known, file, member, contact).await;
     let restored = restored.map_err(wrong)?;
     log.close().map_err(|error| wrong(error.into()))?;

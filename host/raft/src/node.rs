@@ -12,9 +12,8 @@ use std::time::Duration;
 use futures::FutureExt;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{Fatal, InitializeError, LinearizableReadError, RaftError};
-use openraft::{Raft, ReadPolicy, ServerState, SnapshotPolicy};
+use openraft::{Raft, ReadPolicy, ServerState};
 use quorate_core::ids::{NamespaceId, Term};
-use quorate_core::level::Level;
 use quorate_core::read::SharedRead;
 use quorate_core::transaction::Entry;
 use quorate_store::log::PAYLOAD_BYTES_MAX;
@@ -26,94 +25,29 @@ use crate::acknowledged::Acknowledged;
 use crate::apply::{Applier, ApplyListener};
 use crate::cluster::{VOTERS_MAX, check_contacts};
 use crate::codec::RECORD_HEAD_BYTES;
+use crate::config::Config;
 use crate::contact::Contact;
 use crate::digests::Digests;
 use crate::housekeeping::Housekeeper;
 use crate::leadership::{self, Leader, Leadership};
 use crate::level::{self, LevelTooHigh};
-use crate::log_store::LogStore;
+use crate::log_store::{BeforeFirstVote, LogStore};
 use crate::namespace::Scoped;
 use crate::network::{Network, Ways};
 use crate::position::Position;
 use crate::proposal::{Proposal, ProposeResult, Refusal, refusal, result};
+use crate::retention::Retention;
 use crate::serve::Served;
 use crate::snapshot::{Checkpoints, Identity, Outgoing};
 use crate::standing::Standing;
 use crate::state_machine::{JOBS_MAX, StateMachine};
 use crate::types::{CommittedLeaderId, Payload, Responder, TypeConfig, position};
+use crate::unfinished;
 
-/// Messages that wait for openraft before proposals are refused as [`Refusal::Busy`]: far above what one sequencer has
-/// in flight.
-const MESSAGES_MAX: u64 = 4096;
 /// How often it is looked whether raft has stopped.
 const STOPPED_LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Bytes of an encoded entry that the log takes.
 const ENTRY_BYTES_MAX: usize = PAYLOAD_BYTES_MAX as usize - RECORD_HEAD_BYTES;
-
-/// Entries that stay in the log: some seconds of a busy cluster, for members that lag and watches that resume.
-const LOG_KEEP_ENTRIES: u64 = 16 * 1024;
-/// Bytes of entries that stay in the log. 64 KiB for each of the entries that stay: only a log of larger values is cut
-/// by it, which could else hold 16 GiB of 1 MiB values. Sending a member the tree anew is cheaper than that much log.
-const LOG_KEEP_BYTES: u64 = 1 << 30;
-
-/// How a member takes part.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// This member's number; never that of another, nor of one that was.
-    pub member: u64,
-    /// The namespace whose group this is.
-    pub namespace: NamespaceId,
-    /// The highest feature level that this build knows: nothing above it is applied.
-    pub level: Level,
-    /// Milliseconds between heartbeats of a leader.
-    pub heartbeat_ms: u64,
-    /// Milliseconds without a leader after which a member stands for election: a random time in this range.
-    pub election_ms: (u64, u64),
-    /// Entries that stay in the log behind the last flush of the tree: for members that lag and watches that resume.
-    pub log_keep_entries: u64,
-    /// Bytes that the log may have on the disk, flushed entries beyond which are purged even if they are among
-    /// [`Config::log_keep_entries`]. Files are freed whole: one segment and the spare ones come on top.
-    pub log_keep_bytes: u64,
-    /// Entries applied after which the tree is flushed.
-    pub flush_after_entries: u64,
-}
-
-impl Config {
-    /// The usual sizes, for this member of the default namespace.
-    #[must_use]
-    pub fn new(member: u64) -> Self {
-        Self {
-            member,
-            namespace: NamespaceId::DEFAULT,
-            level: Level::NEWEST,
-            heartbeat_ms: 100,
-            election_ms: (300, 500),
-            log_keep_entries: LOG_KEEP_ENTRIES,
-            log_keep_bytes: LOG_KEEP_BYTES,
-            flush_after_entries: 8 * 1024,
-        }
-    }
-
-    fn openraft(&self) -> Result<openraft::Config, StartError> {
-        let config = openraft::Config {
-            cluster_name: format!("namespace {}", self.namespace.0),
-            heartbeat_interval: self.heartbeat_ms,
-            election_timeout_min: self.election_ms.0,
-            election_timeout_max: self.election_ms.1,
-            enable_pre_vote: Some(true),
-            // It would resume a term on a tree that was rolled back to its last flush (DESIGN D1).
-            enable_leader_restore: Some(false),
-            snapshot_policy: SnapshotPolicy::Never,
-            max_in_snapshot_log_to_keep: self.log_keep_entries,
-            // A lagging member gets entries for as long as they are there.
-            replication_lag_threshold: u64::MAX,
-            purge_batch_size: (self.log_keep_entries / 8).max(1),
-            api_channel_size: Some(MESSAGES_MAX),
-            ..openraft::Config::default()
-        };
-        config.validate().map_err(|error| StartError::Config(error.to_string()))
-    }
-}
 
 /// The disk of a member, opened.
 #[derive(Clone)]
@@ -124,6 +58,20 @@ pub struct Store {
     pub tree: Arc<Tree>,
     /// Directory for trees that other members send; what is in it is nobody's after a restart.
     pub incoming: PathBuf,
+    /// See [`BeforeFirstVote`].
+    pub before_first_vote: Option<BeforeFirstVote>,
+}
+
+impl Store {
+    /// Whether the member has promised anything to others, or has applied anything.
+    ///
+    /// # Errors
+    /// Of the disk.
+    pub fn has_taken_part(&self, namespace: NamespaceId) -> std::io::Result<bool> {
+        let has_vote = LogStore::new(Arc::clone(&self.log), namespace).has_vote();
+        let standing = Standing::read(&self.tree.snapshot(), namespace)?;
+        Ok(has_vote || standing.applied.is_some())
+    }
 }
 
 /// Why a member does not start. The process should print it and end.
@@ -254,6 +202,8 @@ pub struct Node {
     too_high: level::Met,
     applier: Mutex<Option<JoinHandle<()>>>,
     tasks: Mutex<Vec<task::JoinHandle<()>>>,
+    /// Held by whoever changes the members.
+    pub(crate) changing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Node {
@@ -272,7 +222,7 @@ impl Node {
         listener: ApplyListener,
     ) -> Result<Self, StartError> {
         let raft_config = Arc::new(config.openraft()?);
-        let Store { log, tree, incoming } = store;
+        let Store { log, tree, incoming, before_first_vote } = store;
         let namespace = config.namespace;
         let found = level::of_tree(&tree, namespace);
         if found > config.level {
@@ -282,11 +232,16 @@ impl Node {
         let standing = Standing::read(&tree.snapshot(), namespace).map_err(recovery)?;
         let applied_term = standing.applied.map_or(Term(0), |at| position(&at).term);
 
-        let checkpoints =
-            Checkpoints::open(Arc::clone(&tree), namespace, config.log_keep_entries / 2);
+        let retention: Arc<Retention> = Arc::default();
+        let checkpoints = Checkpoints::open(
+            Arc::clone(&tree),
+            namespace,
+            config.log_keep_entries / 2,
+            Arc::clone(&retention),
+        );
         let checkpoints = Arc::new(checkpoints.map_err(recovery)?);
 
-        let log_store = LogStore::new(Arc::clone(&log), namespace);
+        let log_store = LogStore::new(Arc::clone(&log), namespace).noting(before_first_vote);
         if let Some(applied) = standing.applied {
             if !log_store.has_vote() {
                 let cause = "the tree has entries, and the log has not even a vote: the log was lost, and what this \
@@ -321,7 +276,13 @@ impl Node {
             StateMachine::new(Arc::clone(&tree), namespace, jobs, Arc::clone(&checkpoints));
 
         let acknowledged: Arc<Acknowledged> = Arc::default();
-        let ways = Ways { own: config.member, network, acknowledged: Arc::clone(&acknowledged) };
+        let ways = Ways {
+            own: config.member,
+            network,
+            acknowledged: Arc::clone(&acknowledged),
+            retention: Arc::clone(&retention),
+        };
+        let own_log = log_store.clone();
         let raft = Raft::new(config.member, raft_config, ways, log_store, machine).await;
         let raft = raft.map_err(|error| match too_high.get() {
             Some(too_high) => StartError::Level(*too_high),
@@ -333,15 +294,25 @@ impl Node {
         let flusher = Housekeeper {
             raft: raft.clone(),
             log,
-            namespace,
-            flush_after_entries: config.flush_after_entries,
-            keep_bytes: config.log_keep_bytes,
+            config: config.clone(),
+            directory: tree.beside("."),
             checkpoints: Arc::clone(&checkpoints),
+            retention,
         };
-        let tasks = vec![task::spawn(watcher), task::spawn(flusher.run())];
+        let changing: Arc<tokio::sync::Mutex<()>> = Arc::default();
+        let finisher = unfinished::finish(raft.clone(), Arc::clone(&changing));
+        let tasks = vec![task::spawn(watcher), task::spawn(flusher.run()), task::spawn(finisher)];
         let (applier, tasks) = (Mutex::new(Some(applier)), Mutex::new(tasks));
         let incoming = Arc::new(tokio::sync::Mutex::new(incoming));
-        let served = Served { raft: raft.clone(), namespace, level: config.level, incoming };
+        let lost = Arc::new(watch::channel(None).0);
+        let served = Served {
+            raft: raft.clone(),
+            namespace,
+            level: config.level,
+            incoming,
+            log: own_log,
+            lost,
+        };
         let node = Self {
             raft,
             config,
@@ -357,6 +328,7 @@ impl Node {
             too_high,
             applier,
             tasks,
+            changing,
         };
         node.stand_alone().await;
         Ok(node)
@@ -393,11 +365,11 @@ impl Node {
         self.served.clone()
     }
 
-    /// The last index that this member has acknowledged to the leader that this member is or was in this term; see
-    /// [`Node::members`] for who belongs to the cluster.
+    /// Why this member takes no part any more, once it was told and has found that it has lost entries which it had
+    /// acknowledged. Raft ends by itself then; whoever started it must see to it that it does not start again.
     #[must_use]
-    pub fn acknowledged_by(&self, member: u64, term: Term) -> Option<u64> {
-        self.acknowledged.of(member, term)
+    pub fn lost(&self) -> watch::Receiver<Option<String>> {
+        self.served.lost.subscribe()
     }
 
     /// A member that is the only voter need not wait for the silence of a leader.
@@ -564,6 +536,11 @@ impl Node {
     #[must_use]
     pub fn find_snapshot(&self, identity: Identity) -> Option<Arc<Outgoing>> {
         self.checkpoints.find(identity)
+    }
+
+    /// Whether this member stands for election when it hears of no leader. It does, unless told otherwise.
+    pub fn stand_for_election(&self, stands: bool) {
+        self.raft.runtime_config().elect(stands);
     }
 
     /// How it stands.

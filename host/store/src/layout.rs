@@ -125,9 +125,17 @@ impl DataDirectory {
     /// # Errors
     /// That of statvfs.
     pub fn free_bytes(&self) -> io::Result<u64> {
-        let status = rustix::fs::statvfs(&self.path)?;
-        Ok(status.f_bavail.saturating_mul(status.f_frsize))
+        free_bytes(&self.path)
     }
+}
+
+/// Bytes that this process may still write on the file system of a path (the reserve of root excluded).
+///
+/// # Errors
+/// That of statvfs.
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
+    let status = rustix::fs::statvfs(path)?;
+    Ok(status.f_bavail.saturating_mul(status.f_frsize))
 }
 
 /// Returns whether the directory is empty but for what an interrupted creation leaves and certificates;

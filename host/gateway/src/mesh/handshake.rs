@@ -58,7 +58,9 @@ impl Mesh {
                 ));
             }
             Answer::Refused(refusal) => {
-                if incarnation.is_some() && refusal.code == ErrorCode::MemberRefused {
+                if incarnation.is_some() && refusal.code == ErrorCode::MemberRemoved {
+                    self.removed(&format!("member {member}: {}", refusal.message));
+                } else if incarnation.is_some() && refusal.code == ErrorCode::MemberRefused {
                     self.set_trouble(&format!("member {member}: {}", refusal.message));
                 }
                 return Err(format!("member {member} refuses: {}", refusal.message));
@@ -76,6 +78,7 @@ impl Mesh {
         let met = self.note.meet(member, Incarnation(found.incarnation), found.starts, found.life);
         met.map_err(|older| older.to_string())?;
         self.set_trouble("");
+        self.is_removed.send_replace(false);
         Ok(found)
     }
 
@@ -152,12 +155,25 @@ impl Mesh {
         };
         self.check_joined(from, cluster)?;
         level::check(from, self.level())?;
-        if let Some(known) = self.served_by().and_then(|serve| serve.contact(from.member)) {
-            check_directory(from, known.incarnation)?;
+        match self.served_by().map(|serve| serve.contact(from.member)) {
+            Some(Some(known)) => check_directory(from, known.incarnation)?,
+            Some(None) => self.check_not_removed(from)?,
+            None => {}
         }
         let met =
             self.note.meet(from.member, Incarnation(from.incarnation), from.starts, from.life);
         met.map_err(|older| refused(older.to_string()))
+    }
+
+    /// Who was met is or was a member. One that the membership does not name may be too new for this member's log.
+    fn check_not_removed(&self, from: &Identity) -> Result<(), Refusal> {
+        let is_member =
+            self.served_by().is_some_and(|serve| serve.contact(self.own.member).is_some());
+        if !is_member || !self.note.has_met(from.member, Incarnation(from.incarnation)) {
+            return Ok(());
+        }
+        let message = format!("member {} was removed from the cluster", from.member);
+        Err(Refusal::new(ErrorCode::MemberRemoved, message))
     }
 
     /// Whether both are of the same cluster. A member that waits for one joins that which knows its data directory.

@@ -10,11 +10,13 @@ mod handshake;
 mod level;
 mod note;
 mod peer;
+mod refusals;
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use quorate_core::error::{ErrorCode, Refusal};
@@ -28,6 +30,7 @@ use tokio::time::timeout;
 
 pub use self::note::{Note, NoteError};
 use self::peer::Peer;
+use self::refusals::Refusals;
 use crate::limits;
 
 /// What a lane is for. Numbers are frozen: they are sent. Raft's own are below 16.
@@ -143,6 +146,9 @@ pub struct Mesh {
     trouble: Mutex<String>,
     /// The feature level of the cluster.
     cluster_level: watch::Sender<Level>,
+    /// Whether others say that this member was removed.
+    is_removed: watch::Sender<bool>,
+    refusals: Mutex<Refusals>,
 }
 
 /// A connection is to one data directory at one address.
@@ -168,6 +174,8 @@ impl Mesh {
             dials: Mutex::default(),
             trouble: Mutex::default(),
             cluster_level: watch::Sender::new(Level::FIRST),
+            is_removed: watch::Sender::new(false),
+            refusals: Mutex::default(),
         })
     }
 
@@ -202,6 +210,12 @@ impl Mesh {
     #[must_use]
     pub fn trouble(&self) -> String {
         lock(&self.trouble).clone()
+    }
+
+    /// Whether others say that this member was removed from the cluster.
+    #[must_use]
+    pub fn is_removed(&self) -> watch::Receiver<bool> {
+        self.is_removed.subscribe()
     }
 
     /// Opens a lane to a member. Waits for a connection if one is being made; callers bound how long. Cancel-safe: a
@@ -273,7 +287,10 @@ impl Mesh {
                 return;
             }
             Ok(Err(why)) => {
-                tracing::warn!(remote = %connection.remote_address(), why, "a member is refused");
+                let said = lock(&self.refusals).say(&why, Instant::now());
+                if let Some(kept_back) = said {
+                    tracing::warn!(remote = %connection.remote_address(), why, kept_back, "a member is refused");
+                }
                 // The other side closes when it has read why; this one when it does not.
                 let _closed = timeout(limits::FAREWELL, connection.closed()).await;
                 connection.close(CloseCode::ProtocolError, &why);
@@ -392,6 +409,18 @@ impl Mesh {
             agent: self.own.agent.clone(),
             level: self.own.level,
         }
+    }
+
+    /// Others say that this member was removed.
+    fn removed(&self, why: &str) {
+        if !self.is_removed.send_replace(true) {
+            tracing::warn!(
+                why,
+                "this member was removed from its cluster: stop it; to let this machine take part again, empty the data \
+                 directory and add it with a number that was never used"
+            );
+        }
+        why.clone_into(&mut lock(&self.trouble));
     }
 
     fn set_trouble(&self, why: &str) {

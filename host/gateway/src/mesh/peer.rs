@@ -18,6 +18,8 @@ use crate::limits;
 const PAUSE_FIRST: Duration = Duration::from_millis(25);
 /// The longest pause: a member that comes back is reached within it.
 const PAUSE_MAX: Duration = Duration::from_millis(800);
+/// The longest pause of a member that was removed: nobody waits for it.
+const PAUSE_REMOVED_MAX: Duration = Duration::from_secs(30);
 
 #[derive(Clone)]
 enum State {
@@ -159,7 +161,9 @@ impl Peer {
                     "a member is not reached"
                 );
                 let failures = self.failures.fetch_add(1, Ordering::Relaxed);
-                State::Down { why: why.into(), until: Instant::now() + pause(failures) }
+                let is_removed = *mesh.is_removed().borrow();
+                let most = if is_removed { PAUSE_REMOVED_MAX } else { PAUSE_MAX };
+                State::Down { why: why.into(), until: Instant::now() + pause(failures, most) }
             }
         };
         if let State::Up(unwanted) = self.state.send_replace(state) {
@@ -192,12 +196,12 @@ impl Peer {
 }
 
 /// How long to wait after so many failures before.
-fn pause(failures: u32) -> Duration {
+fn pause(failures: u32, most: Duration) -> Duration {
     let grown = PAUSE_FIRST.saturating_mul(1_u32.checked_shl(failures).unwrap_or(u32::MAX));
     let mut random = [0];
     // Without random bytes the pauses of two members are the same, which is no harm.
     let _filled = getrandom::fill(&mut random);
-    let pause = grown.min(PAUSE_MAX);
+    let pause = grown.min(most);
     pause + pause.mul_f64(f64::from(random[0]) / 256.0)
 }
 
@@ -207,9 +211,11 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_a_bound() {
-        assert!(pause(0) < PAUSE_FIRST * 2);
-        for failures in [5, 31, 32, u32::MAX] {
-            assert!((PAUSE_MAX..PAUSE_MAX * 2).contains(&pause(failures)), "{failures}");
+        assert!(pause(0, PAUSE_MAX) < PAUSE_FIRST * 2);
+        for most in [PAUSE_MAX, PAUSE_REMOVED_MAX] {
+            for failures in [11, 31, 32, u32::MAX] {
+                assert!((most..most * 2).contains(&pause(failures, most)), "{failures}");
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use quorate_core::level::Level;
 use quorate_wire::snapshot::{Decoder, Head, Item, Summary};
 
-use super::{Identity, PIECE_BYTES, Received, SnapshotData, unsound};
+use super::{Identity, PIECE_BYTES, Progress, Received, SnapshotData, unsound};
 
 /// A stream of which some bytes are there. Dropped, the file stays for [`Incoming::begin`] to go on with; after an error
 /// it is removed.
@@ -29,6 +29,16 @@ impl Incoming {
     /// # Errors
     /// Of the disk.
     pub fn begin(directory: &Path, identity: Identity, known: Level) -> io::Result<Self> {
+        Self::begin_telling(directory, identity, known, &Progress::default())
+    }
+
+    /// The same; what was read again is told meanwhile.
+    pub(crate) fn begin_telling(
+        directory: &Path,
+        identity: Identity,
+        known: Level,
+        progress: &Progress,
+    ) -> io::Result<Self> {
         fs::create_dir_all(directory)?;
         let name = format!("{identity}.part");
         for entry in fs::read_dir(directory)? {
@@ -40,7 +50,7 @@ impl Incoming {
         let path = directory.join(name);
         let file = OpenOptions::new().read(true).append(true).create(true).open(&path)?;
         let mut incoming = Self::over(path, known, Box::new(file.try_clone()?));
-        if incoming.take_again(file).is_err() {
+        if incoming.take_again(file, progress).is_err() {
             // Rotten, or zeros that a power cut has left.
             let file = File::create(&incoming.path)?;
             incoming = Self::over(incoming.path, known, Box::new(file));
@@ -52,7 +62,7 @@ impl Incoming {
         Self { path, out, decoder: Decoder::new(known), head: None, summary: None, bytes: 0 }
     }
 
-    fn take_again(&mut self, mut file: File) -> io::Result<()> {
+    fn take_again(&mut self, mut file: File, progress: &Progress) -> io::Result<()> {
         let mut piece = vec![0; PIECE_BYTES];
         loop {
             let count = file.read(&mut piece)?;
@@ -60,6 +70,7 @@ impl Incoming {
                 return Ok(());
             }
             self.take(&piece[..count])?;
+            progress.add(count);
         }
     }
 
@@ -164,9 +175,10 @@ mod tests {
             Incoming::begin(directory.path(), IDENTITY, Level::NEWEST).expect("begun");
         incoming.write(&stream[..70_000]).expect("written");
         drop(incoming);
-        let mut incoming =
-            Incoming::begin(directory.path(), IDENTITY, Level::NEWEST).expect("begun");
-        assert_eq!(incoming.bytes(), 70_000);
+        let progress = Progress::default();
+        let begun = Incoming::begin_telling(directory.path(), IDENTITY, Level::NEWEST, &progress);
+        let mut incoming = begun.expect("begun");
+        assert_eq!((incoming.bytes(), progress.done()), (70_000, 70_000));
         incoming.write(&stream[70_000..]).expect("written");
         let data = incoming.finish().expect("sound");
         let SnapshotData::Received(received) = &data else { panic!("it was received") };

@@ -7,9 +7,8 @@ use quorate_relay::{Direction, Faults, Relay};
 use tokio::time::Instant;
 
 use crate::cluster::{Cluster, one_at_a_time};
-use crate::harness::Done;
 use crate::load::Load;
-use crate::node::{PATIENCE, until};
+use crate::node::PATIENCE;
 
 /// After that a silent member counts as dead (3 s), and a little more.
 const DEAD_AFTER: Duration = Duration::from_secs(4);
@@ -106,31 +105,21 @@ async fn a_member_that_lags_does_not_vote_before_it_has_caught_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_change_at_the_same_time_is_refused() {
+async fn a_change_that_could_not_end_is_refused_before_it_begins() {
     let mut cluster = Cluster::start(3).await;
     let new = cluster.further_member().await;
     cluster.ok(1, &["cluster", "add", &place(&cluster, new)]);
     let leader = cluster.settled().await;
     let paused = cluster.others(leader)[0];
-    // With two of four standing still the change begins, and can not end.
+    // Two of four stand still, and have answered a moment ago.
     cluster.node_mut(paused).pause();
     cluster.node_mut(new).pause();
-    let (listen, ca) = (cluster.node(leader).listen.to_string(), cluster.authority());
-    let ca = ca.join("ca.pem");
-    let mut promote = cluster.home.command(&["cluster", "promote", "4", "--connect", &listen]);
-    let promoting = promote.arg("--ca").arg(ca).spawn().expect("it starts");
-    until("the change is under way", async || {
-        cluster.status(leader).await?.is_changing.then_some(())
-    })
-    .await;
-    // Raft itself says it too, in its own words.
-    cluster.expect_error("already undergoing a configuration change");
-    let said = cluster.refused(leader, &["cluster", "remove", &paused.to_string()]);
-    assert!(said.contains("another change of the members is under way"), "{said}");
+    let said = cluster.refused(leader, &["cluster", "promote", "4", "--wait", "1s"]);
+    assert!(said.contains("the cluster would stop"), "{said}");
+    cluster.goes_on(&[leader]).await;
     cluster.node_mut(paused).resume();
     cluster.node_mut(new).resume();
-    let promoted = Done::of(promoting.wait_with_output().expect("it ends"));
-    assert_eq!(promoted.code, 0, "{}", promoted.stderr);
+    cluster.ok(leader, &["cluster", "promote", "4"]);
     cluster.settled().await;
 }
 
@@ -209,4 +198,22 @@ async fn a_client_keeps_session_and_lock_while_every_member_is_replaced_by_anoth
     let released = tokio::time::timeout(PATIENCE, held.release()).await.expect("in time");
     released.expect("it was held all the time");
     client.close().await.expect("closed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_was_removed_while_it_was_down_learns_it_and_is_quiet() {
+    const GONE: u64 = 3;
+    let mut cluster = Cluster::start(3).await;
+    cluster.settled().await;
+    cluster.goes_on(&[1, 2, 3]).await;
+    assert_eq!(cluster.node_mut(GONE).stop(), 0);
+    cluster.ok(1, &["cluster", "remove", &GONE.to_string()]);
+    cluster.restart(GONE).await;
+    cluster.node(GONE).says("this member was removed from its cluster").await;
+    cluster.goes_on(&[1, 2]).await;
+    for member in [1, 2] {
+        let refused = cluster.node(member).log().matches("a member is refused").count();
+        assert!(refused <= 1, "member {member} says it {refused} times");
+    }
+    cluster.node_mut(GONE).kill();
 }

@@ -125,13 +125,7 @@ fn play(run: &Run<'_>, txn: &mut Txn) -> Result<RunEnd, Refusal> {
         "latch" => latch(run, txn, first),
         // Ends of a run.
         "echo" => returned(arguments.clone()),
-        "stamp" => returned(format!(
-            "{}:{} at {}, zxid {}",
-            run.id.session,
-            run.id.write,
-            txn.time(),
-            txn.zxid()
-        )),
+        "stamp" => stamp(run, txn),
         "look" => query::get(txn, &Path::parse(first)?).and_then(|(data, _)| returned(data)),
         "give" => returned(vec![b'x'; number]),
         "refuse" => txn.create(first, Bytes::new(), PERSISTENT).and_then(|_| error("no")),
@@ -191,6 +185,12 @@ fn play(run: &Run<'_>, txn: &mut Txn) -> Result<RunEnd, Refusal> {
         "fail-always" => Err(trap()),
         other => Err(Refusal::new(ErrorCode::NoFunction, format!("no toy is called {other}"))),
     }
+}
+
+/// Who calls, and when it is.
+fn stamp(run: &Run<'_>, txn: &Txn) -> Result<RunEnd, Refusal> {
+    let (id, time, zxid) = (run.id, txn.time(), txn.zxid());
+    returned(format!("{}:{} at {time}, zxid {zxid}", id.session, id.write))
 }
 
 /// A fair lock: waiters are call-owned sequential children, the first holds it.

@@ -1,7 +1,10 @@
 //! One member, put together: disk, engine, raft, sequencer, faces. It starts them in their order and stops them in the
 //! reverse one; what each does is not known here.
 
-use std::net::{IpAddr, SocketAddr};
+mod adapters;
+mod who;
+
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -51,6 +54,12 @@ use crate::registry::Registry;
 use crate::renewal::Renewal;
 use crate::snapshots::NodeSnapshots;
 use crate::told::{Listener, tell_leader, tell_leadership};
+
+use self::adapters::{Around, EnginePrepare, MeshDial, NodeProposer, Served};
+pub use self::who::agent;
+use self::who::{
+    check_not_forgotten, client_addresses, identity, level_of_tree, names, number, open_tree, own,
+};
 
 /// What a member is started with.
 #[derive(Debug, Clone)]
@@ -527,172 +536,11 @@ impl Member {
     }
 }
 
-/// What a new data directory says of whose it is.
-fn identity(member: u64) -> Vec<u8> {
-    format!("member {member}").into_bytes()
-}
-
-/// Whose directory it is, if it is that of the member that is meant.
-fn number(directory: &DataDirectory, configured: Option<u64>) -> Result<u64, StartError> {
-    let text = String::from_utf8_lossy(directory.identity()).into_owned();
-    let found = text.strip_prefix("member ").and_then(|number| number.parse().ok());
-    match (found, configured) {
-        (Some(found), None) => Ok(found),
-        (Some(found), Some(configured)) if found == configured => Ok(found),
-        (found, configured) => Err(StartError::OtherMember {
-            found: found.map_or(text, |number: u64| number.to_string()),
-            configured: configured.unwrap_or(1),
-        }),
-    }
-}
-
-/// Opens the tree, if this build understands all that may be in it.
-fn open_tree(directory: &DataDirectory, options: &Options) -> Result<Tree, StartError> {
-    let tree_options = TreeOptions { cache_bytes: options.cache_bytes };
-    let tree = Tree::open(&directory.tree_path(), &tree_options)?;
-    let (found, known) = (level_of_tree(&tree), options.level);
-    if found > known {
-        return Err(StartError::Level(quorate_raft::LevelTooHigh { found, known }));
-    }
-    Ok(tree)
-}
-
-fn level_of_tree(tree: &Tree) -> Level {
-    quorate_raft::level::of_tree(tree, NamespaceId::DEFAULT)
-}
-
 /// A member that was removed disturbs nobody by standing for election; one that was not after all goes on.
 async fn stand_unless_removed(node: Arc<Node>, mut is_removed: watch::Receiver<bool>) {
     while is_removed.changed().await.is_ok() {
         node.stand_for_election(!*is_removed.borrow_and_update());
     }
-}
-
-/// An empty log and tree must be those of a member that has not taken part yet.
-fn check_not_forgotten(store: &Store, mesh: &Mesh) -> Result<(), StartError> {
-    let has_something =
-        store.has_taken_part(NamespaceId::DEFAULT).map_err(StartError::Unreadable)?;
-    if has_something {
-        // Of a restored directory the first vote was written by the restoration.
-        return mesh.note().take_part().map_err(StartError::Unreadable);
-    }
-    if mesh.note().has_taken_part() {
-        return Err(StartError::Forgotten { member: mesh.own().member });
-    }
-    Ok(())
-}
-
-/// Names for the certificate: those asked for, and the one by which members know this one.
-fn names(options: &Options) -> Vec<String> {
-    let mut names = options.names.clone();
-    let host = options.address.as_deref().and_then(|address| address.rsplit_once(':'));
-    if let Some((host, _)) = host {
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        if !names.contains(&host) {
-            names.push(host);
-        }
-    }
-    names
-}
-
-/// How members and clients reach this one.
-fn own(member: u64, options: &Options, listens: SocketAddr) -> Result<Own, StartError> {
-    let is_everywhere = |ip: IpAddr| ip.is_unspecified();
-    let address = match &options.address {
-        Some(address) => {
-            let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-            match port {
-                None => return Err(StartError::Address(format!("{address:?}, which has no port"))),
-                Some(_) => address.clone(),
-            }
-        }
-        None if is_everywhere(listens.ip()) && options.member.is_some() => {
-            return Err(StartError::Address(listens.to_string()));
-        }
-        None => listens.to_string(),
-    };
-    let clients = match &*options.advertise {
-        [] => vec![options.address.clone().unwrap_or_else(|| listens.to_string())],
-        some => some.to_vec(),
-    };
-    if clients.len() > CLIENT_ADDRESSES_MAX {
-        return Err(StartError::TooManyAddresses(clients.len()));
-    }
-    Ok(Own { member, address, clients, agent: agent(), level: options.level })
-}
-
-/// What other members ask.
-struct Served {
-    raft: quorate_raft::serve::Served,
-    node: Arc<Node>,
-    sequencer: SequencerHandle,
-    rounds: Rounds,
-    administration: Administration,
-}
-
-/// Opens links over the mesh.
-struct MeshDial {
-    mesh: Arc<Mesh>,
-    node: Arc<Node>,
-}
-
-impl Dial for MeshDial {
-    fn link(&self, leader: u64) -> BoxFuture<'_, Result<LinkEnds, LinkBroken>> {
-        Box::pin(async move {
-            let contact = self.node.members().contacts.get(&leader).cloned();
-            let contact = contact.ok_or_else(|| {
-                LinkBroken(format!("the membership does not name member {leader} here yet"))
-            })?;
-            let opened = self.mesh.open(leader, &contact, Purpose::Link).await;
-            let (sender, receiver) = opened.map_err(LinkBroken)?;
-            Ok(LinkEnds { sender: Box::new(sender), receiver: Box::new(receiver) })
-        })
-    }
-}
-
-/// Where clients reach the service: at this member first, then at the others.
-fn client_addresses(own: &Own, members: Members) -> Vec<String> {
-    let others = members.contacts.into_iter().filter(|(member, _)| *member != own.member);
-    let mut addresses = own.clients.clone();
-    addresses.extend(others.flat_map(|(_, contact)| contact.clients));
-    addresses.truncate(MEMBERS_MAX);
-    addresses
-}
-
-impl Serve for Served {
-    fn lane(&self, from: u64, purpose: Purpose, lane: Lane) -> Task<'_, ()> {
-        Box::pin(async move {
-            let ended = match purpose {
-                Purpose::Raft(kind) => {
-                    self.raft.lane(kind, lane).await;
-                    Ok(())
-                }
-                Purpose::Administer | Purpose::Status => {
-                    self.administration.serve(purpose, lane).await
-                }
-                Purpose::Digests => divergence::tell(&self.node, lane).await,
-                Purpose::Link => {
-                    let (sender, receiver) = lane;
-                    let ends = LinkEnds { sender: Box::new(sender), receiver: Box::new(receiver) };
-                    links::serve(self.sequencer.clone(), self.rounds.clone(), from, ends).await;
-                    Ok(())
-                }
-            };
-            if let Err(why) = ended {
-                tracing::debug!(from, ?purpose, why, "a lane of a member has ended");
-            }
-        })
-    }
-
-    fn contact(&self, member: u64) -> Option<Contact> {
-        self.node.members().contacts.get(&member).cloned()
-    }
-}
-
-/// Name and version of this server.
-#[must_use]
-pub fn agent() -> String {
-    format!("quorate/{}", env!("CARGO_PKG_VERSION"))
 }
 
 /// What is not on the disk can not be promised: the process ends, and the next start replays what is.
@@ -708,111 +556,4 @@ fn end_process(directory: Arc<DataDirectory>) -> FatalHandler {
         );
         std::process::abort();
     })
-}
-
-struct NodeProposer {
-    member: u64,
-    node: Arc<Node>,
-    sequencer: SequencerHandle,
-}
-
-impl Propose for NodeProposer {
-    fn propose(&mut self, epoch: Epoch, batch: u64, entry: Arc<Entry>) {
-        let sequencer = self.sequencer.clone();
-        let leadership = Leadership { term: entry.term, member: self.member };
-        self.node.propose_with(entry, leadership, move |result| {
-            // An entry that was taken, or discarded, is told by the apply listener, in order.
-            if matches!(result, ProposeResult::Refused(_) | ProposeResult::Lost) {
-                sequencer.refused(epoch, batch);
-            }
-        });
-    }
-}
-
-struct EnginePrepare {
-    engine: Engine,
-}
-
-impl Prepare for EnginePrepare {
-    fn prepare(&self, component: ComponentDigest, bytes: Vec<u8>) -> Result<(), Refusal> {
-        self.engine.prepare(component, Bytes::from(bytes))
-    }
-
-    fn is_prepared(&self, component: &ComponentDigest) -> bool {
-        self.engine.is_prepared(component)
-    }
-}
-
-/// What reads are told beside the tree.
-struct Around {
-    engine: Engine,
-    node: Arc<Node>,
-    mesh: Arc<Mesh>,
-    tree: SharedRead,
-    sequencer: SequencerHandle,
-    began: Instant,
-    /// Bytes free on the data directory's disk, when it was last looked.
-    free: Arc<AtomicU64>,
-}
-
-impl Surroundings for Around {
-    fn interfaces(&self, component: &ComponentDigest) -> Result<Vec<Bytes>, Refusal> {
-        self.engine
-            .interfaces(component)?
-            .iter()
-            .map(|interface| {
-                interface
-                    .encode()
-                    .map_err(|error| Refusal::new(ErrorCode::Internal, error.to_string()))
-            })
-            .collect()
-    }
-
-    fn logs(&self, recipe: &str, limit: u32) -> Vec<LogLine> {
-        let lines = self.engine.logs(recipe, limit as usize);
-        lines
-            .into_iter()
-            .map(|line| LogLine {
-                time_ms: line.time.0,
-                zxid: line.zxid,
-                level: match line.level {
-                    quorate_engine::Level::Debug => 0,
-                    quorate_engine::Level::Info => 1,
-                    quorate_engine::Level::Warn => 2,
-                    quorate_engine::Level::Error => 3,
-                },
-                message: line.message,
-            })
-            .collect()
-    }
-
-    fn at_once(&self) -> SharedRead {
-        self.node.tree_at_once()
-    }
-
-    fn status(&self) -> Status {
-        let metrics = self.node.metrics();
-        let meta = self.tree.meta();
-        let usage = process::usage();
-        Status {
-            member: metrics.member,
-            version: agent(),
-            role: metrics.role.name().to_owned(),
-            term: Term(metrics.term.0),
-            epoch: self.sequencer.epoch(),
-            zxid: meta.zxid,
-            leader: metrics.leader,
-            last_index: metrics.last_log.unwrap_or(0),
-            committed_index: metrics.committed.map_or(0, |at| at.index),
-            applied_index: metrics.applied.map_or(0, |at| at.index),
-            digest: meta.digest,
-            sessions: meta.sessions_count,
-            cpu_us: usage.cpu_us,
-            memory_bytes: usage.memory_bytes,
-            uptime_ms: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
-            disk_free_bytes: self.free.load(Ordering::Relaxed),
-            level: self.mesh.own().level,
-            cluster_level: self.tree.level(),
-        }
-    }
 }

@@ -102,6 +102,8 @@ fn tree(corpora: &mut Corpora) -> io::Result<()> {
     manifest.config.insert("grace".to_owned(), "5".to_owned());
     manifest.instances = Instances::Reused;
     corpora.add_parts("manifest", &[&manifest.encode(), b"\xff/c/x"])?;
+    manifest.read_only.extend(["holder", "lock.waiting"].map(str::to_owned));
+    corpora.add_parts("manifest", &[&manifest.encode(), b"\xff/c/x"])?;
     let (session, write) = (SessionId(300), WriteNumber(7));
     let owned = Lifetime::CallOwned(CallId { session, write });
     let node = Node::new(Zxid(1), Millis(2), owned, b"x");

@@ -151,6 +151,11 @@ pub fn change<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, change: &
             recipes::pointed(draft, zxid, recipe, Some(*version))
         }
         Change::RecipeRemoved { recipe } => recipes::pointed(draft, zxid, recipe, None),
+        Change::LevelRaised { level } => {
+            let before = draft.level();
+            assert!(*level > before, "a change raises the level from {before} to {level}");
+            draft.put(key::level(), level.encode());
+        }
     }
 }
 

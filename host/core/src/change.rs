@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use crate::deployment::{ComponentDigest, Version};
 use crate::ids::SessionId;
+use crate::level::Level;
 use crate::limits;
 use crate::path::Path;
 use crate::session::End;
@@ -120,6 +121,12 @@ pub enum Change {
         /// The recipe.
         recipe: String,
     },
+    /// Every member knows this feature level, which is above the one before. The last change of its entry: what uses a
+    /// feature of the level comes in later ones, which a member of an older version is not to read.
+    LevelRaised {
+        /// The level of the cluster from now on.
+        level: Level,
+    },
 }
 
 impl Change {
@@ -133,7 +140,9 @@ impl Change {
                 }
                 Self::NodeDeleted { path } | Self::NodeReleased { path } => path.as_str().len(),
                 Self::SessionOpened { principal, .. } => 40 + principal.len(),
-                Self::SessionEnded { .. } | Self::SessionForgotten { .. } => 8,
+                Self::SessionEnded { .. }
+                | Self::SessionForgotten { .. }
+                | Self::LevelRaised { .. } => 8,
                 Self::UploadBegan { .. } | Self::UploadEnded { .. } => 40,
                 Self::ChunkStored { bytes, .. } => 40 + bytes.len(),
                 Self::ComponentStored { .. } => 44,

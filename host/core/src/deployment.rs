@@ -1,13 +1,14 @@
 //! What is replicated of recipes: names that point at versions, versions that never change, manifests, and components by
 //! their digest. What a component does is the engine's knowledge.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
 use crate::codec::{Malformed, Reader, Writer, malformed};
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{Millis, Zxid};
+use crate::level::{Feature, Level};
 use crate::limits;
 use crate::path::Path;
 
@@ -101,9 +102,14 @@ pub struct Manifest {
     pub callers: BTreeMap<String, Vec<String>>,
     /// What `call.config` answers.
     pub config: BTreeMap<String, String>,
+    /// Functions that only read: each of their runs may change nothing and wait for nothing, however they are called.
+    pub read_only: BTreeSet<String>,
 }
 
+/// Of a manifest without read-only functions.
 const FORMAT: u8 = 1;
+/// Of one that lists some, behind everything else. A manifest has one form: an empty list is none.
+const FORMAT_READ_ONLY: u8 = 2;
 const ENTRIES_MAX: usize = 1024;
 
 impl Manifest {
@@ -117,7 +123,22 @@ impl Manifest {
             instances: Instances::Fresh,
             callers: BTreeMap::new(),
             config: BTreeMap::new(),
+            read_only: BTreeSet::new(),
         }
+    }
+
+    /// What it uses that not every cluster has.
+    pub fn features(&self) -> impl Iterator<Item = Feature> + use<> {
+        (!self.read_only.is_empty()).then_some(Feature::ReadOnlyFunctions).into_iter()
+    }
+
+    /// The same, without what a cluster of this level does not have.
+    #[must_use]
+    pub fn of_level(mut self, level: Level) -> Self {
+        if level < Feature::ReadOnlyFunctions.since() {
+            self.read_only.clear();
+        }
+        self
     }
 
     /// Whether this principal may call this function.
@@ -170,7 +191,7 @@ impl Manifest {
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let mut writer = Writer::new();
-        writer.u8(FORMAT);
+        writer.u8(if self.read_only.is_empty() { FORMAT } else { FORMAT_READ_ONLY });
         writer.text(self.root.as_str());
         writer.u64(self.mounts.len() as u64);
         for mount in &self.mounts {
@@ -203,17 +224,25 @@ impl Manifest {
             writer.text(key);
             writer.text(value);
         }
+        if !self.read_only.is_empty() {
+            writer.u64(self.read_only.len() as u64);
+            for function in &self.read_only {
+                writer.text(function);
+            }
+        }
         writer.finish()
     }
 
     /// Reads a manifest.
     ///
     /// # Errors
-    /// For bytes that [`Manifest::encode`] does not write (keys in another order, keys twice), and for invalid paths.
+    /// For bytes that [`Manifest::encode`] does not write (keys in another order, keys twice, a list that is empty), and for
+    /// invalid paths.
     pub fn decode(bytes: Bytes) -> Result<Self, Malformed> {
         const WHAT: &str = "manifest";
         let mut reader = Reader::new(bytes);
-        if reader.u8(WHAT)? != FORMAT {
+        let format = reader.u8(WHAT)?;
+        if !matches!(format, FORMAT | FORMAT_READ_ONLY) {
             return Err(malformed(WHAT));
         }
         let path =
@@ -241,8 +270,15 @@ impl Manifest {
             Ok(principals)
         })?;
         let config = read_map(&mut reader, |reader| reader.text(WHAT))?;
+        let read_only: BTreeSet<String> = match format {
+            FORMAT => BTreeSet::new(),
+            _ => read_map(&mut reader, |_| Ok(()))?.into_keys().collect(),
+        };
+        if read_only.is_empty() != (format == FORMAT) {
+            return Err(malformed(WHAT));
+        }
         reader.finish(WHAT)?;
-        Ok(Self { root, mounts, limits, instances, callers, config })
+        Ok(Self { root, mounts, limits, instances, callers, config, read_only })
     }
 }
 
@@ -439,6 +475,40 @@ mod tests {
         manifest.config.insert("grace".to_owned(), "5".to_owned());
         manifest.instances = Instances::Reused;
         assert_eq!(Manifest::decode(manifest.encode()), Ok(manifest));
+    }
+
+    #[test]
+    fn a_manifest_that_lists_read_only_functions_has_a_format_of_its_own_and_others_keep_theirs() {
+        let mut manifest = Manifest::for_root(path("/recipes/lock"));
+        manifest.config.insert("grace".to_owned(), "5".to_owned());
+        let without = manifest.encode();
+        assert_eq!(without[0], 1);
+        manifest.read_only.extend(["holder".to_owned(), "lock.queue".to_owned()]);
+        let bytes = manifest.encode();
+        assert_eq!(bytes[0], 2);
+        assert_eq!(bytes[1..without.len()], without[1..], "the list stands behind all else");
+        assert_eq!(Manifest::decode(bytes.clone()), Ok(manifest));
+        let other_format = |format: u8, bytes: &[u8]| [&[format], &bytes[1..]].concat().into();
+        assert_eq!(Manifest::decode(other_format(1, &bytes)), Err(malformed("manifest")));
+        assert_eq!(Manifest::decode(other_format(3, &bytes)), Err(malformed("manifest")));
+        let empty_list = other_format(2, &[&without[..], &[0]].concat());
+        assert_eq!(Manifest::decode(empty_list), Err(malformed("manifest")));
+        let unsorted = replaced(&bytes, b"holder", b"molder");
+        assert_eq!(Manifest::decode(unsorted), Err(malformed("order of a manifest")));
+    }
+
+    #[test]
+    fn a_manifest_of_a_level_uses_what_the_level_has() {
+        let mut manifest = Manifest::for_root(path("/recipes/lock"));
+        manifest.config.insert("grace".to_owned(), "5".to_owned());
+        let plain = manifest.clone();
+        manifest.read_only.insert("holder".to_owned());
+        for level in (1..=Level::NEWEST.0).map(Level) {
+            let fitting = manifest.clone().of_level(level);
+            assert!(fitting.features().all(|feature| feature.check(level).is_ok()), "{level}");
+        }
+        assert_eq!(manifest.clone().of_level(Level::FIRST), plain);
+        assert_eq!(manifest.clone().of_level(Level::NEWEST), manifest);
     }
 
     /// Replaces the one place where `from` stands.

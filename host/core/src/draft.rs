@@ -11,6 +11,7 @@ use crate::codec::{Malformed, Reader, Writer, malformed};
 use crate::deployment::{Component, ComponentDigest, Recipe, Version};
 use crate::ids::{Epoch, Millis, SessionId, Term, WriteNumber, Zxid};
 use crate::key;
+use crate::level::Level;
 use crate::path::Path;
 use crate::read::{Direction, Read, Records, SharedRead, Writes, merge};
 use crate::room::{self, Room};
@@ -80,6 +81,11 @@ pub trait ReadRecords: Read {
     /// Where the tree stands; the beginning for an empty one.
     fn meta(&self) -> Meta {
         self.get(&key::meta()).map_or_else(Meta::default, |bytes| sound(Meta::decode(bytes)))
+    }
+
+    /// The feature level of the cluster; the first for a tree in which nothing is said of it.
+    fn level(&self) -> Level {
+        self.get(&key::level()).map_or(Level::FIRST, |bytes| sound(Level::decode(bytes)))
     }
 
     /// The record of a znode.

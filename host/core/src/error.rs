@@ -157,6 +157,8 @@ error_codes! {
     BreakingChange = 4014, "breaking-change", NotApplied, Never;
     /// The call was cancelled.
     Cancelled = 4015, "cancelled", NotApplied, Never;
+    /// A run that may only read tried to change something, or to wait.
+    ReadOnly = 4016, "read-only", NotApplied, Never;
 
     // Q5: the cluster.
     /// No leader is known: nothing can be decided now.
@@ -179,6 +181,10 @@ error_codes! {
     ChangeUnfinished = 5009, "change-unfinished", Unknown, Backoff;
     /// A member that is to vote, or to lead, has not caught up with the log yet.
     NotCaughtUp = 5010, "not-caught-up", NotApplied, Backoff;
+    /// The cluster's feature level is below the one that this needs: some members are of an older version.
+    LevelTooLow = 5011, "level-too-low", NotApplied, Never;
+    /// This member was removed from the cluster.
+    MemberRemoved = 5012, "member-removed", NotApplied, Never;
 
     // Q6: not allowed.
     /// The manifest or the caller's rights do not cover this.

@@ -2,16 +2,19 @@
 //! write may be executed at all was decided before (`session::admit`); when a parked call runs again is the sequencer's.
 
 mod deploy;
-
-use bytes::Bytes;
+mod read;
+mod run;
 
 pub use self::deploy::replaced_by;
+pub use self::read::read_call;
+use self::run::{Asked, run};
 use crate::draft::{ReadRecords, View};
 use crate::error::{ErrorCode, Refusal};
-use crate::ids::{CallId, SessionId};
+use crate::ids::SessionId;
+use crate::level::Level;
 use crate::limits;
 use crate::path::Path;
-use crate::recipe::{Interest, Reason, Recipes, Run, RunEnd};
+use crate::recipe::{Interest, Reason, Recipes, RunEnd};
 use crate::request::{Answer, Body, Call, Failure, LifetimeKind, Operation, Reply, Request};
 use crate::session::{End, Parked};
 use crate::transaction::{Origin, Transaction};
@@ -128,7 +131,8 @@ pub fn rerun(
         Ok(txn) => txn,
         Err(view) => return Executed::nothing(view),
     };
-    let (txn, end) = run(txn, request, call, Some(parked), reason, true, recipes);
+    let asked = Asked { parked: Some(parked), reason, ..Asked::first(request, call) };
+    let (txn, end) = run(txn, &asked, recipes);
     let (txn, end) = within_room(txn, end, true);
     let failed = match end {
         RunEnd::Failed(refusal) => refusal,
@@ -137,8 +141,8 @@ pub fn rerun(
     let (txn, end) = if reason.is_last() {
         (txn, RunEnd::Failed(failed.clone()))
     } else {
-        let (txn, end) =
-            run(txn.restart(), request, call, Some(parked), Reason::Cancelled, false, recipes);
+        let cancelled = Asked { reason: Reason::Cancelled, ..asked };
+        let (txn, end) = run(txn.restart(), &cancelled, recipes);
         within_room(txn, end, true)
     };
     match end {
@@ -169,7 +173,9 @@ pub fn retire(
         Ok(txn) => txn,
         Err(view) => return Executed::nothing(view),
     };
-    let (txn, end) = run(txn, request, call, Some(parked), Reason::Cancelled, false, recipes);
+    let asked =
+        Asked { parked: Some(parked), reason: Reason::Cancelled, ..Asked::first(request, call) };
+    let (txn, end) = run(txn, &asked, recipes);
     let (txn, end) = within_room(txn, end, true);
     if let RunEnd::Returned { is_error: false, .. } = end {
         return settle(txn, request, call, Some(parked), end);
@@ -227,6 +233,11 @@ pub fn reap(view: View, slot: Slot, path: &Path) -> (View, Option<Transaction>) 
     housekeeping(view, slot, |txn| txn.reap(path))
 }
 
+/// Raises the feature level of the cluster. No transaction if it is there already: it never falls.
+pub fn raise_level(view: View, slot: Slot, level: Level) -> (View, Option<Transaction>) {
+    housekeeping(view, slot, |txn| txn.raise_level(level))
+}
+
 fn housekeeping(view: View, slot: Slot, act: impl FnOnce(&mut Txn)) -> (View, Option<Transaction>) {
     let mut txn = Txn::begin(view, slot, Origin::Host);
     act(&mut txn);
@@ -238,7 +249,7 @@ fn housekeeping(view: View, slot: Slot, act: impl FnOnce(&mut Txn)) -> (View, Op
 }
 
 fn first_run(txn: Txn, request: &Request, call: &Call, recipes: &mut dyn Recipes) -> Executed {
-    let (txn, end) = run(txn, request, call, None, Reason::First, true, recipes);
+    let (txn, end) = run(txn, &Asked::first(request, call), recipes);
     let (txn, end) = within_room(txn, end, false);
     settle(txn, request, call, None, end)
 }
@@ -298,107 +309,6 @@ fn settle(
     }
 }
 
-/// One run of a call, with all that the host checks around it.
-fn run(
-    txn: Txn,
-    request: &Request,
-    call: &Call,
-    parked: Option<&Parked>,
-    reason: Reason,
-    may_park: bool,
-    recipes: &mut dyn Recipes,
-) -> (Txn, RunEnd) {
-    let Some(version) = txn.active_version(&call.recipe) else {
-        let refusal = Refusal::new(
-            ErrorCode::NoRecipe,
-            format!("no recipe is deployed as \"{}\"", call.recipe),
-        );
-        return (txn, RunEnd::Failed(refusal));
-    };
-    let session = txn.session(request.session);
-    let parked_count = session.as_ref().map_or(0, |session| session.parked_count);
-    let principal = session.as_ref().map_or("", |session| session.principal.as_str());
-    if !version.manifest.allows(principal, &call.function) {
-        let message = format!(
-            "the manifest of {} does not let \"{principal}\" call {}",
-            call.recipe, call.function
-        );
-        return (txn, RunEnd::Failed(Refusal::new(ErrorCode::NoAccess, message)));
-    }
-    let run = Run {
-        id: CallId { session: request.session, write: request.write },
-        principal,
-        version: &version,
-        call,
-        reason,
-        state: parked.map_or_else(Bytes::new, |parked| parked.state.clone()),
-        deadline: parked.and_then(|parked| parked.deadline),
-        may_park: may_park && !reason.is_last(),
-    };
-    let mut txn = txn;
-    txn.begin_run(version.manifest.limits.changes, version.manifest.limits.changes_bytes);
-    let (mut txn, end) = recipes.run(&run, txn);
-    txn.end_run();
-    let end = match end {
-        RunEnd::Parked { interests, state, deadline } => {
-            check_park(&txn, &run, &interests, &state, parked_count)
-                .map_or_else(RunEnd::Failed, |()| RunEnd::Parked { interests, state, deadline })
-        }
-        RunEnd::Returned { value, .. } if value.len() > limits::RESULT_BYTES_MAX => {
-            RunEnd::Failed(Refusal::limit(
-                "bytes of a call's result",
-                value.len() as u64,
-                limits::RESULT_BYTES_MAX as u64,
-            ))
-        }
-        end => end,
-    };
-    (txn, end)
-}
-
-fn check_park(
-    txn: &Txn,
-    run: &Run<'_>,
-    interests: &[Interest],
-    state: &Bytes,
-    parked_count: u64,
-) -> Result<(), Refusal> {
-    if !run.may_park {
-        let why =
-            if run.reason.is_last() { "this was its last run" } else { "it is part of a multi" };
-        return Err(Refusal::new(
-            ErrorCode::WouldBlock,
-            format!("the call would have to wait, but {why}"),
-        ));
-    }
-    if txn.has_persistent_writes() {
-        let message = "the call parked after it changed a persistent znode; a waiting call writes ephemeral ones only";
-        return Err(Refusal::new(ErrorCode::RecipeTrapped, message));
-    }
-    if interests.len() > limits::INTERESTS_MAX {
-        return Err(Refusal::limit(
-            "interests of a park",
-            interests.len() as u64,
-            limits::INTERESTS_MAX as u64,
-        ));
-    }
-    if state.len() > limits::CALL_STATE_BYTES_MAX {
-        return Err(Refusal::limit(
-            "bytes of a call's state",
-            state.len() as u64,
-            limits::CALL_STATE_BYTES_MAX as u64,
-        ));
-    }
-    if run.reason == Reason::First && parked_count >= limits::PARKED_CALLS_PER_SESSION_MAX {
-        return Err(Refusal::limit(
-            "parked calls of a session",
-            parked_count + 1,
-            limits::PARKED_CALLS_PER_SESSION_MAX,
-        ));
-    }
-    Ok(())
-}
-
 fn tree_operation(txn: &mut Txn, operation: &Operation) -> Result<Answer, Refusal> {
     match operation {
         Operation::Create { path, data, lifetime, sequence, parents } => {
@@ -447,7 +357,8 @@ fn multi(
     let mut reply_bytes = 16;
     for (index, operation) in operations.iter().enumerate() {
         let result = if let Operation::Call(call) = operation {
-            let (after, end) = run(txn, request, call, None, Reason::First, false, recipes);
+            let asked = Asked { may_park: false, ..Asked::first(request, call) };
+            let (after, end) = run(txn, &asked, recipes);
             txn = after;
             // The call is over, and the next one has the same id: it must not find itself the owner of this one's znodes.
             txn.end_call();

@@ -12,6 +12,8 @@ use crate::path::Path;
 pub enum Table {
     /// One record: last zxid, time, digest, leadership.
     Meta = 0x00,
+    /// One record: the feature level, if it is above the first. Stands before all that may depend on it.
+    Level = 0x01,
     /// depth (2 bytes), path -> znode record without its data.
     Node = 0x10,
     /// depth, path -> data. Not in the digest: the znode's record holds its hash.
@@ -43,8 +45,9 @@ pub enum Table {
 }
 
 impl Table {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Meta,
+        Self::Level,
         Self::Node,
         Self::Data,
         Self::Reap,
@@ -81,6 +84,12 @@ pub fn counts_in_digest(key: &[u8]) -> bool {
 #[must_use]
 pub fn meta() -> Bytes {
     Bytes::from_static(&[Table::Meta as u8])
+}
+
+/// The one record of the feature level.
+#[must_use]
+pub fn level() -> Bytes {
+    Bytes::from_static(&[Table::Level as u8])
 }
 
 fn of_path(table: Table, depth: u16, text: &str) -> Bytes {

@@ -3,7 +3,7 @@
 //! It never looks at the world: no clock, no randomness, no IO, no async, no unordered iteration. Time and the applied
 //! state come in as arguments, transactions and replies go out as values. A refused operation is a reply, not an `Err`.
 //!
-//! Reading order: the values ([`ids`], [`limits`], [`error`], [`codec`], [`path`]), the records and where they stand
+//! Reading order: the values ([`ids`], [`limits`], [`error`], [`codec`], [`level`], [`path`]), the records and where they stand
 //! ([`znode`], [`session`], [`deployment`], [`key`], [`read`], [`room`], [`draft`]), what is asked and answered ([`request`]), what
 //! changes ([`change`], [`transaction`], [`apply`]), what can be read ([`query`]), and how a request becomes a transaction ([`txn`],
 //! [`recipe`], [`execute`]).
@@ -12,6 +12,7 @@
 pub mod codec;
 pub mod error;
 pub mod ids;
+pub mod level;
 pub mod limits;
 pub mod path;
 

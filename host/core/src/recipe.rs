@@ -73,7 +73,7 @@ pub struct Run<'a> {
     pub state: Bytes,
     /// When it will be run for the last time; none if it waits for ever, or if that is not fixed yet.
     pub deadline: Option<Millis>,
-    /// Whether it may park: not in a last run, nor inside a multi.
+    /// Whether it may park: not in a last run, nor inside a multi, nor when it may only read.
     pub may_park: bool,
 }
 
@@ -103,7 +103,8 @@ pub enum RunEnd {
 /// Runs recipes.
 pub trait Recipes {
     /// Runs a call on this transaction and gives the transaction back. Whatever happens, the next run finds no trace of
-    /// this one outside the transaction, but for instances that the manifest says are reused.
+    /// this one outside the transaction, but for instances that the manifest says are reused. A function that the manifest
+    /// lists as read-only by another of its names is made so here ([`Txn::forbid_changes`]).
     fn run(&mut self, run: &Run<'_>, txn: Txn) -> (Txn, RunEnd);
 
     /// Whether a component may be activated here, and what in its interface breaks callers of `previous`.
@@ -115,6 +116,19 @@ pub trait Recipes {
         component: &ComponentDigest,
         previous: Option<&ComponentDigest>,
     ) -> Result<Vec<String>, Refusal>;
+
+    /// Whether a component exports exactly one function that callers may call by this name. A port that does not know says
+    /// yes.
+    ///
+    /// # Errors
+    /// `no-function`, with the names that there are; `not-admitted`, or `compiling` while the component is not ready.
+    fn check_function(
+        &mut self,
+        _component: &ComponentDigest,
+        _function: &str,
+    ) -> Result<(), Refusal> {
+        Ok(())
+    }
 
     /// Whether a function has the same type in both components, so that its waiting calls can go on in the new one. A
     /// port that does not know says yes: the new version then refuses what it does not understand.

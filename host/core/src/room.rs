@@ -18,21 +18,29 @@ pub enum Room {
     Short {
         /// Bytes that are free where there is least.
         free_bytes: u64,
-        /// Bytes that must be free before growing writes are taken again.
+        /// Bytes that must be free there before growing writes are taken again.
         needed_bytes: u64,
+        /// Numbers of the members that are not known to have room, the first of them; 0: none.
+        members: [u64; MEMBERS_NAMED_MAX],
     },
 }
+
+/// Members that a refusal names, at most. Few: it is carried about with every view.
+pub const MEMBERS_NAMED_MAX: usize = 3;
 
 impl Room {
     /// What a transaction that grows by so many bytes is told; none if it may.
     #[must_use]
     pub fn refusal(self, growth_bytes: i64) -> Option<Refusal> {
         const MIB: u64 = 1024 * 1024;
-        let Self::Short { free_bytes, needed_bytes } = self else { return None };
+        let Self::Short { free_bytes, needed_bytes, members } = self else { return None };
         (growth_bytes > 0).then(|| {
+            let members: Vec<String> =
+                members.iter().filter(|number| **number != 0).map(u64::to_string).collect();
             let message = format!(
-                "{} MiB of disk are free, and writes that make the tree larger are taken again from {} MiB on; \
-                 make room on the server's disk, or delete znodes: deletions go on",
+                "too few members have room on their disks (not: {}); where there is least, {} MiB are free, and writes that make \
+                 the tree larger are taken again from {} MiB on; make room there, or delete znodes: deletions go on",
+                members.join(", "),
                 free_bytes / MIB,
                 needed_bytes.div_ceil(MIB)
             );
@@ -60,10 +68,12 @@ mod tests {
 
     #[test]
     fn only_growth_is_refused_and_only_while_room_is_short() {
-        let short = Room::Short { free_bytes: 3 << 20, needed_bytes: 5 << 20 };
+        let members = [2, 7, 0];
+        let short = Room::Short { free_bytes: 3 << 20, needed_bytes: 5 << 20, members };
         let refusal = short.refusal(1).expect("refused");
         assert_eq!(refusal.code, ErrorCode::DiskFull);
         assert!(refusal.message.contains("3 MiB") && refusal.message.contains("5 MiB"));
+        assert!(refusal.message.contains("(not: 2, 7)"), "{refusal}");
         assert_eq!(short.refusal(0), None);
         assert_eq!(short.refusal(-1), None);
         assert_eq!(Room::Enough.refusal(1), None);

@@ -11,6 +11,7 @@ use crate::draft::{Draft, ReadRecords, View};
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{CallId, Millis, SessionId, Zxid};
 use crate::key;
+use crate::level::Level;
 use crate::limits;
 use crate::path::Path;
 use crate::query::{self, no_node};
@@ -84,6 +85,8 @@ pub struct Txn {
     whole: Budget,
     /// The bounds of the recipe run that is under way.
     run: Option<Budget>,
+    /// Whether the run under way may change nothing.
+    is_read_only: bool,
     /// Whether the run under way changed a znode that does not go with a session.
     has_persistent_writes: bool,
     /// Whether its call may own znodes: one that never did needs no scan for them at its end.
@@ -102,6 +105,7 @@ impl Txn {
             changes: Vec::new(),
             whole: Budget::whole(),
             run: None,
+            is_read_only: false,
             has_persistent_writes: false,
         }
     }
@@ -134,12 +138,33 @@ impl Txn {
     /// Begins a recipe's run: from now on its bounds hold too.
     pub fn begin_run(&mut self, changes_max: u64, bytes_max: u64) {
         self.run = Some(Budget::new(changes_max, bytes_max));
+        self.is_read_only = false;
         self.has_persistent_writes = false;
+    }
+
+    /// From now on the run that is under way may change nothing. What was changed before it stands.
+    pub fn forbid_changes(&mut self) {
+        self.is_read_only = true;
+    }
+
+    /// Whether the run that is under way may change nothing.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.is_read_only
+    }
+
+    /// Whether the run that is under way may change something. Each change asks this before it looks at its arguments.
+    ///
+    /// # Errors
+    /// `read-only`.
+    pub fn check_may_change(&self) -> Result<(), Refusal> {
+        if self.is_read_only { Err(read_only("change the tree")) } else { Ok(()) }
     }
 
     /// Ends a recipe's run.
     pub fn end_run(&mut self) {
         self.run = None;
+        self.is_read_only = false;
     }
 
     /// Whether the run changed a znode that does not go with a session: such a run must not park (DESIGN D4).
@@ -148,7 +173,8 @@ impl Txn {
         self.has_persistent_writes
     }
 
-    /// Creates a znode and gives its path and stat. A refusal comes before any change, missing parents included.
+    /// Creates a znode and gives its path and stat. A refusal comes before any change, missing parents included. As every
+    /// change, it is `read-only` before all else in a run that may change nothing.
     ///
     /// # Errors
     /// In this order: `bad-arguments` (an ephemeral without a session, a TTL of 0), `limit` (its TTL, its data), `bad-path` (no `/`, or a
@@ -160,6 +186,7 @@ impl Txn {
         data: Bytes,
         options: CreateOptions,
     ) -> Result<(Path, Stat), Refusal> {
+        self.check_may_change()?;
         let lifetime = self.lifetime(options.lifetime)?;
         check_data(&data)?;
         let (path, mut changes) = self.place_of_new(text, options)?;
@@ -179,6 +206,7 @@ impl Txn {
     /// # Errors
     /// `bad-path`, `limit`, `no-node`, `bad-version`.
     pub fn set(&mut self, text: &str, data: Bytes, version: Option<u64>) -> Result<Stat, Refusal> {
+        self.check_may_change()?;
         let path = Path::parse(text)?;
         check_data(&data)?;
         let node = self.expect_version(&path, version)?;
@@ -192,6 +220,7 @@ impl Txn {
     /// # Errors
     /// `bad-path`, `bad-arguments` for the root, `no-node`, `bad-version`, `not-empty`.
     pub fn delete(&mut self, text: &str, version: Option<u64>) -> Result<(), Refusal> {
+        self.check_may_change()?;
         let path = Path::parse(text)?;
         if path.is_root() {
             return Err(Refusal::new(ErrorCode::BadArguments, "the root can not be deleted"));
@@ -211,6 +240,7 @@ impl Txn {
     /// # Errors
     /// `bad-path`, `bad-arguments` for the root, `no-node`, `limit`.
     pub fn delete_tree(&mut self, text: &str) -> Result<u64, Refusal> {
+        self.check_may_change()?;
         let top = Path::parse(text)?;
         if top.is_root() {
             return Err(Refusal::new(ErrorCode::BadArguments, "the root can not be deleted"));
@@ -256,6 +286,7 @@ impl Txn {
     /// # Errors
     /// `bad-path`, `no-node`; `bad-arguments` if this call does not own it.
     pub fn release(&mut self, text: &str) -> Result<(), Refusal> {
+        self.check_may_change()?;
         let path = Path::parse(text)?;
         let node = self.expect_version(&path, None)?;
         match node.lifetime {
@@ -321,6 +352,13 @@ impl Txn {
         }
     }
 
+    /// Raises the feature level of the cluster. Nothing happens if it is there already.
+    pub fn raise_level(&mut self, level: Level) {
+        if level > self.draft.level() {
+            self.record_unbounded(Change::LevelRaised { level });
+        }
+    }
+
     /// Records a change that was checked before.
     ///
     /// # Errors
@@ -342,6 +380,7 @@ impl Txn {
     }
 
     fn spend(&mut self, changes: u64, bytes: u64) -> Result<(), Refusal> {
+        self.check_may_change()?;
         let run = self.run.map(|run| run.less(changes, bytes)).transpose()?;
         self.whole = self.whole.less(changes, bytes)?;
         self.run = run;
@@ -563,6 +602,12 @@ impl Read for Txn {
     fn range<'a>(&'a self, from: &[u8], to: &[u8], direction: Direction) -> Records<'a> {
         self.draft.range(from, to, direction)
     }
+}
+
+/// The refusal for what a run that may only read tried to do.
+#[must_use]
+pub fn read_only(what: &str) -> Refusal {
+    Refusal::new(ErrorCode::ReadOnly, format!("it may not {what}"))
 }
 
 fn check_data(data: &Bytes) -> Result<(), Refusal> {

@@ -52,10 +52,12 @@ scripts! {
     entries
     ephemerals
     full_disk
+    level
     limits
     multi
     parked
     precedence
+    read_only
     sequence
     sessions
     set_delete_check

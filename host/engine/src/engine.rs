@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -73,8 +74,33 @@ struct Shared {
     component_bytes_max: u64,
     random_key: RandomKey,
     components: Mutex<BTreeMap<ComponentDigest, Entry>>,
+    /// Of calls that change something: they hold up the sequencer.
     breaker: Mutex<Breaker>,
+    /// Of those that only read: they hold up each other.
+    readers_breaker: Mutex<Breaker>,
+    readers_count: AtomicUsize,
+    reads_begun: AtomicU64,
     logs: Mutex<Logs>,
+}
+
+/// What a runner is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Calls in the order of transactions.
+    Sequencing,
+    /// Calls that only read, in no order.
+    Reading,
+}
+
+/// One of the places that readers have; given back when it is dropped.
+pub(crate) struct ReaderPlace {
+    engine: Engine,
+}
+
+impl Drop for ReaderPlace {
+    fn drop(&mut self) {
+        self.engine.shared.readers_count.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 #[derive(Clone)]
@@ -111,15 +137,32 @@ impl Engine {
             random_key: options.random_key,
             components: Mutex::default(),
             breaker: Mutex::default(),
+            readers_breaker: Mutex::default(),
+            readers_count: AtomicUsize::default(),
+            reads_begun: AtomicU64::default(),
             logs: Mutex::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
 
     /// One that runs recipes, for one thread, whose stack must have 1 MiB at least. It keeps its reused instances for itself.
+    /// There is one for the sequencer; what readers keep and run takes none of its instances.
     #[must_use]
     pub fn runner(&self) -> Runner {
         Runner::new(self.clone())
+    }
+
+    /// As `runner`, for a thread that runs calls which only read ([`quorate_core::execute::read_call`]), beside others and the
+    /// sequencer. It keeps fewer instances; that its recipes pass their limits trips no call that changes something; and it goes
+    /// by this machine's clock in that and in the recipes' logs, since no transaction may come for a long time.
+    ///
+    /// None while there are [`READERS_MAX`](crate::READERS_MAX).
+    #[must_use]
+    pub fn reader(&self) -> Option<Runner> {
+        let count = &self.shared.readers_count;
+        let more = |count| (count < limits::READERS_MAX).then_some(count + 1);
+        count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).ok()?;
+        Some(Runner::reading(self.clone(), ReaderPlace { engine: self.clone() }))
     }
 
     /// Admits and compiles a component; the result is kept. Blocks for as long as that takes, and for those before it: not
@@ -209,7 +252,9 @@ impl Engine {
 
     /// Lets a tripped recipe run again.
     pub fn untrip(&self, digest: &ComponentDigest) {
-        self.breaker().reset(digest);
+        for role in [Role::Sequencing, Role::Reading] {
+            self.breaker(role).reset(digest);
+        }
     }
 
     /// What in the interface of `component` breaks callers of `previous`.
@@ -259,8 +304,19 @@ impl Engine {
         self.shared.ticker.begin()
     }
 
-    pub(crate) fn breaker(&self) -> MutexGuard<'_, Breaker> {
-        lock(&self.shared.breaker)
+    pub(crate) fn breaker(&self, role: Role) -> MutexGuard<'_, Breaker> {
+        match role {
+            Role::Sequencing => lock(&self.shared.breaker),
+            Role::Reading => lock(&self.shared.readers_breaker),
+        }
+    }
+
+    /// What tells a run that only reads from all others of this process.
+    pub(crate) fn nonce(&self, role: Role) -> u64 {
+        match role {
+            Role::Sequencing => 0,
+            Role::Reading => 1 + self.shared.reads_begun.fetch_add(1, Ordering::Relaxed),
+        }
     }
 
     pub(crate) fn append_log(&self, recipe: &str, time: Millis, zxid: Zxid, lines: Lines) {

@@ -40,6 +40,7 @@ mod runner;
 
 pub use admission::{Import, ImportClass};
 pub use engine::{Engine, Options, StartError};
+pub use limits::READERS_MAX;
 pub use logs::{Level, LogLine};
 pub use runner::Runner;
 pub use wasi::RandomKey;

@@ -17,8 +17,22 @@ pub(crate) const MEMORY_KEEP_RESIDENT_BYTES: usize = 256 * 1024;
 pub(crate) const TABLE_KEEP_RESIDENT_BYTES: usize = 64 * 1024;
 /// Instances at a time, over all threads that run recipes, kept ones included.
 pub(crate) const INSTANCES_MAX: u32 = 128;
-/// Kept instances of one runner: the rest of `INSTANCES_MAX` stays for fresh ones.
+/// Linear memories of one component's instances together. Each place has room for as many.
+pub(crate) const MEMORIES_MAX: u32 = 2;
+/// Tables of one component's instances together. Each place has room for as many.
+pub(crate) const TABLES_MAX: u32 = 4;
+/// Kept instances of one runner: the rest of its share stays for fresh ones.
 pub(crate) const INSTANCES_KEPT_MAX: usize = 32;
+/// Runners of calls that only read, at a time: more than a machine's cores would not make them faster.
+pub const READERS_MAX: usize = 8;
+/// Kept instances of one of those: each reader may come to keep one of every recipe.
+pub(crate) const READER_INSTANCES_KEPT_MAX: usize = 4;
+/// Instances that one runner has beside those that it keeps: the one that runs, and one that is about to be dropped.
+const INSTANCES_RUNNING_MAX: usize = 2;
+/// Instances that are nobody's but the sequencer's runner's, however many readers there are: all that it can ever have.
+const INSTANCES_OF_SEQUENCER: usize =
+    INSTANCES_MAX as usize - READERS_MAX * (READER_INSTANCES_KEPT_MAX + INSTANCES_RUNNING_MAX);
+const _: () = assert!(INSTANCES_OF_SEQUENCER >= INSTANCES_KEPT_MAX + INSTANCES_RUNNING_MAX);
 /// Deployments of which a runner keeps what it has worked out; more of them only cost time.
 pub(crate) const DEPLOYMENTS_KEPT_MAX: usize = 1024;
 /// Core instances of one component: Python's have some thirty.

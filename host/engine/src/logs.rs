@@ -23,9 +23,10 @@ pub enum Level {
 /// A line of a recipe's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {
-    /// Time of the transaction.
+    /// Time of the transaction; of a call that only reads, this machine's.
     pub time: Millis,
-    /// Its number; a refused or discarded run's number may be another's too.
+    /// Its number; a refused or discarded run's number may be another's too, and one that only reads has the last number that
+    /// it saw.
     pub zxid: Zxid,
     /// How much it matters.
     pub level: Level,

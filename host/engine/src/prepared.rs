@@ -149,6 +149,11 @@ impl Exported {
         }
         Ok(())
     }
+
+    /// Whether the manifest lists the function as read-only, by any of its names.
+    pub(crate) fn is_read_only(&self, manifest: &Manifest) -> bool {
+        self.names.iter().any(|name| manifest.read_only.contains(name))
+    }
 }
 
 fn add_name(

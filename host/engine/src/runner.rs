@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use quorate_core::deployment::{ComponentDigest, Instances, Manifest, Version};
@@ -11,7 +12,7 @@ use quorate_core::ids::{CallId, Millis, SessionId, WriteNumber, Zxid};
 use quorate_core::recipe::{Reason, Recipes, Run, RunEnd};
 use quorate_core::txn::Txn;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, ReaderPlace, Role};
 use crate::instance::{Ended, Live};
 use crate::limits;
 use crate::logs::Level;
@@ -25,6 +26,8 @@ const NOBODY: CallId = CallId { session: SessionId(0), write: WriteNumber(0) };
 /// Runs recipes on one thread. Keeps the instances of deployments whose manifest says so.
 pub struct Runner {
     engine: Engine,
+    /// Held by one that only reads.
+    place: Option<ReaderPlace>,
     /// By recipe.
     deployments: BTreeMap<String, Deployment>,
     runs: u64,
@@ -41,7 +44,26 @@ struct Deployment {
 
 impl Runner {
     pub(crate) fn new(engine: Engine) -> Self {
-        Self { engine, deployments: BTreeMap::new(), runs: 0 }
+        Self { engine, place: None, deployments: BTreeMap::new(), runs: 0 }
+    }
+
+    pub(crate) fn reading(engine: Engine, place: ReaderPlace) -> Self {
+        Self { place: Some(place), ..Self::new(engine) }
+    }
+
+    fn role(&self) -> Role {
+        if self.place.is_some() { Role::Reading } else { Role::Sequencing }
+    }
+
+    /// The time by which runs over a limit are counted, and which lines of the log carry.
+    fn now(&self, txn: &Txn) -> Millis {
+        match self.role() {
+            Role::Sequencing => txn.time(),
+            Role::Reading => {
+                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)).max(txn.time())
+            }
+        }
     }
 
     /// The deployment of this version, as it was left by its last run.
@@ -75,7 +97,11 @@ impl Runner {
     /// Drops the instance that was used least recently, if too many are kept.
     fn drop_surplus(&mut self) {
         let kept = || self.deployments.iter().filter(|(_, known)| known.kept.is_some());
-        if kept().count() <= limits::INSTANCES_KEPT_MAX {
+        let kept_max = match self.role() {
+            Role::Sequencing => limits::INSTANCES_KEPT_MAX,
+            Role::Reading => limits::READER_INSTANCES_KEPT_MAX,
+        };
+        if kept().count() <= kept_max {
             return;
         }
         let oldest = kept().min_by_key(|(_, known)| known.last_run).map(|(name, _)| name.clone());
@@ -86,9 +112,9 @@ impl Runner {
 
     /// What a call runs, if it may run at all.
     fn choose(&mut self, run: &Run<'_>, now: Millis) -> Result<Chosen, Refusal> {
-        let engine = self.engine.clone();
+        let (engine, role) = (self.engine.clone(), self.role());
         let deployment = self.deployment(&run.call.recipe, run.version)?;
-        engine.breaker().check(&deployment.component, now)?;
+        engine.breaker(role).check(&deployment.component, now)?;
         let prepared = Arc::clone(&deployment.prepared);
         let (index, exported) = prepared.function(&run.call.function)?;
         if exported.signature != run.call.signature {
@@ -119,7 +145,7 @@ struct Chosen {
 
 /// What a run leaves behind outside its transaction: log lines, and a mark if it passed a limit.
 fn finish(
-    engine: &Engine,
+    (engine, role): (&Engine, Role),
     recipe: &str,
     digest: &ComponentDigest,
     (time, zxid): (Millis, Zxid),
@@ -129,11 +155,15 @@ fn finish(
     let mut lines = live.take_lines();
     if let RunEnd::Failed(refusal) = end {
         tracing::debug!(recipe, code = %refusal.code, "a run failed");
-        if matches!(refusal.code, ErrorCode::RecipeTrapped | ErrorCode::RecipeOverLimit) {
+        let is_for_its_author = matches!(
+            refusal.code,
+            ErrorCode::RecipeTrapped | ErrorCode::RecipeOverLimit | ErrorCode::ReadOnly
+        );
+        if is_for_its_author {
             lines.note(Level::Error, refusal.to_string());
         }
         if refusal.code == ErrorCode::RecipeOverLimit
-            && engine.breaker().note(digest, time, &refusal.message)
+            && engine.breaker(role).note(digest, time, &refusal.message)
         {
             tracing::warn!(recipe, "a recipe ran over its limits too often and is tripped");
         }
@@ -143,7 +173,7 @@ fn finish(
     }
 }
 
-fn facts(run: &Run<'_>, random_key: RandomKey) -> Facts {
+fn facts(run: &Run<'_>, random_key: RandomKey, nonce: u64) -> Facts {
     Facts {
         id: run.id,
         principal: run.principal.to_owned(),
@@ -152,18 +182,23 @@ fn facts(run: &Run<'_>, random_key: RandomKey) -> Facts {
         deadline: run.deadline,
         may_park: run.may_park,
         random_key,
+        nonce,
     }
 }
 
 impl Recipes for Runner {
-    fn run(&mut self, run: &Run<'_>, txn: Txn) -> (Txn, RunEnd) {
-        let (recipe, time, zxid) = (&run.call.recipe, txn.time(), txn.zxid());
+    fn run(&mut self, run: &Run<'_>, mut txn: Txn) -> (Txn, RunEnd) {
+        let (recipe, time, zxid) = (&run.call.recipe, self.now(&txn), txn.zxid());
         let Chosen { prepared, manifest, index, kept } = match self.choose(run, time) {
             Ok(chosen) => chosen,
             Err(refusal) => return (txn, RunEnd::Failed(refusal)),
         };
+        if prepared.exported(index).is_read_only(&manifest) {
+            txn.forbid_changes();
+        }
         let is_reused = manifest.instances == Instances::Reused;
-        let facts = facts(run, self.engine.random_key());
+        let role = self.role();
+        let facts = facts(run, self.engine.random_key(), self.engine.nonce(role));
         let mut live = match kept {
             Some(mut live) => {
                 live.begin(facts, txn);
@@ -174,7 +209,7 @@ impl Recipes for Runner {
         let ticking = self.engine.begin_run();
         let Ended { txn, end } = live.call(&prepared, index, run.call.arguments.clone());
         drop(ticking);
-        finish(&self.engine, recipe, &run.version.component, (time, zxid), &mut live, &end);
+        finish((&self.engine, role), recipe, &run.version.component, (time, zxid), &mut live, &end);
         let has_returned = matches!(end, RunEnd::Returned { is_error: false, .. });
         if is_reused && has_returned && live.is_clean() {
             self.keep(recipe, live);
@@ -188,6 +223,14 @@ impl Recipes for Runner {
         previous: Option<&ComponentDigest>,
     ) -> Result<Vec<String>, Refusal> {
         self.engine.breaking(component, previous)
+    }
+
+    fn check_function(
+        &mut self,
+        component: &ComponentDigest,
+        function: &str,
+    ) -> Result<(), Refusal> {
+        self.engine.prepared(component)?.function(function).map(|_| ())
     }
 
     /// A component that is not ready here, or lacks the function, has it with no type at all.
@@ -225,6 +268,7 @@ impl Recipes for Runner {
             deadline: None,
             may_park: false,
             random_key: self.engine.random_key(),
+            nonce: 0,
         };
         let manifest = Arc::new(version.manifest.clone());
         let mut live = Live::new(self.engine.wasm(), manifest, facts, txn);

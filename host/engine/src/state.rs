@@ -8,7 +8,7 @@ use quorate_core::deployment::Manifest;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{CallId, Millis};
 use quorate_core::recipe::{Interest, Reason};
-use quorate_core::txn::Txn;
+use quorate_core::txn::{self, Txn};
 
 use crate::blobs::Blobs;
 use crate::limits;
@@ -26,6 +26,8 @@ pub(crate) struct Facts {
     pub(crate) deadline: Option<Millis>,
     pub(crate) may_park: bool,
     pub(crate) random_key: RandomKey,
+    /// Tells the random bytes of runs apart that have no number of their own; 0 for the others.
+    pub(crate) nonce: u64,
 }
 
 /// The data of a store.
@@ -107,8 +109,17 @@ impl RunState {
         Ok(())
     }
 
+    /// Ends a run that may only read, for what it tried to do.
+    pub(crate) fn refuse_to_read_only(&mut self, what: &str) -> Result<(), Stop> {
+        match self.txn()?.0.is_read_only() {
+            true => Err(Stop::Refused(txn::read_only(what))),
+            false => Ok(()),
+        }
+    }
+
     /// Keeps what the next run of the call will be given.
     pub(crate) fn set_state(&mut self, bytes: Vec<u8>) -> Result<(), Stop> {
+        self.refuse_to_read_only("keep a state")?;
         let max = quorate_core::limits::CALL_STATE_BYTES_MAX;
         if bytes.len() > max {
             return Err(Stop::over_limit(

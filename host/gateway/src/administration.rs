@@ -9,7 +9,7 @@ use bytes::Bytes;
 use quorate_core::codec::{Reader, Writer};
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_raft::contact::CLIENT_ADDRESSES_MAX;
-use quorate_raft::{ChangeRefusal, Contact, Incarnation, InitializeRefusal, Lane, Members, Node};
+use quorate_raft::{ChangeRefusal, Contact, Incarnation, Lane, Members, Node};
 use quorate_wire::member::Identity;
 use quorate_wire::message::admin::{
     ClusterStatus, Command, MemberLine, Outcome, read_outcome, write_outcome,
@@ -19,8 +19,9 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::level::Levels;
 use crate::limits;
-use crate::mesh::{self, Mesh, Purpose};
+use crate::mesh::{Mesh, Purpose};
 
 /// How long another member may take to say how it is.
 const STATUS_PATIENCE: Duration = Duration::from_millis(1500);
@@ -41,6 +42,8 @@ pub struct Administration {
     pub mesh: Arc<Mesh>,
     /// How this member is.
     pub status: OwnStatus,
+    /// What the members know, and which feature level the cluster has.
+    pub levels: Arc<Levels>,
     /// Commands that may be on their way to the leader: their lanes are on the connection that raft's are on.
     pub handed_on: Arc<Semaphore>,
 }
@@ -210,7 +213,7 @@ impl Administration {
         let changed = async {
             match command {
                 Command::Add { member, address } => self.add(member, address).await,
-                Command::Promote { member } => refused(self.node.promote(member).await),
+                Command::Promote { member } => self.promote(member).await,
                 Command::Remove { member } => refused(self.node.remove(member).await),
                 Command::TransferLeader { to } => {
                     refused(self.node.transfer_leader(to, TRANSFER_PATIENCE).await)
@@ -244,6 +247,7 @@ impl Administration {
                 format!("member {member} belongs to the cluster already, at {}", known.address);
             return Err(Refusal::new(ErrorCode::ChangeRefused, message));
         }
+        let _level = self.levels.hold().await;
         let found = self.probe(member, &address).await?;
         let own = self.mesh.note().cluster();
         if found.cluster.is_some_and(|theirs| Some(theirs) != own) {
@@ -254,10 +258,26 @@ impl Administration {
                 ),
             ));
         }
+        // What leaders before this one have raised must have been applied here.
+        let applied = self.node.linearizable_barrier().await;
+        applied.map_err(|error| no_leader(&error.to_string()))?;
+        self.levels.check(&found)?;
         refused(self.node.add_learner(member, contact(&found, address)).await)
     }
 
-    async fn probe(&self, member: u64, address: &str) -> Result<Identity, Refusal> {
+    async fn promote(&self, member: u64) -> Result<(), Refusal> {
+        let contact = self.node.members().contacts.get(&member).cloned();
+        if let Some(contact) = contact {
+            match self.mesh.probe(member, &contact.address).await {
+                Ok(found) => self.levels.check(&found)?,
+                // It may be reached the other way round; whether it is there at all is found out below.
+                Err(why) => tracing::debug!(member, why, "a member to promote is not dialled"),
+            }
+        }
+        refused(self.node.promote(member).await)
+    }
+
+    pub(crate) async fn probe(&self, member: u64, address: &str) -> Result<Identity, Refusal> {
         self.mesh.probe(member, address).await.map_err(|why| {
             Refusal::new(
                 ErrorCode::MemberRefused,
@@ -266,80 +286,11 @@ impl Administration {
         })
     }
 
-    /// Makes a cluster of members that wait, this one among them.
-    async fn initialize(&self, members: Vec<(u64, String)>) -> Result<Outcome, Refusal> {
-        let own = self.mesh.own().member;
-        let bad = |message: String| Refusal::new(ErrorCode::BadArguments, message);
-        if !self.node.members().contacts.is_empty() {
-            return Err(initialized());
-        }
-        if members.iter().all(|(member, _)| *member != own) {
-            return Err(bad(format!(
-                "the members must include the one that is asked, which is {own}"
-            )));
-        }
-        let mut contacts = BTreeMap::new();
-        for (member, address) in members {
-            if member == 0 {
-                return Err(bad("members are numbered from 1".to_owned()));
-            }
-            let found = if member == own {
-                Contact { address, ..self.mesh.contact() }
-            } else {
-                let found = self.probe(member, &address).await?;
-                if found.cluster.is_some() {
-                    return Err(Refusal::new(
-                        ErrorCode::MemberRefused,
-                        format!("member {member} at {address} belongs to a cluster already"),
-                    ));
-                }
-                contact(&found, address)
-            };
-            if contacts.insert(member, found).is_some() {
-                return Err(bad(format!("member {member} is named twice")));
-            }
-        }
-        self.join_new()?;
-        match self.node.initialize(contacts).await {
-            Ok(()) => Ok(Outcome::Done),
-            Err(InitializeRefusal::Initialized) => Err(initialized()),
-            Err(InitializeRefusal::Members(why)) => Err(Refusal::new(ErrorCode::BadArguments, why)),
-            Err(InitializeRefusal::Stopped(why)) => Err(Refusal::new(ErrorCode::Internal, why)),
-        }
-    }
-
-    /// Makes this member a cluster of its own, unless it belongs to one.
-    ///
-    /// # Errors
-    /// If raft has stopped, or the disk can not be written.
-    pub async fn stand_alone(&self) -> Result<(), Refusal> {
-        if self.node.members().contacts.is_empty() {
-            self.join_new()?;
-        }
-        let contacts = BTreeMap::from([(self.mesh.own().member, self.mesh.contact())]);
-        match self.node.initialize(contacts).await {
-            Ok(()) | Err(InitializeRefusal::Initialized) => Ok(()),
-            Err(InitializeRefusal::Members(why)) => Err(Refusal::new(ErrorCode::BadArguments, why)),
-            Err(InitializeRefusal::Stopped(why)) => Err(Refusal::new(ErrorCode::Internal, why)),
-        }
-    }
-
-    fn join_new(&self) -> Result<(), Refusal> {
-        let cluster = mesh::new_cluster()?;
-        // One that was named by an attempt that failed is as good.
-        match self.mesh.note().join(cluster) {
-            Ok(cluster) => {
-                tracing::info!(%cluster, "a new cluster");
-                Ok(())
-            }
-            Err(error) => Err(Refusal::new(ErrorCode::Internal, error.to_string())),
-        }
-    }
-
     /// What is wrong with this member, or with others that it refuses.
     fn trouble(&self) -> String {
         let reverted = self.node.reverted().into_values();
-        let all = std::iter::once(self.mesh.trouble()).chain(reverted);
+        let all =
+            std::iter::once(self.mesh.trouble()).chain(reverted).chain(self.node.unfinished());
         all.filter(|why| !why.is_empty()).collect::<Vec<_>>().join("; ")
     }
 
@@ -407,16 +358,9 @@ fn read_whole(frame: Bytes) -> Result<Result<Outcome, Refusal>, String> {
     Ok(outcome)
 }
 
-fn contact(found: &Identity, address: String) -> Contact {
+pub(crate) fn contact(found: &Identity, address: String) -> Contact {
     let clients = found.clients.iter().take(CLIENT_ADDRESSES_MAX).cloned().collect();
     Contact { address, incarnation: Incarnation(found.incarnation), clients }
-}
-
-fn initialized() -> Refusal {
-    Refusal::new(
-        ErrorCode::ChangeRefused,
-        "this member belongs to a cluster already; further members join with `quorate cluster add`",
-    )
 }
 
 fn no_leader(message: &str) -> Refusal {

@@ -11,13 +11,12 @@ use quorate_raft::{Contact, Lane, Members, Node};
 use quorate_store::DataDirectory;
 use tokio::time::{MissedTickBehavior, timeout};
 
+use crate::halted::{self, Halt};
 use crate::limits;
 use crate::mesh::{Mesh, Purpose};
 
 /// Digests that one member tells another.
 const DIGESTS_MAX: usize = 1024;
-/// Name of the note that keeps a member from starting again.
-const NOTE: &str = "DIVERGED";
 
 /// Digests by index of the log.
 type Digests = BTreeMap<u64, u128>;
@@ -77,18 +76,6 @@ pub fn judge(own: u64, found: &BTreeMap<u64, Digests>, voters: &BTreeSet<u64>) -
     Judgement::Same
 }
 
-/// Why a member that differs from the majority does not start.
-///
-/// # Errors
-/// The sentence for people, if it has been found to differ.
-pub fn check(directory: &DataDirectory) -> Result<(), String> {
-    match directory.note(NOTE) {
-        Ok(None) => Ok(()),
-        Ok(Some(note)) => Err(String::from_utf8_lossy(&note).into_owned()),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
 /// Compares and compares; returns when this member must stop, with the reason.
 pub async fn watch(node: Arc<Node>, mesh: Arc<Mesh>, directory: Arc<DataDirectory>) -> String {
     let mut looks = tokio::time::interval(limits::DIGESTS_COMPARE_EVERY);
@@ -134,9 +121,7 @@ pub async fn watch(node: Arc<Node>, mesh: Arc<Mesh>, directory: Arc<DataDirector
                      takes no part any more; keep its directory for an inquiry, remove the member from the cluster and add \
                      a new one with a number that was never used"
                 );
-                if let Err(error) = directory.keep_note(NOTE, why.as_bytes()) {
-                    tracing::error!(%error, "that this member has diverged can not be written down");
-                }
+                halted::keep(&directory, Halt::Diverged, &why);
                 return why;
             }
         }

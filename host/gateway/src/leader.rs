@@ -17,7 +17,7 @@ use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{Epoch, Millis, Term, Zxid};
 use quorate_core::transaction::Entry;
 use quorate_sequencer::port::DirectAnswer;
-use quorate_sequencer::{Input, Now, Output, Sequencer, Submission, Token};
+use quorate_sequencer::{Input, Now, Output, Reserve, Sequencer, Submission, Token};
 use quorate_wire::link::{Answer, Tag, ToLeader};
 use tokio::sync::watch;
 
@@ -178,6 +178,13 @@ impl Leader {
             }
             ToLeader::Heartbeat { tag, token: number, session } => {
                 (tag, Input::Heartbeat { token: Token { link, number }, session })
+            }
+            ToLeader::Room { free_bytes, refused_below_bytes, taken_from_bytes } => {
+                let reserve = Reserve { refused_below_bytes, taken_from_bytes };
+                if let Some(member) = self.links.member_of(link) {
+                    self.handle_input(Input::Disk { member, free_bytes, reserve }, now);
+                }
+                return;
             }
             // Answered beside this thread.
             ToLeader::ReadIndex { .. } => return,

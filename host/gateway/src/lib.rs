@@ -7,10 +7,12 @@
 //! Reading order: [`link`] (between a member and its leader), [`registry`] (attachments, what they wait for and who executes
 //! it), [`quorum`] and [`raft`] (who asks whether this member leads, and whom), [`leader`] (the thread around the sequencer), [`links`] (the
 //! leader's ends of links), [`follow`] (a member's own link), [`disk`] (how full it is), [`reads`], [`read_index`] (how fresh
-//! they are), [`compile`], `backlog` (what waits behind bulk bodies),
+//! they are), [`read_calls`] (recipe calls among them), [`compile`], `backlog` (what waits behind bulk bodies),
 //! [`snapshots`] (the tree as a stream, beside a lane), [`quic`] (the face), [`mesh`] (connections to other
-//! members), [`divergence`] (is its tree the same as theirs), [`administration`] (commands to the cluster), [`level`] (features
-//! that all members know), [`member`] (all of it, started
+//! members), [`halted`] (why it must not start again), [`divergence`] (is its tree the same as theirs), [`administration`]
+//! (commands to the cluster), `founding` (new clusters), [`level`] (when its
+//! feature level rises), `told` (who hears what raft tells), [`renewal`] (has
+//! its certificate changed), [`member`] (all of it, started
 //! and stopped), [`restore`] (a data directory made of a snapshot).
 #![forbid(unsafe_code)]
 
@@ -20,6 +22,8 @@ pub mod compile;
 pub mod disk;
 pub mod divergence;
 pub mod follow;
+mod founding;
+pub mod halted;
 pub mod leader;
 pub mod level;
 pub mod limits;
@@ -31,10 +35,13 @@ pub mod process;
 pub mod quic;
 pub mod quorum;
 pub mod raft;
+pub mod read_calls;
 pub mod read_index;
 pub mod reads;
 pub mod registry;
+pub mod renewal;
 pub mod restore;
 #[cfg(test)]
 mod rig;
 pub mod snapshots;
+mod told;

@@ -8,6 +8,24 @@ use quorate_core::limits;
 pub const OUTSTANDING_WRITES_MAX: usize = 8192;
 /// Reads of one session that wait for their consistency at a time. Above this the lane is not read further.
 pub const OUTSTANDING_READS_MAX: usize = 1024;
+/// Recipe calls that only read: threads that run them, whatever the machine has. One that takes its time leaves the others.
+/// At most, the engine's `READERS_MAX`.
+pub const READ_CALL_THREADS_MIN: usize = 2;
+/// Bytes of stack of each of those: twice what the engine needs for a guest and its host functions.
+pub const READ_CALL_STACK_BYTES: usize = 2 * 1024 * 1024;
+/// Calls that wait for one of those threads, above which more are refused.
+pub const READ_CALLS_QUEUE_MAX: usize = 1024;
+/// Calls of one lane in that queue or running: its others wait behind them, so that no client has the queue to itself.
+pub const READ_CALLS_PER_LANE_TURN: usize = 16;
+/// Bytes in which room for waiting calls is counted: as small a call as there is counts as one block.
+pub const READ_CALL_BLOCK_BYTES: usize = 8 * 1024;
+/// Blocks of one lane's calls that only read and are not answered, above which more are refused: as many as other reads, and
+/// 8 MiB.
+pub const READ_CALL_BLOCKS_PER_LANE_MAX: usize = 1024;
+/// Blocks of such calls on all lanes of this member: 128 MiB.
+pub const READ_CALL_BLOCKS_MAX: usize = 16 * 1024;
+/// How long a call may wait for a thread before it is refused: its client has other members to ask.
+pub const READ_CALL_PATIENCE: Duration = Duration::from_secs(5);
 /// Heartbeats of one session that wait for the leader.
 pub const OUTSTANDING_HEARTBEATS_MAX: usize = 16;
 /// Bytes of requests of one session that wait for their reply.
@@ -22,8 +40,9 @@ pub const LANE_QUEUE_BYTES_MAX: u32 = 16 * 1024 * 1024;
 /// Of these, bytes that each lane has to itself: a client that reads is seldom further behind.
 pub const LANE_QUEUE_BYTES_OWN: u32 = 64 * 1024;
 /// Bytes of answers that may queue on all lanes of this member beyond what each has to itself: with that, 512 MiB for as
-/// many connections as are let in, where the lanes' own limits alone would allow 64 GiB. While it is spent, a lane that is
-/// behind by more than its own part gets no more: its reads wait, and it is cut when a reply can not.
+/// many connections as are let in, where the lanes' own limits alone would allow 64 GiB. A lane holds at most a sixteenth of
+/// what is left of it (`quorate_net::limits::BUDGET_SHARE_DIVISOR`): one that has its share gets no more, so its reads wait,
+/// and it is cut when a reply can not.
 pub const MEMBER_LANE_QUEUE_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Bodies of bulk writes that have arrived and were not asked for on the lane. They are read one by one, in the order in
 /// which their streams were opened, so more than a few means that their client does not keep that order.
@@ -66,6 +85,11 @@ pub const BURST_FRAMES_MAX: usize = 256;
 pub const SNAPSHOTS_PER_LANE_MAX: usize = 1;
 /// Bytes of a snapshot that are read and handed to the network in one go.
 pub const SNAPSHOT_PIECE_BYTES: usize = 256 * 1024;
+/// Bytes of a snapshot that a client must take in a second, on average: 1 Mbit/s. Its checkpoint keeps files on the disk, and
+/// there are few for all clients.
+pub const SNAPSHOT_BYTES_PER_SECOND_MIN: u64 = 128 * 1024;
+/// How far a client may fall behind that before its snapshot is cut off. It may go on with it where it was, for a while.
+pub const SNAPSHOT_BEHIND_MAX: Duration = Duration::from_secs(30);
 /// How long the last bytes of a snapshot may take to be acknowledged.
 pub const SNAPSHOT_FAREWELL: Duration = Duration::from_secs(30);
 /// How long a new lane may take to say hello.
@@ -77,6 +101,12 @@ pub const LEAD_CODE_PATIENCE: Duration = Duration::from_secs(5);
 pub const DIGESTS_COMPARE_EVERY: Duration = Duration::from_secs(1);
 /// How long another member may take to tell its digests.
 pub const DIGESTS_PATIENCE: Duration = Duration::from_secs(1);
+/// How often a member looks whether its certificate files have changed: certificates are made days before they are needed.
+pub const CERTIFICATES_LOOK_EVERY: Duration = Duration::from_secs(10);
+/// Bytes of one certificate file that are compared: a chain of some certificates has a few KiB.
+pub const CERTIFICATE_FILE_BYTES_MAX: u64 = 256 * 1024;
+/// How often a leader looks whether all members know a higher feature level than the cluster has.
+pub const LEVEL_LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How often a member tries to tell the cluster its new addresses.
 pub const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
 /// How long an attach waits for a leader.
@@ -87,6 +117,8 @@ pub const READ_TIMEOUT: Duration = Duration::from_secs(5);
 pub const TICK: Duration = Duration::from_millis(20);
 /// How often it is looked how much room the disk has: what is written in between must fit the reserve many times.
 pub const DISK_LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How often the leader is told how much room a disk has, also if that is as it was: its word counts for ten times as long.
+pub const DISK_TELL_EVERY: Duration = Duration::from_secs(1);
 /// Bytes of disk below which growing writes are refused, unless the operator says otherwise: two segments of the log,
 /// the tree's memory flushed, and a compaction that has its files twice for a while.
 pub const DISK_RESERVE_BYTES: u64 = 512 * 1024 * 1024;
@@ -94,6 +126,12 @@ pub const DISK_RESERVE_BYTES: u64 = 512 * 1024 * 1024;
 pub const FAREWELL: Duration = Duration::from_secs(2);
 
 const _: () = assert!(OUTSTANDING_WRITES_MAX as u64 > limits::PARKED_CALLS_PER_SESSION_MAX);
+const _: () = assert!(READ_CALL_THREADS_MIN <= quorate_engine::READERS_MAX);
+const _: () = assert!(
+    READ_CALL_BLOCKS_PER_LANE_MAX * READ_CALL_BLOCK_BYTES
+        >= quorate_wire::message::LANE_FRAME_BYTES_MAX as usize
+);
+const _: () = assert!(READ_CALLS_PER_LANE_TURN < READ_CALLS_QUEUE_MAX);
 const _: () = assert!(OUTSTANDING_BYTES_MAX > limits::FRAME_BYTES_MAX);
 const _: () = assert!(
     LANE_QUEUE_BYTES_MAX as u64 > limits::KEPT_REPLIES_BYTES_MAX + 256 * limits::KEPT_REPLIES_MAX

@@ -70,6 +70,11 @@ impl Links {
         self.links.contains_key(&number)
     }
 
+    /// Whose link this is, if it is the current one of its member.
+    pub(crate) fn member_of(&self, number: u64) -> Option<u64> {
+        self.links.get(&number).map(|link| link.member)
+    }
+
     /// An epoch is open: every member submits again.
     pub(crate) fn open(&self, tag: Tag) {
         for link in self.links.values() {

@@ -1,50 +1,56 @@
 //! One member, put together: disk, engine, raft, sequencer, faces. It starts them in their order and stops them in the
 //! reverse one; what each does is not known here.
 
-use std::net::{IpAddr, SocketAddr};
+mod adapters;
+mod who;
+
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Instant, SystemTime};
 
-use bytes::Bytes;
-use quorate_core::apply::Applied;
-use quorate_core::deployment::ComponentDigest;
 use quorate_core::draft::ReadRecords;
-use quorate_core::error::{ErrorCode, Refusal};
-use quorate_core::ids::{Epoch, Term};
-use quorate_core::read::{Read, SharedRead};
-use quorate_core::transaction::Entry;
-use quorate_engine::{Engine, Level};
+use quorate_core::error::Refusal;
+use quorate_core::level::Level;
+use quorate_core::read::SharedRead;
+use quorate_core::recipe::Recipes;
+use quorate_engine::Engine;
 use quorate_net::{Identity, IdentityError, Port, Protocol, QueueBudget, Server, ServerConfig};
 use quorate_raft::contact::CLIENT_ADDRESSES_MAX;
-use quorate_raft::{Contact, Kind, Lane, Leader, Leadership, Node, ProposeResult, Store};
-use quorate_sequencer::{Input, Reserve, Sequencer};
+use quorate_raft::{Node, Store};
+use quorate_sequencer::{Reserve, Sequencer};
 use quorate_store::log::FatalHandler;
-use quorate_store::{DataDirectory, Log, LogOptions, OpenError, Tree, TreeOptions};
-use quorate_wire::message::query::{LogLine, Status};
-use tokio::sync::{Semaphore, watch};
+use quorate_store::{DataDirectory, Log, LogOptions, OpenError, TreeOptions};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::administration::{Administration, HANDED_ON_MAX};
-use crate::compile::{Compiler, Prepare};
-use crate::disk;
+use crate::compile::Compiler;
+use crate::disk::DiskWatch;
 use crate::divergence;
 use crate::follow::Follower;
-use crate::leader::{self, Propose, Running, SequencerHandle};
-use crate::level::LEVEL;
+use crate::halted::{self, Halt};
+use crate::leader::{self, Running, SequencerHandle};
+use crate::level::Levels;
 use crate::limits;
-use crate::link::{BoxFuture, Dial, LinkBroken, LinkEnds};
-use crate::links;
-use crate::mesh::{self, Mesh, Note, Own, Purpose, RaftNetwork, Serve, Task};
-use crate::process;
+use crate::mesh::{self, Mesh, Note, RaftNetwork};
 use crate::quic::{self, Face};
 use crate::quorum::{Quorum, Rounds};
 use crate::raft::{NodeApplied, NodeQuorum};
+use crate::read_calls::{self, ReadCalls};
 use crate::read_index::{AnyLeader, ReadBarrier};
 use crate::reads::{Reads, Surroundings};
 use crate::registry::Registry;
+use crate::renewal::Renewal;
 use crate::snapshots::NodeSnapshots;
+use crate::told::{Listener, tell_leader, tell_leadership};
+
+use self::adapters::{Around, EnginePrepare, MeshDial, NodeProposer, Served};
+pub use self::who::agent;
+use self::who::{
+    check_not_forgotten, client_addresses, identity, level_of_tree, names, number, open_tree, own,
+};
 
 /// What a member is started with.
 #[derive(Debug, Clone)]
@@ -71,6 +77,8 @@ pub struct Options {
     pub component_bytes_max: u64,
     /// Bytes of disk that are kept free: writes that make the tree larger are refused below. 0: none.
     pub disk_reserve_bytes: u64,
+    /// The highest feature level that this build knows.
+    pub level: Level,
 }
 
 impl Options {
@@ -88,6 +96,7 @@ impl Options {
             cache_bytes: TreeOptions::default().cache_bytes,
             component_bytes_max: quorate_core::limits::COMPONENT_BYTES_MAX,
             disk_reserve_bytes: limits::DISK_RESERVE_BYTES,
+            level: Level::NEWEST,
         }
     }
 }
@@ -101,6 +110,9 @@ pub enum StartError {
     /// The certificates.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The directory is of a cluster that uses what this build does not know. Nothing of it was changed.
+    #[error(transparent)]
+    Level(quorate_raft::LevelTooHigh),
     /// The port.
     #[error(transparent)]
     Bind(#[from] quorate_net::BindError),
@@ -127,9 +139,22 @@ pub enum StartError {
         /// What the configuration says.
         configured: u64,
     },
-    /// Its tree was found to differ from the others'.
+    /// It takes no part any more: its tree differs from the others', or it has lost what it had acknowledged.
     #[error("{0}")]
-    Diverged(String),
+    Halted(String),
+    /// What it had promised is gone, and what others know of it is not.
+    #[error(
+        "member {member} has taken part in a cluster, and its log and its tree are gone: what it has promised to others is \
+         forgotten, and it could break it; bring both back, or remove member {member} from the cluster, empty the data \
+         directory, and add a new member with a number that was never used"
+    )]
+    Forgotten {
+        /// Its number.
+        member: u64,
+    },
+    /// Log or tree can not be read.
+    #[error("log or tree can not be read: {0}")]
+    Unreadable(std::io::Error),
     /// The number can not be one.
     #[error("members are numbered from 1")]
     MemberZero,
@@ -157,7 +182,7 @@ pub struct Member {
     node: Arc<Node>,
     mesh: Arc<Mesh>,
     announcing: JoinHandle<()>,
-    following: [JoinHandle<()>; 2],
+    following: [JoinHandle<()>; 4],
     diverged: watch::Receiver<Option<String>>,
     comparing: JoinHandle<()>,
     log: Arc<Log>,
@@ -167,6 +192,9 @@ pub struct Member {
     leadership: JoinHandle<()>,
     disk: JoinHandle<()>,
     rounds_tasks: [JoinHandle<()>; 2],
+    read_calls: Arc<ReadCalls>,
+    renewal_asked: Arc<Notify>,
+    renewing: JoinHandle<()>,
     face: JoinHandle<()>,
     stop: watch::Sender<bool>,
     _directory: Arc<DataDirectory>,
@@ -188,12 +216,14 @@ impl Member {
             DataDirectory::open(&options.data, || identity(options.member.unwrap_or(1)))?;
         let directory = Arc::new(directory);
         let member = number(&directory, options.member)?;
-        divergence::check(&directory).map_err(StartError::Diverged)?;
-        let note = Note::open(directory.clone())?;
+        halted::check(&directory).map_err(StartError::Halted)?;
         let certificates =
             options.certificates.clone().unwrap_or_else(|| options.data.join("certificates"));
-        let identity =
-            Identity::open_or_make(&certificates, &names(&options), member, SystemTime::now())?;
+        let names = names(&options);
+        let renewal = Renewal::new(certificates.clone(), names.clone(), member);
+        let identity = Identity::open_or_make(&certificates, &names, member, SystemTime::now())?;
+        let tree = open_tree(&directory, &options)?;
+        let note = Note::open(directory.clone())?;
         let mut config =
             ServerConfig::new(options.listen, identity.server.clone(), identity.trust.clone());
         config.protocols = vec![Protocol::Client, Protocol::Member];
@@ -201,13 +231,12 @@ impl Member {
         let address = server.local_address();
         let own = own(member, &options, address)?;
         let mesh = Mesh::new(own, note, server.dialer());
+        mesh.set_cluster_level(level_of_tree(&tree));
         let log = Arc::new(Log::open(
             &directory.log_path(),
             LogOptions { queue_bytes_max: limits::LOG_QUEUE_BYTES_MAX, ..LogOptions::default() },
             end_process(directory.clone()),
         )?);
-        let tree =
-            Tree::open(&directory.tree_path(), &TreeOptions { cache_bytes: options.cache_bytes })?;
         let mut random_key = [0; 32];
         getrandom::fill(&mut random_key).map_err(|error| StartError::Random(error.to_string()))?;
         let engine = Engine::new(&quorate_engine::Options {
@@ -221,13 +250,28 @@ impl Member {
         let registry = Arc::new(Registry::new(sequencer.clone()));
         let compiler: Arc<OnceLock<Mutex<Compiler>>> = Arc::default();
         let applied_tree: Arc<OnceLock<SharedRead>> = Arc::default();
-        let listener =
-            listener(registry.clone(), sequencer.clone(), compiler.clone(), applied_tree.clone());
+        let listener = Listener {
+            registry: registry.clone(),
+            sequencer: sequencer.clone(),
+            mesh: mesh.clone(),
+            compiler: compiler.clone(),
+            tree: applied_tree.clone(),
+        };
         let incoming = directory.incoming_path();
-        let store = Store { log: log.clone(), tree: Arc::new(tree), incoming };
-        let config = quorate_raft::Config::new(member);
-        let node =
-            Node::start(config, store, Arc::new(RaftNetwork(mesh.clone())), listener).await?;
+        let noting = mesh.clone();
+        let store = Store {
+            log: log.clone(),
+            tree: Arc::new(tree),
+            incoming,
+            before_first_vote: Some(Arc::new(move || noting.note().take_part())),
+        };
+        check_not_forgotten(&store, &mesh)?;
+        let mut config =
+            quorate_raft::Config { level: options.level, ..quorate_raft::Config::new(member) };
+        let reserve_bytes = options.disk_reserve_bytes.saturating_mul(2);
+        config.hold.free_bytes_min = config.hold.free_bytes_min.max(reserve_bytes);
+        let network = Arc::new(RaftNetwork(mesh.clone()));
+        let node = Node::start(config, store, network, listener.hears()).await?;
         let node = Arc::new(node);
         let tree = node.tree();
         let _first = applied_tree.set(tree.clone());
@@ -255,22 +299,46 @@ impl Member {
             },
         )
         .map_err(StartError::Thread)?;
-        let leadership =
-            tokio::spawn(tell_leadership(node.clone(), sequencer.clone(), compiler.clone()));
+        let levels = Arc::new(Levels {
+            own: options.level,
+            node: node.clone(),
+            mesh: mesh.clone(),
+            tree: tree.clone(),
+            sequencer: sequencer.clone(),
+            changes: tokio::sync::Mutex::default(),
+        });
+        let told = (node.clone(), sequencer.clone(), compiler.clone(), levels.clone());
+        let leadership = tokio::spawn(tell_leadership(told.0, told.1, told.2, told.3));
         let (leader_told, leader) = watch::channel(None);
         let leader_told = tokio::spawn(tell_leader(node.leader(), leader_told));
         let dial = Arc::new(MeshDial { mesh: mesh.clone(), node: node.clone() });
         let follower = Follower { member, registry: registry.clone(), dial, leader };
         let follower = tokio::spawn(follower.run());
-        let reserve = Reserve::of(options.disk_reserve_bytes);
         let free: Arc<AtomicU64> = Arc::default();
-        let watched = disk::watch(directory.clone(), reserve, sequencer.clone(), free.clone());
-        let disk = tokio::spawn(watched);
+        let watch = DiskWatch {
+            member,
+            directory: directory.clone(),
+            reserve: Reserve::of(options.disk_reserve_bytes),
+            sequencer: sequencer.clone(),
+            registry: registry.clone(),
+            free: free.clone(),
+        };
+        let known = node.clone();
+        let disk = tokio::spawn(watch.run(move || known.members().voters));
+
+        let readers = std::iter::from_fn(|| engine.reader()).take(read_calls::threads());
+        let readers = readers.map(|reader| Box::new(reader) as Box<dyn Recipes + Send>);
+        let snapshots = node.clone();
+        let snapshots = Arc::new(move || snapshots.tree_at_once());
+        let read_calls =
+            ReadCalls::start(readers.collect(), snapshots).map_err(StartError::Thread)?;
+        let read_calls = Arc::new(read_calls);
 
         let (stop, stopped) = watch::channel(false);
         let surroundings = Arc::new(Around {
             engine,
             node: node.clone(),
+            mesh: mesh.clone(),
             tree: tree.clone(),
             sequencer: sequencer.clone(),
             began: Instant::now(),
@@ -281,6 +349,7 @@ impl Member {
             node: node.clone(),
             mesh: mesh.clone(),
             status: Arc::new(move || around.status()),
+            levels,
             handed_on: Arc::new(Semaphore::new(HANDED_ON_MAX)),
         };
         let raft = node.served();
@@ -299,16 +368,37 @@ impl Member {
         }
         let announcement = administration.clone();
         let announcing = tokio::spawn(async move { announcement.announce().await });
+        let standing = tokio::spawn(stand_unless_removed(node.clone(), mesh.is_removed()));
         let (told_diverged, diverged) = watch::channel(None);
         let compared = divergence::watch(node.clone(), mesh.clone(), directory.clone());
+        let (mut lost, noted) = (node.lost(), directory.clone());
         let comparing = tokio::spawn(async move {
-            let why = compared.await;
+            let lost = async {
+                match lost.wait_for(Option::is_some).await.map(|why| (*why).clone()) {
+                    Ok(Some(why)) => {
+                        halted::keep(&noted, Halt::Reverted, &why);
+                        why
+                    }
+                    Ok(None) | Err(_) => std::future::pending().await,
+                }
+            };
+            let why = tokio::select! {
+                why = compared => why,
+                why = lost => why,
+            };
             told_diverged.send_replace(Some(why));
+        });
+        // Before there is a lane: a welcome names them.
+        registry.set_members(client_addresses(mesh.own(), node.members()));
+        let (told, own, lanes) = (node.clone(), mesh.own().clone(), registry.clone());
+        let telling = tokio::spawn(async move {
+            told.watch_members(|now| lanes.set_members(client_addresses(&own, now))).await;
         });
         let face = Arc::new(Face {
             registry,
             sequencer: sequencer.clone(),
             reads: Reads::new(tree, surroundings),
+            read_calls: read_calls.clone(),
             barrier: Arc::new(barrier),
             snapshots: Arc::new(NodeSnapshots { node: node.clone() }),
             compiler: compiler.clone(),
@@ -317,7 +407,10 @@ impl Member {
             mesh: mesh.clone(),
             administration,
         });
-        let face = tokio::spawn(quic::serve(face, server, stopped));
+        let (renewed, renewals) = mpsc::channel(1);
+        let renewal_asked: Arc<Notify> = Arc::default();
+        let renewing = tokio::spawn(renewal.watch(renewal_asked.clone(), renewed));
+        let face = tokio::spawn(quic::serve(face, server, renewals, stopped));
         Ok(Self {
             address,
             authority: identity.authority_file,
@@ -325,7 +418,7 @@ impl Member {
             node,
             mesh,
             announcing,
-            following: [leader_told, follower],
+            following: [leader_told, follower, telling, standing],
             diverged,
             comparing,
             log,
@@ -335,6 +428,9 @@ impl Member {
             leadership,
             disk,
             rounds_tasks,
+            read_calls,
+            renewal_asked,
+            renewing,
             face,
             stop,
             _directory: directory,
@@ -359,6 +455,19 @@ impl Member {
         &self.authority
     }
 
+    /// Looks now whether the certificate files have changed, and not only when it would anyway.
+    pub fn look_at_certificates(&self) {
+        self.renewal_asked.notify_one();
+    }
+
+    /// Returns when a leader is known here, be it this member. Cancel-safe.
+    pub async fn led(&self) {
+        // Fails when raft has stopped: who waits learns of that from `failed`.
+        if self.node.leader().wait_for(Option::is_some).await.is_err() {
+            std::future::pending().await
+        }
+    }
+
     /// Returns when the member can not go on, with the reason. The process must end then.
     pub async fn failed(&self) -> String {
         let mut ended = self.sequencer_thread.ended.clone();
@@ -369,12 +478,16 @@ impl Member {
                 Ok(None) | Err(_) => std::future::pending().await,
             }
         };
-        let sequencer_ended = async { while ended.changed().await.is_ok() {} };
-        tokio::select! {
-            stopped = self.node.stopped() => match stopped {
+        // Raft may have been stopped for one of the other reasons, which is then the one to tell.
+        let stopped = async {
+            match self.node.stopped().await {
                 Some(why) => why,
                 None => std::future::pending().await,
-            },
+            }
+        };
+        let sequencer_ended = async { while ended.changed().await.is_ok() {} };
+        tokio::select! {
+            why = stopped => why,
             why = diverged => why,
             () = sequencer_ended => "the sequencer's thread has ended".to_owned(),
         }
@@ -388,11 +501,15 @@ impl Member {
         if self.face.await.is_err() {
             tracing::error!("the face has panicked");
         }
-        let tasks = [self.leadership, self.disk, self.announcing, self.comparing];
+        let tasks = [self.leadership, self.disk, self.announcing, self.comparing, self.renewing];
         for task in tasks.into_iter().chain(self.following).chain(self.rounds_tasks) {
             task.abort();
             // Aborted, or ended by itself: either way it lets go of the data directory.
             let _ended = task.await;
+        }
+        let read_calls = self.read_calls;
+        if tokio::task::spawn_blocking(move || read_calls.stop()).await.is_err() {
+            tracing::error!("the threads of calls that only read could not be ended");
         }
         self.sequencer.stop();
         let thread = self.sequencer_thread.thread;
@@ -410,138 +527,11 @@ impl Member {
     }
 }
 
-/// What a new data directory says of whose it is.
-fn identity(member: u64) -> Vec<u8> {
-    format!("member {member}").into_bytes()
-}
-
-/// Whose directory it is, if it is that of the member that is meant.
-fn number(directory: &DataDirectory, configured: Option<u64>) -> Result<u64, StartError> {
-    let text = String::from_utf8_lossy(directory.identity()).into_owned();
-    let found = text.strip_prefix("member ").and_then(|number| number.parse().ok());
-    match (found, configured) {
-        (Some(found), None) => Ok(found),
-        (Some(found), Some(configured)) if found == configured => Ok(found),
-        (found, configured) => Err(StartError::OtherMember {
-            found: found.map_or(text, |number: u64| number.to_string()),
-            configured: configured.unwrap_or(1),
-        }),
+/// A member that was removed disturbs nobody by standing for election; one that was not after all goes on.
+async fn stand_unless_removed(node: Arc<Node>, mut is_removed: watch::Receiver<bool>) {
+    while is_removed.changed().await.is_ok() {
+        node.stand_for_election(!*is_removed.borrow_and_update());
     }
-}
-
-/// Names for the certificate: those asked for, and the one by which members know this one.
-fn names(options: &Options) -> Vec<String> {
-    let mut names = options.names.clone();
-    let host = options.address.as_deref().and_then(|address| address.rsplit_once(':'));
-    if let Some((host, _)) = host {
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        if !names.contains(&host) {
-            names.push(host);
-        }
-    }
-    names
-}
-
-/// How members and clients reach this one.
-fn own(member: u64, options: &Options, listens: SocketAddr) -> Result<Own, StartError> {
-    let is_everywhere = |ip: IpAddr| ip.is_unspecified();
-    let address = match &options.address {
-        Some(address) => {
-            let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-            match port {
-                None => return Err(StartError::Address(format!("{address:?}, which has no port"))),
-                Some(_) => address.clone(),
-            }
-        }
-        None if is_everywhere(listens.ip()) && options.member.is_some() => {
-            return Err(StartError::Address(listens.to_string()));
-        }
-        None => listens.to_string(),
-    };
-    let clients = match &*options.advertise {
-        [] => vec![options.address.clone().unwrap_or_else(|| listens.to_string())],
-        some => some.to_vec(),
-    };
-    if clients.len() > CLIENT_ADDRESSES_MAX {
-        return Err(StartError::TooManyAddresses(clients.len()));
-    }
-    Ok(Own { member, address, clients, agent: agent() })
-}
-
-/// What other members ask.
-struct Served {
-    raft: quorate_raft::serve::Served,
-    node: Arc<Node>,
-    sequencer: SequencerHandle,
-    rounds: Rounds,
-    administration: Administration,
-}
-
-/// Opens links over the mesh.
-struct MeshDial {
-    mesh: Arc<Mesh>,
-    node: Arc<Node>,
-}
-
-impl Dial for MeshDial {
-    fn link(&self, leader: u64) -> BoxFuture<'_, Result<LinkEnds, LinkBroken>> {
-        Box::pin(async move {
-            let contact = self.node.members().contacts.get(&leader).cloned();
-            let contact = contact.ok_or_else(|| {
-                LinkBroken(format!("the membership does not name member {leader} here yet"))
-            })?;
-            let opened = self.mesh.open(leader, &contact, Purpose::Link).await;
-            let (sender, receiver) = opened.map_err(LinkBroken)?;
-            Ok(LinkEnds { sender: Box::new(sender), receiver: Box::new(receiver) })
-        })
-    }
-}
-
-/// Tells the number of whoever leads, whatever the term.
-async fn tell_leader(mut from: watch::Receiver<Option<Leader>>, to: watch::Sender<Option<u64>>) {
-    loop {
-        let now = from.borrow_and_update().map(|leader| leader.member);
-        to.send_if_modified(|before| std::mem::replace(before, now) != now);
-        if from.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-impl Serve for Served {
-    fn lane(&self, from: u64, purpose: Purpose, lane: Lane) -> Task<'_, ()> {
-        Box::pin(async move {
-            let ended = match purpose {
-                Purpose::Raft(kind) => {
-                    self.raft.lane(kind, lane).await;
-                    Ok(())
-                }
-                Purpose::Administer | Purpose::Status => {
-                    self.administration.serve(purpose, lane).await
-                }
-                Purpose::Digests => divergence::tell(&self.node, lane).await,
-                Purpose::Link => {
-                    let (sender, receiver) = lane;
-                    let ends = LinkEnds { sender: Box::new(sender), receiver: Box::new(receiver) };
-                    links::serve(self.sequencer.clone(), self.rounds.clone(), from, ends).await;
-                    Ok(())
-                }
-            };
-            if let Err(why) = ended {
-                tracing::debug!(from, ?purpose, why, "a lane of a member has ended");
-            }
-        })
-    }
-
-    fn contact(&self, member: u64) -> Option<Contact> {
-        self.node.members().contacts.get(&member).cloned()
-    }
-}
-
-/// Name and version of this server.
-#[must_use]
-pub fn agent() -> String {
-    format!("quorate/{}", env!("CARGO_PKG_VERSION"))
 }
 
 /// What is not on the disk can not be promised: the process ends, and the next start replays what is.
@@ -557,185 +547,4 @@ fn end_process(directory: Arc<DataDirectory>) -> FatalHandler {
         );
         std::process::abort();
     })
-}
-
-/// What happens when an entry has been applied: replies go out, then the sequencer learns of it.
-fn listener(
-    registry: Arc<Registry>,
-    sequencer: SequencerHandle,
-    compiler: Arc<OnceLock<Mutex<Compiler>>>,
-    tree: Arc<OnceLock<SharedRead>>,
-) -> quorate_raft::ApplyListener {
-    Box::new(move |told| {
-        let (applied, entry) = match told.kind {
-            Kind::Entry { applied, entry } => (applied, entry),
-            Kind::Installed => {
-                if let Some(tree) = tree.get() {
-                    registry.installed(tree.meta().zxid);
-                }
-                if let Some(compiler) = compiler.get() {
-                    let compiler =
-                        compiler.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    drop(compiler.want_active());
-                }
-                return;
-            }
-            Kind::Blank | Kind::Membership => return,
-        };
-        let is_taken = applied == Applied::Taken;
-        if is_taken {
-            registry.applied(&entry);
-            if let Some(compiler) = compiler.get() {
-                compiler.lock().unwrap_or_else(std::sync::PoisonError::into_inner).applied(&entry);
-            }
-        }
-        sequencer.applied(&entry, is_taken);
-    })
-}
-
-/// A leadership is told when the code of all that is active is ready here, or has been waited for long enough: a call that
-/// waited elsewhere would else be woken into nothing.
-async fn tell_leadership(
-    node: Arc<Node>,
-    sequencer: SequencerHandle,
-    compiler: Arc<OnceLock<Mutex<Compiler>>>,
-) {
-    let mut leadership = node.leadership();
-    loop {
-        let now = *leadership.borrow_and_update();
-        let Some(Leadership { term, .. }) = now else {
-            sequencer.send(Input::Follow);
-            if leadership.changed().await.is_err() {
-                return;
-            }
-            continue;
-        };
-        // It may have led in another term until now.
-        sequencer.send(Input::Follow);
-        let ready = compiler.get().map(|compiler| {
-            compiler.lock().unwrap_or_else(std::sync::PoisonError::into_inner).want_active()
-        });
-        let ready = async {
-            if let Some(ready) = ready
-                && tokio::time::timeout(limits::LEAD_CODE_PATIENCE, ready).await.is_err()
-            {
-                tracing::warn!(
-                    "recipes are not compiled yet: calls of them are answered `compiling`"
-                );
-            }
-        };
-        tokio::select! {
-            () = ready => {}
-            changed = leadership.changed() => if changed.is_err() { return } else { continue },
-        }
-        sequencer.send(Input::Lead(quorate_sequencer::Leadership { term }));
-        if leadership.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-struct NodeProposer {
-    member: u64,
-    node: Arc<Node>,
-    sequencer: SequencerHandle,
-}
-
-impl Propose for NodeProposer {
-    fn propose(&mut self, epoch: Epoch, batch: u64, entry: Arc<Entry>) {
-        let sequencer = self.sequencer.clone();
-        let leadership = Leadership { term: entry.term, member: self.member };
-        self.node.propose_with(entry, leadership, move |result| {
-            // An entry that was taken, or discarded, is told by the apply listener, in order.
-            if matches!(result, ProposeResult::Refused(_) | ProposeResult::Lost) {
-                sequencer.refused(epoch, batch);
-            }
-        });
-    }
-}
-
-struct EnginePrepare {
-    engine: Engine,
-}
-
-impl Prepare for EnginePrepare {
-    fn prepare(&self, component: ComponentDigest, bytes: Vec<u8>) -> Result<(), Refusal> {
-        self.engine.prepare(component, Bytes::from(bytes))
-    }
-
-    fn is_prepared(&self, component: &ComponentDigest) -> bool {
-        self.engine.is_prepared(component)
-    }
-}
-
-/// What reads are told beside the tree.
-struct Around {
-    engine: Engine,
-    node: Arc<Node>,
-    tree: SharedRead,
-    sequencer: SequencerHandle,
-    began: Instant,
-    /// Bytes free on the data directory's disk, when it was last looked.
-    free: Arc<AtomicU64>,
-}
-
-impl Surroundings for Around {
-    fn interfaces(&self, component: &ComponentDigest) -> Result<Vec<Bytes>, Refusal> {
-        self.engine
-            .interfaces(component)?
-            .iter()
-            .map(|interface| {
-                interface
-                    .encode()
-                    .map_err(|error| Refusal::new(ErrorCode::Internal, error.to_string()))
-            })
-            .collect()
-    }
-
-    fn logs(&self, recipe: &str, limit: u32) -> Vec<LogLine> {
-        let lines = self.engine.logs(recipe, limit as usize);
-        lines
-            .into_iter()
-            .map(|line| LogLine {
-                time_ms: line.time.0,
-                zxid: line.zxid,
-                level: match line.level {
-                    Level::Debug => 0,
-                    Level::Info => 1,
-                    Level::Warn => 2,
-                    Level::Error => 3,
-                },
-                message: line.message,
-            })
-            .collect()
-    }
-
-    fn at_once(&self, read: &mut dyn FnMut(&dyn Read)) {
-        self.node.read_at_once(read);
-    }
-
-    fn status(&self) -> Status {
-        let metrics = self.node.metrics();
-        let meta = self.tree.meta();
-        let usage = process::usage();
-        Status {
-            member: metrics.member,
-            version: agent(),
-            role: metrics.role.name().to_owned(),
-            term: Term(metrics.term.0),
-            epoch: self.sequencer.epoch(),
-            zxid: meta.zxid,
-            leader: metrics.leader,
-            last_index: metrics.last_log.unwrap_or(0),
-            committed_index: metrics.committed.map_or(0, |at| at.index),
-            applied_index: metrics.applied.map_or(0, |at| at.index),
-            digest: meta.digest,
-            sessions: meta.sessions_count,
-            cpu_us: usage.cpu_us,
-            memory_bytes: usage.memory_bytes,
-            uptime_ms: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
-            disk_free_bytes: self.free.load(Ordering::Relaxed),
-            level: LEVEL,
-        }
-    }
 }

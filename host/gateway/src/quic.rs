@@ -1,6 +1,8 @@
 //! The native face: connections of clients, one lane a session. It reads frames, hands writes on in their order, settles
 //! how fresh a read must be, and lets go when the lane is over. What a frame's fields mean is quorate-wire's.
 
+mod calls;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -15,14 +17,15 @@ use quorate_core::limits as core_limits;
 use quorate_core::request::{Body, Request};
 use quorate_core::session::{Acks, Session};
 use quorate_net::{
-    BulkReceiver, CloseCode, Connection, LaneError, LaneLimits, LaneReceiver, LaneSender, Protocol,
-    QueueBudget, Server,
+    BulkReceiver, CloseCode, Connection, Identity, LaneError, LaneLimits, LaneReceiver, LaneSender,
+    Protocol, QueueBudget, Server,
 };
 use quorate_wire::message::admin::Command;
 use quorate_wire::message::{
-    Attach, ClientMessage, Consistency, Hello, LANE_FRAME_BYTES_MAX, MEMBERS_MAX, PROTOCOL,
-    Results, ServerMessage, Welcome, body, bulk,
+    Attach, ClientMessage, Consistency, Hello, LANE_FRAME_BYTES_MAX, PROTOCOLS, Query, Results,
+    ServerMessage, Welcome, body, bulk, protocols,
 };
+use quorate_wire::protocol::Versions;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
@@ -34,6 +37,7 @@ use crate::compile::Compiler;
 use crate::leader::SequencerHandle;
 use crate::limits;
 use crate::mesh::Mesh;
+use crate::read_calls::{LaneShare, ReadCalls};
 use crate::reads::Reads;
 use crate::registry::{Attachment, NotTaken, Registry};
 use crate::snapshots::{self, Snapshots};
@@ -55,6 +59,8 @@ pub struct Face {
     pub sequencer: SequencerHandle,
     /// The applied tree.
     pub reads: Reads,
+    /// Recipe calls that only read.
+    pub read_calls: Arc<ReadCalls>,
     /// Freshness.
     pub barrier: Arc<dyn Barrier>,
     /// The tree as a stream.
@@ -72,17 +78,6 @@ pub struct Face {
 }
 
 impl Face {
-    /// Where clients reach the service: this member first, then the others.
-    fn client_addresses(&self) -> Vec<String> {
-        let own = self.mesh.own();
-        let contacts = self.administration.node.members().contacts;
-        let others = contacts.into_iter().filter(|(member, _)| *member != own.member);
-        let mut addresses = own.clients.clone();
-        addresses.extend(others.flat_map(|(_, contact)| contact.clients));
-        addresses.truncate(MEMBERS_MAX);
-        addresses
-    }
-
     /// What is going to be activated is compiled in the background, in case it is not yet: until then it is answered
     /// `compiling`.
     fn prepare_for(&self, body: &Body) {
@@ -99,8 +94,21 @@ impl Face {
     }
 }
 
-/// Serves clients until told to stop; then says goodbye and waits for the connections to end.
-pub async fn serve(face: Arc<Face>, mut server: Server, mut stop: watch::Receiver<bool>) {
+/// Shows another certificate from now on.
+fn renew(server: &Server, identity: Identity) {
+    match server.renew(identity.server, identity.trust) {
+        Ok(()) => tracing::info!("a renewed certificate is shown to all who connect from now on"),
+        Err(error) => tracing::warn!(%error, "a renewed certificate can not be shown"),
+    }
+}
+
+/// Serves clients until told to stop, with the certificate that was renewed last; then says goodbye and waits for the connections to end.
+pub async fn serve(
+    face: Arc<Face>,
+    mut server: Server,
+    mut renewed: mpsc::Receiver<Identity>,
+    mut stop: watch::Receiver<bool>,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -116,6 +124,7 @@ pub async fn serve(face: Arc<Face>, mut server: Server, mut stop: watch::Receive
                 }
             }
             Some(ended) = connections.join_next() => report(ended),
+            Some(identity) = renewed.recv() => renew(&server, identity),
             _ = stop.changed() => break,
         }
     }
@@ -168,6 +177,7 @@ struct Lane {
     bodies: mpsc::Receiver<Result<(u64, Bytes), String>>,
     reads: JoinSet<()>,
     reads_room: Arc<Semaphore>,
+    calls: LaneShare,
     /// For what goes beside the lane.
     connection: Connection,
     snapshot_room: Arc<Semaphore>,
@@ -194,6 +204,9 @@ impl Lane {
                 finish(connection, sender, ended).await;
                 return;
             }
+            Ok(Ok((First::Refused(refusal), sender, _))) => {
+                return reject(connection, sender, refusal).await;
+            }
             Ok(Err(Ended::Protocol(why))) => {
                 tracing::debug!(remote = %connection.remote_address(), why, "no hello");
                 connection.close(CloseCode::ProtocolError, &why);
@@ -207,18 +220,13 @@ impl Lane {
         };
         match attach(&face, &hello, &sender).await {
             Ok((attachment, welcome)) => {
-                tracing::debug!(session = welcome.session.0, agent = hello.agent, "attached");
-                attachment.send(&ServerMessage::Welcome(welcome));
+                tracing::debug!(session = attachment.session.0, agent = hello.agent, "attached");
+                face.registry.welcome(&attachment, welcome);
                 let ended = Self::run(&face, &attachment, &connection, receiver).await;
                 face.registry.detach(&attachment);
                 finish(connection, sender, ended).await;
             }
-            Err(refusal) => {
-                tracing::debug!(%refusal, "not attached");
-                if sender.try_send(ServerMessage::Rejected(refusal).encode()).is_ok() {
-                    finish(connection, sender, Ended::Over).await;
-                }
-            }
+            Err(refusal) => reject(connection, sender, refusal).await,
         }
     }
 
@@ -239,6 +247,7 @@ impl Lane {
             bodies,
             reads: JoinSet::new(),
             reads_room: Arc::new(Semaphore::new(limits::OUTSTANDING_READS_MAX)),
+            calls: LaneShare::default(),
             connection: connection.clone(),
             snapshot_room: Arc::new(Semaphore::new(limits::SNAPSHOTS_PER_LANE_MAX)),
         };
@@ -375,7 +384,15 @@ impl Lane {
         let mut linearizable = Vec::new();
         let mut session = Vec::new();
         for read in reads {
-            match read.consistency {
+            let WaitingRead { request, consistency, query } = read;
+            let read = match query {
+                Query::Call(call) => {
+                    self.start_call(request, consistency, call).await;
+                    continue;
+                }
+                query => WaitingRead { request, consistency, query },
+            };
+            match consistency {
                 _ if snapshots::is_asked_for(&read.query) => self.send_snapshot(read),
                 Consistency::Stale => answer(&self.face, &self.attachment, read).await,
                 Consistency::Session if self.attachment.is_settled() => {
@@ -464,15 +481,25 @@ async fn fresh(face: &Face, attachment: &Attachment, is_linearizable: bool) -> R
 
 async fn answer(face: &Face, attachment: &Attachment, read: WaitingRead) {
     let (zxid, results) = face.reads.answer(&read.query);
+    deliver(face, attachment, read.request, zxid, results).await;
+}
+
+async fn deliver(
+    face: &Face,
+    attachment: &Attachment,
+    request: u64,
+    zxid: Zxid,
+    results: Result<Results, Refusal>,
+) {
     // The tree is ahead of the replies for a moment: no reader sees what its client has not been told, if it was to be.
     face.registry.reached(zxid).await;
-    let reply = read_reply(zxid, read.request, results);
+    let reply = read_reply(zxid, request, results);
     let reply = if reply.len() > LANE_FRAME_BYTES_MAX as usize {
         let message = format!(
             "an answer of {} bytes; a frame has at most {LANE_FRAME_BYTES_MAX}",
             reply.len()
         );
-        read_reply(zxid, read.request, Err(Refusal::new(ErrorCode::LimitPassed, message)))
+        read_reply(zxid, request, Err(Refusal::new(ErrorCode::LimitPassed, message)))
     } else {
         reply
     };
@@ -495,6 +522,8 @@ enum First {
     Session(Hello),
     /// It is for commands to the cluster.
     Command(u64, Command),
+    /// Its client speaks no protocol that is spoken here.
+    Refused(Refusal),
 }
 
 /// Carries out commands to the cluster, one after the other.
@@ -545,6 +574,10 @@ async fn receive_hello(
         Ok(None) => return Err(Ended::Client),
         Err(error) => return Err(Ended::Protocol(error.to_string())),
     };
+    // Told before the rest is read, which may have another form in another version.
+    if let Some(Err(refusal)) = protocols(&frame).map(protocol_with) {
+        return Ok((First::Refused(refusal), sender, receiver));
+    }
     match ClientMessage::decode(frame)? {
         ClientMessage::Hello(hello) => Ok((First::Session(hello), sender, receiver)),
         ClientMessage::Administer { request, command } => {
@@ -554,19 +587,31 @@ async fn receive_hello(
     }
 }
 
-/// Attaches a lane to a new session or an old one.
+/// Tells a client why its lane is not attached.
+async fn reject(connection: Connection, sender: LaneSender, refusal: Refusal) {
+    tracing::debug!(%refusal, "not attached");
+    if sender.try_send(ServerMessage::Rejected(refusal).encode()).is_ok() {
+        finish(connection, sender, Ended::Over).await;
+    }
+}
+
+/// The protocol to speak with a client.
+fn protocol_with(client: Versions) -> Result<u32, Refusal> {
+    PROTOCOLS.common(client).ok_or_else(|| {
+        let message = format!(
+            "this server speaks the protocols {PROTOCOLS} with clients; this client {client}"
+        );
+        Refusal::new(ErrorCode::BadProtocolVersion, message)
+    })
+}
+
+/// Attaches a lane to a new session or an old one. The welcome names no members yet.
 async fn attach(
     face: &Face,
     hello: &Hello,
     sender: &LaneSender,
 ) -> Result<(Arc<Attachment>, Welcome), Refusal> {
-    if !(hello.protocol_min..=hello.protocol_max).contains(&PROTOCOL) {
-        let message = format!(
-            "this server speaks protocol {PROTOCOL}; the client speaks {} to {}",
-            hello.protocol_min, hello.protocol_max
-        );
-        return Err(Refusal::new(ErrorCode::BadProtocolVersion, message));
-    }
+    let protocol = protocol_with(hello.protocols)?;
     if hello.namespace != NamespaceId::DEFAULT {
         let message = format!("there is no namespace {} here", hello.namespace.0);
         return Err(Refusal::new(ErrorCode::BadArguments, message));
@@ -583,12 +628,12 @@ async fn attach(
         }
     };
     // Attached before the record is read: a write that is applied in between answers this lane, or is in the record.
-    let attachment = face.registry.attach(id, sender.handle())?;
+    let attachment = face.registry.attach(id, sender.handle(), sent)?;
     let record = face.reads.tree().session(id);
     let executed = record.as_ref().map_or(WriteNumber(0), |record| record.last_write);
-    attachment.note_doubtful(executed.max(sent));
+    attachment.note_doubtful(executed);
     let welcome = Welcome {
-        protocol: PROTOCOL,
+        protocol,
         agent: face.agent.clone(),
         session: id,
         secret,
@@ -596,7 +641,7 @@ async fn attach(
         attachment: attachment.number,
         zxid: face.registry.zxid(),
         last_write: executed,
-        members: face.client_addresses(),
+        members: Vec::new(),
     };
     Ok((attachment, welcome))
 }

@@ -24,8 +24,9 @@ pub trait Surroundings: Send + Sync {
     /// The last lines of a recipe's log on this member, oldest first.
     fn logs(&self, recipe: &str, limit: u32) -> Vec<LogLine>;
 
-    /// Gives the applied tree as it is at one moment: what a read puts together from several records fits together.
-    fn at_once(&self, read: &mut dyn FnMut(&dyn Read));
+    /// The applied tree as it is at one moment: what a read puts together from several records fits together. Not to be kept
+    /// for long.
+    fn at_once(&self) -> SharedRead;
 
     /// How this member is.
     fn status(&self) -> Status;
@@ -58,14 +59,8 @@ impl Reads {
     ///
     /// Refusals as the operation: `bad-path`, `no-node`, `no-recipe`, `compiling`.
     pub fn answer(&self, query: &Query) -> (Zxid, Result<Results, Refusal>) {
-        let mut answer = None;
-        self.surroundings.at_once(&mut |tree| {
-            answer = Some((tree.meta().zxid, self.answer_from(tree, query)));
-        });
-        answer.unwrap_or_else(|| {
-            let refusal = Refusal::new(ErrorCode::Internal, "the tree was not given to a read");
-            (Zxid(0), Err(refusal))
-        })
+        let tree = self.surroundings.at_once();
+        (tree.meta().zxid, self.answer_from(&*tree, query))
     }
 
     fn answer_from(&self, tree: &dyn Read, query: &Query) -> Result<Results, Refusal> {
@@ -86,12 +81,13 @@ impl Reads {
             Query::Interface(recipe) => {
                 let version = tree.active_version(recipe).ok_or_else(|| no_recipe(recipe))?;
                 let interfaces = self.surroundings.interfaces(&version.component)?;
-                Results::Interface { version: version.number, interfaces }
+                let read_only = version.manifest.read_only.into_iter().collect();
+                Results::Interface { version: version.number, interfaces, read_only }
             }
             Query::Logs { recipe, limit } => Results::Logs(self.surroundings.logs(recipe, *limit)),
             Query::Status => Results::Status(self.surroundings.status()),
-            Query::Snapshot { .. } => {
-                let message = "a snapshot is sent beside the lane, and is no answer of the tree";
+            Query::Snapshot { .. } | Query::Call(_) => {
+                let message = "it is answered beside the lane's other reads";
                 return Err(Refusal::new(ErrorCode::Internal, message));
             }
         })

@@ -9,6 +9,7 @@
 
 mod attachment;
 mod lane;
+mod members;
 mod route;
 mod turned;
 
@@ -21,7 +22,7 @@ use quorate_core::change::Change;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{SessionId, WriteNumber, Zxid};
 use quorate_core::request::Request;
-use quorate_core::transaction::{Entry, EntryBody, Outcome, Transaction};
+use quorate_core::transaction::{Entry, EntryBody, Origin, Outcome, Transaction};
 use quorate_wire::link::{Tag, ToLeader};
 use quorate_wire::message::ServerMessage;
 use tokio::sync::{Notify, oneshot, watch};
@@ -78,6 +79,8 @@ pub struct Registry {
     advanced: Notify,
     /// Told when the tree was replaced by a snapshot.
     replaced: watch::Sender<()>,
+    /// Where clients reach the service.
+    members: Mutex<Vec<String>>,
     sequencer: SequencerHandle,
 }
 
@@ -97,6 +100,7 @@ impl Registry {
             zxid: AtomicU64::new(0),
             advanced: Notify::new(),
             replaced: watch::Sender::new(()),
+            members: Mutex::default(),
             sequencer,
         }
     }
@@ -138,7 +142,8 @@ impl Registry {
         self.replaced.subscribe()
     }
 
-    /// Attaches a lane to a session. An older attachment of the session is over.
+    /// Attaches a lane to a session, of which its client has sent writes up to `sent` before, anywhere. An older attachment of
+    /// the session is over.
     ///
     /// # Errors
     /// What [`Registry::goodbye`] was called with.
@@ -146,12 +151,15 @@ impl Registry {
         &self,
         session: SessionId,
         lane: impl Into<ClientLane>,
+        sent: WriteNumber,
     ) -> Result<Arc<Attachment>, Refusal> {
         let taken = lock(&self.taken).entry(session).or_default().clone();
         let number = self.next_token.fetch_add(1, Ordering::Relaxed);
         let total_bytes = self.total_bytes.clone();
         let attachment =
             Arc::new(Attachment::new(number, session, lane.into(), total_bytes, taken));
+        // Before it can be found: see `Attachment::is_replaced_by`.
+        attachment.note_doubtful(sent);
         let before = {
             let mut sessions = write(&self.sessions);
             if let Some(refusal) = self.closed.get() {
@@ -160,12 +168,7 @@ impl Registry {
             sessions.insert(session, attachment.clone())
         };
         if let Some(before) = before {
-            let refusal = Refusal::new(
-                ErrorCode::SessionMoved,
-                "a newer connection has taken the session over",
-            );
-            before.send(&ServerMessage::Goodbye(refusal));
-            before.end();
+            moved(&before, "a newer connection has taken the session over");
             // A write that is being taken there has been, once this lock is had; none comes after it.
             drop(lock(&before.waiting));
         }
@@ -368,8 +371,19 @@ impl Registry {
                 lock(&self.taken).remove(session);
             }
         }
-        let Some((session, write)) = transaction.origin.write() else { return };
+        let (Origin::Write { session, write, hash, .. } | Origin::Rerun { session, write, hash }) =
+            transaction.origin
+        else {
+            return;
+        };
         let Some(attachment) = read(&self.sessions).get(&session).cloned() else { return };
+        if attachment.is_replaced_by(write) {
+            return moved(&attachment, "the session is used on a later connection, elsewhere");
+        }
+        // The reply is that of the request that was executed. Another one that has its number hears from the leader.
+        if !attachment.waits_for(write, hash) {
+            return;
+        }
         match &transaction.outcome {
             Outcome::None => {}
             Outcome::Parked(_) => attachment.note_parked(write),
@@ -397,6 +411,12 @@ impl Registry {
     fn current(&self, session: SessionId, token: u64) -> Option<Arc<Attachment>> {
         read(&self.sessions).get(&session).filter(|attachment| attachment.number == token).cloned()
     }
+}
+
+/// Ends an attachment that is not the current one of its session.
+fn moved(attachment: &Attachment, why: &str) {
+    attachment.send(&ServerMessage::Goodbye(Refusal::new(ErrorCode::SessionMoved, why)));
+    attachment.end();
 }
 
 /// Takes an opening back when nobody waits for it any more.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use quorate_core::ids::NamespaceId;
+use quorate_core::level::Level;
 use quorate_raft::restore::{RestoreError, Restored, restore};
 use quorate_raft::{Contact, Store};
 use quorate_store::{DataDirectory, Log, LogOptions, OpenError, Tree, TreeOptions};
@@ -68,18 +69,23 @@ impl Refused {
 const LOST_AND_FOUND: &str = "lost+found";
 
 /// Makes `data`, which must be empty or not be there, the directory of member number `member` of a new cluster whose tree is
-/// the snapshot's in `file`.
+/// the snapshot's in `file`, and may have the feature level `known` at most.
 ///
 /// # Errors
 /// [`Refused`].
-pub async fn restore_into(file: &Path, data: &Path, member: u64) -> Result<Restored, Refused> {
+pub async fn restore_into(
+    file: &Path,
+    data: &Path,
+    member: u64,
+    known: Level,
+) -> Result<Restored, Refused> {
     let io = |source| Refused::Io { path: data.to_owned(), source };
     let was_there = data.try_exists().map_err(io)?;
     if let Some(found) = names(data).map_err(io)?.first() {
         let found = found.display().to_string();
         return Err(Refused::NotEmpty { path: data.to_owned(), found });
     }
-    let made = fill(file, data, member).await;
+    let made = fill(file, data, member, known).await;
     if made.is_err() {
         // All of it is ours: it was empty.
         let removed = if was_there {
@@ -96,7 +102,7 @@ pub async fn restore_into(file: &Path, data: &Path, member: u64) -> Result<Resto
     made
 }
 
-async fn fill(file: &Path, data: &Path, member: u64) -> Result<Restored, Refused> {
+async fn fill(file: &Path, data: &Path, member: u64, known: Level) -> Result<Restored, Refused> {
     // Before anything is made: the usual mistake is the wrong file.
     let wrong = |cause| Refused::Snapshot { file: file.to_owned(), cause };
     fs::File::open(file).map_err(|error| wrong(error.into()))?;
@@ -111,8 +117,13 @@ async fn fill(file: &Path, data: &Path, member: u64) -> Result<Restored, Refused
     });
     let log = Arc::new(Log::open(&directory.log_path(), LogOptions::default(), fatal)?);
     let tree = Arc::new(Tree::open(&directory.tree_path(), &TreeOptions::default())?);
-    let store = Store { log: Arc::clone(&log), tree, incoming: directory.incoming_path() };
-    let restored = restore(&store, NamespaceId::DEFAULT, file, member, contact).await;
+    let store = Store {
+        log: Arc::clone(&log),
+        tree,
+        incoming: directory.incoming_path(),
+        before_first_vote: None,
+    };
+    let restored = restore(&store, NamespaceId::DEFAULT, known, file, member, contact).await;
     let restored = restored.map_err(wrong)?;
     log.close().map_err(|error| wrong(error.into()))?;
     Ok(restored)

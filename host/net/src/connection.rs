@@ -164,6 +164,13 @@ impl Connection {
         canonical(self.inner.remote_address())
     }
 
+    /// How many acknowledgements have come from the peer. Its QUIC stack sends one within 25 ms of whatever was sent to it, as
+    /// long as its process runs, whether or not anybody there reads.
+    #[must_use]
+    pub fn acknowledgements_count(&self) -> u64 {
+        self.inner.stats().frame_rx.acks
+    }
+
     /// The present estimate of the round trip.
     #[must_use]
     pub fn rtt(&self) -> Duration {

@@ -1,9 +1,9 @@
 //! Reading PEM files within a limit, and writing them whole or not at all. It does not know what a
 //! certificate says.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustls::pki_types::pem::{self, PemObject};
@@ -76,6 +76,12 @@ pub(crate) fn not_pem(file: &Path, error: &pem::Error) -> IdentityError {
         other => other.to_string(),
     };
     IdentityError::NotPem { file: file.to_owned(), cause }
+}
+
+/// Makes a directory, with its parents, that only its owner may look into: keys will lie there.
+pub(crate) fn make_directory(directory: &Path) -> Result<(), IdentityError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    made.map_err(|cause| IdentityError::Unwritable { file: directory.to_owned(), cause })
 }
 
 /// Writes `file` so that it is there whole or not at all, also after a crash: a new file beside it,

@@ -16,7 +16,9 @@ use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::authority::{AUTHORITY_NAME, Authority, make_authority};
-use crate::files::{Secrecy, certificates, read_certificates, read_key, write_whole};
+use crate::files::{
+    Secrecy, certificates, make_directory, read_certificates, read_key, write_whole,
+};
 use crate::limits::CERTIFICATE_RENEW_AHEAD;
 use crate::verify::{check_key, parse_name, verify, verify_as_client};
 
@@ -190,6 +192,17 @@ pub struct Identity {
     pub origin: IdentityOrigin,
 }
 
+impl IdentityFiles {
+    /// Those of a directory that a member keeps.
+    fn of(directory: &Path) -> Self {
+        Self {
+            authority: directory.join("ca.pem"),
+            certificate: directory.join("server.pem"),
+            key: directory.join("server-key.pem"),
+        }
+    }
+}
+
 impl TrustAnchors {
     /// Reads the certificates of authorities from a PEM file.
     ///
@@ -253,6 +266,20 @@ impl Identity {
         })
     }
 
+    /// As [`Identity::open_or_make`], of what is there; nothing is made.
+    ///
+    /// # Errors
+    /// Each names the file and what is wrong with it.
+    pub fn reload(
+        directory: &Path,
+        names: &[String],
+        member: u64,
+        now: SystemTime,
+    ) -> Result<Self, IdentityError> {
+        let names = all_names(names, member)?;
+        Self::load(&IdentityFiles::of(directory), &names, Some(member), now)
+    }
+
     /// The identity in a directory of the member with this number, for [`LOCAL_NAMES`] and `names`
     /// (host names or IP addresses).
     /// What is missing is made: all, if there is no `ca.pem`; the server's certificate, if it is
@@ -271,14 +298,9 @@ impl Identity {
         let names = all_names(names, member)?;
         let load = |files: &IdentityFiles, now| Self::load(files, &names, Some(member), now);
         let authority_key = directory.join("ca-key.pem");
-        let files = IdentityFiles {
-            authority: directory.join("ca.pem"),
-            certificate: directory.join("server.pem"),
-            key: directory.join("server-key.pem"),
-        };
+        let files = IdentityFiles::of(directory);
         if !exists(&files.authority)? {
-            std::fs::create_dir_all(directory)
-                .map_err(|cause| IdentityError::Unwritable { file: directory.to_owned(), cause })?;
+            make_directory(directory)?;
             let made = make_authority(AUTHORITY_NAME, now)?;
             // The certificate last: without it, the next start makes both anew.
             write_whole(&authority_key, &made.key, Secrecy::OwnerOnly)?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use crate::authority::{AUTHORITY_NAME, Authority, make_authority};
-use crate::files::{Secrecy, read_certificates, write_whole};
+use crate::files::{Secrecy, make_directory, read_certificates, write_whole};
 use crate::identity::{Identity, IdentityError, IdentityFiles, all_names, exists};
 use crate::limits::AUTHORITY_NAME_CHARS_MAX;
 
@@ -99,9 +99,4 @@ fn refuse_present(files: [&Path; 2]) -> Result<(), IdentityError> {
         }
     }
     Ok(())
-}
-
-fn make_directory(directory: &Path) -> Result<(), IdentityError> {
-    std::fs::create_dir_all(directory)
-        .map_err(|cause| IdentityError::Unwritable { file: directory.to_owned(), cause })
 }

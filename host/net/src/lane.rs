@@ -64,10 +64,12 @@ pub enum LaneError {
         /// Bytes that the lane allows.
         bytes_max: u32,
     },
-    /// The lanes that share this one's budget hold all of it, and this one is behind with more than
-    /// its own part. The frame was not taken; the lane goes on.
-    #[error("the queues of all lanes hold {bytes_max} bytes, the limit, and this one is behind")]
+    /// This lane is behind with more than its own part, and holds its share of what the lanes that
+    /// share its budget have left. The frame was not taken; the lane goes on.
+    #[error("it is behind, and the queues of all lanes hold {lent} of {bytes_max} bytes")]
     BudgetSpent {
+        /// Bytes that are lent.
+        lent: usize,
         /// Bytes of the budget.
         bytes_max: usize,
     },
@@ -355,7 +357,7 @@ impl Shared {
         if let Some(budget) = &self.budget {
             let lent = unwritten.saturating_sub(self.limits.queue_bytes_own as usize);
             if lent > queue.lent {
-                if let Err(spent) = budget.lend(lent - queue.lent) {
+                if let Err(spent) = budget.lend(queue.lent, lent - queue.lent) {
                     return Err((frame, spent));
                 }
                 queue.lent = lent;

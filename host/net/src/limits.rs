@@ -87,6 +87,11 @@ pub const FRAME_QUEUE_COST_BYTES: u32 = 64;
 
 const _: () = assert!(FRAME_QUEUE_COST_BYTES as usize >= FRAME_HEADER_BYTES);
 
+/// A lane may hold at most what is left of its [`crate::QueueBudget`], divided by this. One alone has a
+/// seventeenth of the budget. Each one that nobody reads leaves 16/17 of what it found, so of 256 MiB
+/// thirty leave 2 MiB for another lane, and a hundred 36 KiB.
+pub const BUDGET_SHARE_DIVISOR: usize = 16;
+
 /// Received pieces (one to a packet, about 1.4 KiB) that a lane takes out of quinn at once, under
 /// one lock.
 pub const READ_PIECES_MAX: usize = 32;

@@ -14,6 +14,7 @@ use openraft::storage::ApplyResponder;
 use quorate_core::apply;
 use quorate_core::draft::{Draft, ReadRecords};
 use quorate_core::ids::{NamespaceId, Term};
+use quorate_core::level::Level;
 use quorate_core::read::{Direction, Read};
 use quorate_core::transaction::Entry;
 use quorate_store::Tree;
@@ -21,6 +22,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::codec::rotten;
 use crate::digests::{self, Digests};
+use crate::level;
 use crate::namespace::{Scoped, key, others};
 use crate::recent::Recent;
 use crate::snapshot::{self, SnapshotData};
@@ -82,6 +84,10 @@ pub(crate) enum Job {
 pub(crate) struct Applier {
     pub tree: Arc<Tree>,
     pub namespace: NamespaceId,
+    /// The highest feature level that is applied or installed.
+    pub level: Level,
+    /// Told what was above it.
+    pub too_high: level::Met,
     pub listener: ApplyListener,
     pub recent: Arc<Mutex<Recent>>,
     /// Term of the last applied entry: that of a leader is there when its blank entry has been applied.
@@ -136,6 +142,7 @@ impl Applier {
                 }
                 RaftPayload::Normal(payload) => {
                     let entry = self.decoded(payload)?;
+                    level::check(&entry, self.level, &self.too_high)?;
                     let applied = apply::entry(&mut draft, &entry, term);
                     is_changed |= applied == apply::Applied::Taken;
                     Kind::Entry { applied, entry }
@@ -201,7 +208,7 @@ impl Applier {
     fn install(&mut self, meta: &SnapshotMeta, data: &SnapshotData) -> io::Result<()> {
         let namespace = self.namespace;
         let replacement = self.tree.replacement().map_err(io::Error::other)?;
-        let summary = data.for_each(&mut |records| {
+        let summary = data.for_each(self.level, &mut |records| {
             let records = records.into_iter().map(|(tail, value)| (key(namespace, &tail), value));
             replacement.put(records).map_err(io::Error::other)
         })?;

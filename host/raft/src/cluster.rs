@@ -2,7 +2,7 @@
 //! not know how members are reached, nor what data directories they have.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openraft::ChangeMembers;
 use openraft::async_runtime::{Instant as _, WatchReceiver};
@@ -18,10 +18,15 @@ use crate::types::TypeConfig;
 /// Entries that a learner may lag behind the leader when it becomes a voter: what a busy leader commits in some heartbeats.
 /// With more, commits would wait for it to catch up if another voter died now.
 pub const PROMOTE_LAG_MAX: u64 = 1024;
+/// Said to who comes second.
+const UNDER_WAY: &str = "another change of the members is under way: wait until it is done";
 /// Voters of a cluster: more only make every write slower.
 pub const VOTERS_MAX: usize = 9;
 /// A member that has not acknowledged anything for so long counts as dead when the quorum is counted.
 const DEAD_AFTER: Duration = Duration::from_secs(3);
+
+/// How often it is looked who has answered meanwhile.
+const LIVE_LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Who belongs to the cluster, as the log of this member says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -77,6 +82,46 @@ impl Node {
             is_changing: membership.get_joint_config().len() > 1,
             contacts: membership.nodes().map(|(id, contact)| (*id, contact.clone())).collect(),
         }
+    }
+
+    /// Tells who belongs to the cluster, at once and whenever that has changed. Ends with raft.
+    pub async fn watch_members(&self, mut tell: impl FnMut(Members) + Send) {
+        let mut metrics = self.raft.server_metrics();
+        let mut told = None;
+        loop {
+            let now = self.members();
+            if told.as_ref() != Some(&now) {
+                tell(now.clone());
+                told = Some(now);
+            }
+            if metrics.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// What a change of the voters that is under way waits for, for people; `None` if there is none.
+    #[must_use]
+    pub fn unfinished(&self) -> Option<String> {
+        let metrics = self.raft.server_metrics();
+        let configs: Vec<BTreeSet<u64>> =
+            metrics.borrow_watched().membership_config.membership().get_joint_config().clone();
+        let [from, to] = &configs[..] else { return None };
+        let all = |voters: &BTreeSet<u64>| {
+            voters.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
+        };
+        let change = format!("the voters are being changed from {} to {}", all(from), all(to));
+        // Only the leader knows who answers.
+        let Ok(live) = self.live(DEAD_AFTER) else { return Some(change) };
+        let lacks =
+            |voters: &&BTreeSet<u64>| voters.intersection(&live).count() <= voters.len() / 2;
+        let Some(lacking) = configs.iter().find(lacks) else { return Some(change) };
+        let silent: BTreeSet<u64> = lacking.difference(&live).copied().collect();
+        Some(format!(
+            "{change}, for which a majority of both is needed, and nothing can be written before: bring back one of those \
+             that are silent: {}",
+            all(&silent)
+        ))
     }
 
     /// What this leader knows of the others; `None` if it does not lead.
@@ -149,7 +194,7 @@ impl Node {
         }
         self.check_caught_up(member)?;
         let voters = members.voters.iter().copied().chain([member]).collect();
-        self.check_quorum(&voters, &format!("with member {member} as a voter"))?;
+        self.check_quorum(&voters, &format!("with member {member} as a voter")).await?;
         self.change(ChangeMembers::AddVoterIds(BTreeSet::from([member])), true).await
     }
 
@@ -172,7 +217,7 @@ impl Node {
                 let cause = format!("member {member} is the only voter");
                 return Err(ChangeRefusal::Refused(cause));
             }
-            self.check_quorum(&voters, &format!("without member {member}"))?;
+            self.check_quorum(&voters, &format!("without member {member}")).await?;
             self.change(ChangeMembers::RemoveVoters(one), false).await?;
         }
         self.acknowledged.forget(member);
@@ -251,7 +296,7 @@ impl Node {
 
     /// A leader that hands over to nobody leaves the cluster without one for an election.
     fn check_alive(&self, member: u64) -> Result<(), ChangeRefusal> {
-        if self.live()?.contains(&member) {
+        if self.live(DEAD_AFTER)?.contains(&member) {
             return Ok(());
         }
         Err(ChangeRefusal::Refused(format!(
@@ -259,24 +304,34 @@ impl Node {
         )))
     }
 
-    /// This leader, and the members that have acknowledged something a short while ago.
-    fn live(&self) -> Result<BTreeSet<u64>, ChangeRefusal> {
+    /// This leader, and the members that have acknowledged something that was sent to them no longer ago.
+    fn live(&self, within: Duration) -> Result<BTreeSet<u64>, ChangeRefusal> {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         let Some(all) = progress(&metrics) else { return Err(not_leader(&metrics)) };
-        let dead_ms = u64::try_from(DEAD_AFTER.as_millis()).unwrap_or(u64::MAX);
-        let live = all.filter(|(_, found)| found.acknowledged_ms.is_some_and(|ago| ago < dead_ms));
+        let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+        let live =
+            all.filter(|(_, found)| found.acknowledged_ms.is_some_and(|ago| ago < within_ms));
         Ok(live.map(|(id, _)| id).chain([self.config.member]).collect())
     }
 
-    /// Whether enough of these voters are alive now: who loses the quorum by a change can not undo it.
-    fn check_quorum(&self, voters: &BTreeSet<u64>, how: &str) -> Result<(), ChangeRefusal> {
-        let live = self.live()?;
-        let alive = voters.intersection(&live).count();
+    /// Whether enough of these voters are alive now: who loses the quorum by a change can not undo it, and a change that can
+    /// not end stops everything. To have been alive a moment ago is not enough: they are asked, which a heartbeat does.
+    async fn check_quorum(&self, voters: &BTreeSet<u64>, how: &str) -> Result<(), ChangeRefusal> {
+        let began = Instant::now();
         let quorum = voters.len() / 2 + 1;
-        if alive >= quorum {
-            return Ok(());
-        }
+        let (live, alive) = loop {
+            let asked = began.elapsed();
+            let live = self.live(asked)?;
+            let alive = voters.intersection(&live).count();
+            if alive >= quorum {
+                return Ok(());
+            }
+            if asked >= DEAD_AFTER {
+                break (live, alive);
+            }
+            tokio::time::sleep(LIVE_LOOK_EVERY).await;
+        };
         let silent: Vec<String> = voters.difference(&live).map(u64::to_string).collect();
         Err(ChangeRefusal::Refused(format!(
             "{how}, {quorum} of {} voters would be needed, and only {alive} answer now (silent: {}): the cluster would \
@@ -300,6 +355,9 @@ impl Node {
                 return Err(ChangeRefusal::Refused(cause));
             }
         }
+        let Ok(_changing) = self.changing.try_lock() else {
+            return Err(ChangeRefusal::Refused(UNDER_WAY.to_owned()));
+        };
         match self.raft.change_membership(changes, retain).await {
             Ok(_) => Ok(()),
             Err(RaftError::Fatal(fatal)) => Err(ChangeRefusal::Stopped(fatal.to_string())),
@@ -308,10 +366,7 @@ impl Node {
                     ChangeRefusal::NotLeader(refusal(&forward))
                 }
                 ClientWriteError::ChangeMembershipError(ChangeMembershipError::InProgress(_)) => {
-                    ChangeRefusal::Refused(
-                        "another change of the members is under way: wait until it is done"
-                            .to_owned(),
-                    )
+                    ChangeRefusal::Refused(UNDER_WAY.to_owned())
                 }
                 ClientWriteError::ChangeMembershipError(error) => {
                     ChangeRefusal::Refused(error.to_string())
@@ -357,4 +412,19 @@ fn not_leader(metrics: &RaftMetrics<TypeConfig>) -> ChangeRefusal {
 
 fn unknown(member: u64) -> ChangeRefusal {
     ChangeRefusal::Refused(format!("there is no member {member} in this cluster"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contacts_that_could_not_be_read_back_are_refused() {
+        let contact =
+            |clients| Contact { clients: vec!["here:1".to_owned(); clients], ..Contact::default() };
+        let most = BTreeMap::from([(1, contact(CLIENT_ADDRESSES_MAX))]);
+        assert_eq!(check_contacts(&most), Ok(()));
+        let more = BTreeMap::from([(1, contact(0)), (2, contact(CLIENT_ADDRESSES_MAX + 1))]);
+        assert!(check_contacts(&more).is_err_and(|why| why.contains("member 2 has 9 addresses")));
+    }
 }

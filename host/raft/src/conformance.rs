@@ -14,6 +14,7 @@ use openraft::testing::log::{StoreBuilder, Suite};
 use quorate_core::change::Change;
 use quorate_core::draft::{Draft, Meta};
 use quorate_core::ids::{Millis, NamespaceId, Term, Zxid};
+use quorate_core::level::Level;
 use quorate_core::read::{Direction, MemoryTree, Read};
 use quorate_core::znode::Lifetime;
 use quorate_core::{apply, path};
@@ -26,6 +27,7 @@ use crate::apply::Applier;
 use crate::log_store::LogStore;
 use crate::namespace::{END, Scoped, key};
 use crate::position::Position;
+use crate::retention::{Purge, Retention};
 use crate::snapshot::{self, Checkpoints, Identity, Incoming, SnapshotData};
 use crate::standing::Standing;
 use crate::state_machine::{JOBS_MAX, StateMachine};
@@ -47,6 +49,8 @@ fn state_machine(tree: &Arc<Tree>, log_store: &LogStore) -> StateMachine {
     let applier = Applier {
         tree: Arc::clone(tree),
         namespace: NAMESPACE,
+        level: Level::NEWEST,
+        too_high: Arc::default(),
         listener: Box::new(|_applied| ()),
         recent: log_store.recent(),
         term: watch::channel(Term(0)).0,
@@ -55,7 +59,8 @@ fn state_machine(tree: &Arc<Tree>, log_store: &LogStore) -> StateMachine {
         digests: Arc::default(),
     };
     std::thread::spawn(move || applier.run(receiver));
-    let checkpoints = Checkpoints::open(Arc::clone(tree), NAMESPACE, BEHIND_MAX).expect("opened");
+    let checkpoints =
+        Checkpoints::open(Arc::clone(tree), NAMESPACE, BEHIND_MAX, Arc::default()).expect("opened");
     StateMachine::new(Arc::clone(tree), NAMESPACE, jobs, Arc::new(checkpoints))
 }
 
@@ -128,7 +133,7 @@ async fn export(machine: &mut StateMachine) -> (SnapshotMeta, Vec<u8>) {
 
 /// What a member has when this stream has arrived.
 fn receive(directory: &Path, stream: &[u8]) -> io::Result<SnapshotData> {
-    let mut incoming = Incoming::begin(directory, Identity([1; 16]))?;
+    let mut incoming = Incoming::begin(directory, Identity([1; 16]), Level::NEWEST)?;
     incoming.write(stream)?;
     incoming.finish()
 }
@@ -288,7 +293,8 @@ async fn checkpoints_are_shared_few_and_gone_when_nobody_has_used_them_for_a_whi
     let tree = open_tree(&directory.path().join("tree"));
     let left = directory.path().join("checkpoints/3/7");
     fs::create_dir_all(&left).expect("a directory");
-    let checkpoints = Checkpoints::open(Arc::clone(&tree), NAMESPACE, BEHIND_MAX).expect("opened");
+    let checkpoints = Checkpoints::open(Arc::clone(&tree), NAMESPACE, BEHIND_MAX, Arc::default())
+        .expect("opened");
     assert!(!left.exists(), "of an earlier life");
     let fill = |index: u64| {
         fill(&tree, index, 3, 10);
@@ -302,29 +308,68 @@ async fn checkpoints_are_shared_few_and_gone_when_nobody_has_used_them_for_a_whi
     let shared = checkpoints.for_member().expect("made");
     assert_eq!(shared.identity(), first.identity());
     assert_eq!(checkpoints.find(first.identity()).map(|it| place(&it)), Some(Some(90)));
+    drop(shared);
     fill(96);
     let second = checkpoints.for_member().expect("made");
     assert_eq!((place(&second), kept()), (Some(96), 2));
+    let third = checkpoints.with_entry(96).expect("made");
+    assert_ne!(third.identity(), second.identity(), "a client has none of a member's");
     fill(200);
-    // Both are in use: a member gets what there is, an operator is told to wait.
-    assert_eq!(place(&checkpoints.for_member().expect("there")), Some(96));
+    // All are in use: a member gets what there is, an operator is told to wait.
+    assert_eq!((place(&checkpoints.for_member().expect("there")), kept()), (Some(96), 3));
     let refused = checkpoints.with_entry(200).err();
     assert_eq!(refused.map(|error| error.kind()), Some(io::ErrorKind::WouldBlock));
     let identity = first.identity();
-    drop((first, shared));
-    let third = checkpoints.with_entry(200).expect("made");
-    assert_eq!((place(&third), kept()), (Some(200), 2));
+    drop(first);
+    let fourth = checkpoints.with_entry(200).expect("made");
+    assert_eq!((place(&fourth), kept()), (Some(200), 3));
     assert!(checkpoints.find(identity).is_none());
+    drop((third, fourth));
 
     let now = Instant::now();
-    drop(second);
     checkpoints.tidy(now + Duration::from_secs(60));
-    assert_eq!(kept(), 2);
+    assert_eq!(kept(), 3);
     checkpoints.tidy(now + Duration::from_secs(130));
     assert_eq!(kept(), 1, "one is in use");
-    drop(third);
+    drop(second);
     checkpoints.tidy(now + Duration::from_secs(140));
     assert_eq!(kept(), 1, "it was in use a moment ago");
     checkpoints.tidy(now + Duration::from_secs(260));
     assert_eq!(kept(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_hold_what_they_have_leave_a_checkpoint_for_members() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let tree = open_tree(&directory.path().join("tree"));
+    let retention: Arc<Retention> = Arc::default();
+    let checkpoints =
+        Checkpoints::open(Arc::clone(&tree), NAMESPACE, BEHIND_MAX, Arc::clone(&retention));
+    let checkpoints = checkpoints.expect("opened");
+    let fill = |index: u64| {
+        fill(&tree, index, 3, 10);
+        tree.flush();
+    };
+    let place = |outgoing: &Arc<snapshot::Outgoing>| outgoing.place().map(|at| at.index);
+    fill(90);
+    let first = checkpoints.with_entry(90).expect("made");
+    fill(120);
+    let second = checkpoints.with_entry(120).expect("made");
+    fill(150);
+    assert!(checkpoints.with_entry(150).is_err(), "clients have all that they may have");
+    let of_member = checkpoints.for_member().expect("made");
+    assert_eq!(place(&of_member), Some(150), "and not an old one of a client's");
+    drop((first, second));
+
+    // One that is being sent stays the one while the log is kept behind it, however old; then no more.
+    let identity = of_member.identity();
+    drop(of_member);
+    let now = Instant::now();
+    retention.begin(2, 150, now);
+    fill(400);
+    drop(checkpoints.with_entry(400).expect("made"));
+    assert_eq!(checkpoints.for_member().expect("there").identity(), identity);
+    let purge = Purge { usual: 300, at_least: 200 };
+    retention.purge(purge, Some(&[(2, None)].into()), now);
+    assert_eq!(place(&checkpoints.for_member().expect("made")), Some(400));
 }

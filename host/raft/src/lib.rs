@@ -3,10 +3,11 @@
 //! about, nor what a reply is.
 //!
 //! Reading order: [`position`] (places in the log), [`contact`] (how a member is reached), `types` (what openraft is told about us), `codec` (bytes of log
-//! records), `namespace` and `standing` (raft's records in the one tree), `recent` and `log_store` (the raft log), [`digests`], `apply` and `state_machine` (the
+//! records), `namespace` and `standing` (raft's records in the one tree), `recent` and `log_store` (the raft log), [`digests`], [`level`] (what this build may apply), `apply` and `state_machine` (the
 //! tree), [`snapshot`] (checkpoints that are sent, streams that arrive), `acknowledged` and `messages` (what members say to each other),
+//! `retention` (what of the log stays for members that are sent a tree),
 //! [`network`] (the way to others) and [`serve`] (the way from them), `transfer` (whole trees), [`proposal`], [`leadership`],
-//! `housekeeping`, [`node`] (what everybody else holds), [`cluster`] (its changes of members),
+//! `config`, `housekeeping`, [`node`] (what everybody else holds), [`cluster`] (its changes of members) and `unfinished` (those that nobody goes on with),
 //! [`restore`] (a new cluster of a snapshot).
 //!
 //! The life of an entry: [`Node::propose`] puts it into openraft's queue, openraft gives it an index and appends it to the
@@ -28,6 +29,7 @@ mod recent;
 pub mod snapshot;
 
 pub mod digests;
+pub mod level;
 
 mod apply;
 mod state_machine;
@@ -35,26 +37,32 @@ mod state_machine;
 mod acknowledged;
 mod messages;
 pub mod network;
+mod retention;
 pub mod serve;
 mod transfer;
 
 pub mod leadership;
 pub mod proposal;
 
+mod config;
 mod housekeeping;
 pub mod node;
 pub mod restore;
 
 pub mod cluster;
+mod unfinished;
 
 #[cfg(test)]
 mod conformance;
 
 pub use apply::{Applied, ApplyListener, Kind};
 pub use cluster::{ChangeRefusal, Members, Progress};
+pub use config::{Config, HoldLimits};
 pub use contact::{Contact, Incarnation};
 pub use leadership::{Leader, Leadership};
+pub use level::LevelTooHigh;
+pub use log_store::BeforeFirstVote;
 pub use network::{Lane, LaneKind, Network};
-pub use node::{BarrierError, Config, InitializeRefusal, Metrics, Node, Role, StartError, Store};
+pub use node::{BarrierError, InitializeRefusal, Metrics, Node, Role, StartError, Store};
 pub use position::Position;
 pub use proposal::{Proposal, ProposeResult, Refusal};

@@ -19,6 +19,10 @@ use crate::codec::{self, rotten};
 use crate::recent::Recent;
 use crate::types::{LogId, Payload, RaftEntry, RaftPayload, TypeConfig, Vote, log_id, position};
 
+/// Called before the first vote of a member is written, hence before it has promised anything to others. It must be durable
+/// when this returns; after an error, the member stops.
+pub type BeforeFirstVote = Arc<dyn Fn() -> io::Result<()> + Send + Sync>;
+
 /// Bytes of payload that one read of the log brings into memory.
 const READ_BYTES_MAX: u64 = 4 << 20;
 
@@ -28,11 +32,17 @@ pub(crate) struct LogStore {
     log: Arc<Log>,
     namespace: NamespaceId,
     recent: Arc<Mutex<Recent>>,
+    before_first_vote: Option<BeforeFirstVote>,
 }
 
 impl LogStore {
     pub(crate) fn new(log: Arc<Log>, namespace: NamespaceId) -> Self {
-        Self { log, namespace, recent: Arc::default() }
+        Self { log, namespace, recent: Arc::default(), before_first_vote: None }
+    }
+
+    /// The same, of a member that first notes elsewhere that it takes part.
+    pub(crate) fn noting(self, before_first_vote: Option<BeforeFirstVote>) -> Self {
+        Self { before_first_vote, ..self }
     }
 
     /// What this member has proposed and not yet applied, decoded.
@@ -194,6 +204,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
+        // Waits for the disk on a worker, once in the life of a directory.
+        if let Some(note) = self.before_first_vote.as_ref().filter(|_| !self.has_vote()) {
+            note()?;
+        }
         let bytes = codec::vote(vote);
         durable(|callback| self.log.save_vote(self.namespace.0, bytes, callback)).await
     }
@@ -255,6 +269,13 @@ impl LogStore {
     /// Whether a vote was ever saved: it is, before the first entry.
     pub(crate) fn has_vote(&self) -> bool {
         self.log.state(self.namespace.0).vote.is_some()
+    }
+
+    /// The vote, and the last index that is or was in the log.
+    pub(crate) fn promised(&self) -> io::Result<(Option<Vote>, Option<u64>)> {
+        let state = self.log.state(self.namespace.0);
+        let vote = state.vote.map(|bytes| codec::read_vote(bytes).map_err(rotten)).transpose()?;
+        Ok((vote, state.last.max(state.purged.map(|(index, _)| index))))
     }
 
     /// Brings the log up to the tree: where an installed snapshot stands behind all of it, nothing of it counts any more.

@@ -10,6 +10,8 @@
 //! transfer    6, vote of the leader, to: member, last: option of place
 //! transferred 7, 0 | 1 and expected vote, actual vote | 2 and expected: option of place, actual: option of place
 //! failed      8, text: raft has stopped on the other side
+//! lost        9, vote of the leader, index: the member has acknowledged it, and does not have it
+//! agreed      10, bool: whether the member has found it so, and takes no part any more
 //! ```
 //!
 //! A place is (term, index), a vote (term, member, committed: bool), a record as in the log's codec. Numbers and lengths as
@@ -23,7 +25,7 @@ use openraft::raft::{
 use quorate_core::codec::{Malformed, Reader, Writer, malformed};
 
 use crate::codec::{self, put_position, put_vote, take_position, take_vote};
-use crate::types::{LogId, TypeConfig, log_id, position};
+use crate::types::{LogId, TypeConfig, Vote, log_id, position};
 
 const APPEND: u8 = 1;
 const APPENDED: u8 = 2;
@@ -33,6 +35,8 @@ const VOTED: u8 = 5;
 const TRANSFER: u8 = 6;
 const TRANSFERRED: u8 = 7;
 const FAILED: u8 = 8;
+const LOST: u8 = 9;
+const AGREED: u8 = 10;
 
 /// Entries of one append: above what openraft sends (`Config::max_payload_entries`).
 const ENTRIES_MAX: usize = 4096;
@@ -43,6 +47,11 @@ pub(crate) enum Call {
     Vote(VoteRequest<TypeConfig>),
     PreVote(VoteRequest<TypeConfig>),
     Transfer(TransferLeaderRequest<TypeConfig>),
+    /// The leader of this vote has this member's acknowledgement of this index, and was told that it is not there.
+    Lost {
+        vote: Vote,
+        index: u64,
+    },
 }
 
 /// Why there is no answer.
@@ -139,6 +148,11 @@ impl Call {
                 writer.u64(*request.to_node_id());
                 write_places(&mut writer, request.last_log_id());
             }
+            Self::Lost { vote, index } => {
+                writer.u8(LOST);
+                put_vote(&mut writer, vote);
+                writer.u64(*index);
+            }
         }
         writer.finish()
     }
@@ -158,6 +172,7 @@ impl Call {
                 let to = reader.u64(WHAT)?;
                 Self::Transfer(TransferLeaderRequest::new(vote, to, read_places(&mut reader)?))
             }
+            LOST => Self::Lost { vote, index: reader.u64(WHAT)? },
             _ => return Err(malformed(WHAT)),
         };
         reader.finish(WHAT)?;
@@ -224,6 +239,21 @@ pub(crate) fn read_transferred(
     Ok(response)
 }
 
+pub(crate) fn agreed(is_agreed: bool) -> Bytes {
+    let mut writer = Writer::new();
+    writer.u8(AGREED);
+    writer.bool(is_agreed);
+    writer.finish()
+}
+
+pub(crate) fn read_agreed(frame: Bytes) -> Result<bool, NoAnswer> {
+    const WHAT: &str = "answer to a loss";
+    let mut reader = answer(frame, AGREED, WHAT)?;
+    let is_agreed = reader.bool(WHAT)?;
+    reader.finish(WHAT)?;
+    Ok(is_agreed)
+}
+
 /// Said in the place of any answer.
 pub(crate) fn failed(why: &str) -> Bytes {
     let mut writer = Writer::new();
@@ -266,7 +296,7 @@ mod tests {
 
     use super::*;
     use crate::position::Position;
-    use crate::types::{Payload, RaftEntry, RaftPayload, Vote};
+    use crate::types::{Payload, RaftEntry, RaftPayload};
 
     fn at(term: u64, index: u64) -> LogId {
         log_id(Position { term: Term(term), index })
@@ -315,13 +345,15 @@ mod tests {
     fn calls_and_their_answers_come_back() {
         let mut vote = VoteRequest::new(Vote::new(3, 2), Some(at(2, 9)));
         let transfer = TransferLeaderRequest::new(Vote::new_committed(3, 1), 2, Some(at(3, 3)));
-        let calls = [Call::Vote(vote.clone()), Call::Transfer(transfer)];
+        let lost = Call::Lost { vote: Vote::new_committed(3, 1), index: 9 };
+        let calls = [Call::Vote(vote.clone()), Call::Transfer(transfer), lost];
         vote.leadership_transfer = true;
         for call in calls.into_iter().chain([Call::PreVote(vote)]) {
             assert_eq!(Call::decode(call.encode()), Ok(call));
         }
         let response = VoteResponse::new(Vote::new(4, 1), Some(at(1, 1)), true);
         assert_eq!(read_voted(voted(&response)), Ok(response));
+        assert_eq!(read_agreed(agreed(true)), Ok(true));
         let (expected, actual) = (Vote::new(4, 1), Vote::new_committed(5, 2));
         for response in [
             Ok(()),

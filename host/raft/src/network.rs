@@ -25,6 +25,7 @@ use tokio::time::timeout;
 use crate::acknowledged::Acknowledged;
 use crate::contact::Contact;
 use crate::messages::{self, Call, NoAnswer};
+use crate::retention::Retention;
 use crate::serve::FAREWELL;
 use crate::snapshot::SnapshotData;
 use crate::transfer;
@@ -93,6 +94,7 @@ pub(crate) struct Ways {
     pub own: u64,
     pub network: Arc<dyn Network>,
     pub acknowledged: Arc<Acknowledged>,
+    pub retention: Arc<Retention>,
 }
 
 /// The way to one member.
@@ -102,6 +104,7 @@ pub(crate) struct Way {
     contact: Contact,
     network: Arc<dyn Network>,
     acknowledged: Arc<Acknowledged>,
+    retention: Arc<Retention>,
     /// What openraft sends appends for on this way: entries, or signs of life that do not wait behind them.
     appends: LaneKind,
 }
@@ -116,6 +119,7 @@ impl RaftNetworkFactory<TypeConfig> for Ways {
             contact: contact.clone(),
             network: Arc::clone(&self.network),
             acknowledged: Arc::clone(&self.acknowledged),
+            retention: Arc::clone(&self.retention),
             appends: LaneKind::Append,
         }
     }
@@ -173,15 +177,22 @@ impl Way {
         snapshot: Snapshot<CommittedLeaderId, u64, Contact, SnapshotData>,
         patience: Duration,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        let lane = self.open(LaneKind::Snapshot, patience).await?;
         let (member, own) = (self.member, self.own);
+        // Before anything waits: what comes behind the tree must be there when the member has it.
+        let index = snapshot.meta.last_log_id.map_or(0, |at| at.index);
+        self.retention.begin(member, index, Instant::now());
+        let lane = self.open(LaneKind::Snapshot, patience).await?;
         tracing::info!(
             member,
             own,
             "sending the tree to a member whose log ends before ours begins"
         );
-        match transfer::send(lane, &vote, snapshot).await {
-            Ok(vote) => Ok(SnapshotResponse::new(vote)),
+        let progressed = || self.retention.progressed(member, Instant::now());
+        match transfer::send(lane, &vote, snapshot, &progressed).await {
+            Ok(vote) => {
+                self.retention.arrived(member, Instant::now());
+                Ok(SnapshotResponse::new(vote))
+            }
             Err(error) => {
                 tracing::warn!(member, %error, "the tree did not reach a member");
                 Err(unreachable(error).into())
@@ -226,11 +237,22 @@ impl RaftNetworkV2<TypeConfig> for Way {
     {
         let appended = async move {
             let Some(first) = input.next().await else { return Ok(stream::empty().boxed()) };
-            let lane = self.open(self.appends, option.hard_ttl()).await?;
             let leader = first.vote;
+            let who = (self.member, self.contact.incarnation);
+            if let Some((index, why)) = self.acknowledged.lost(who, &leader) {
+                // It is sent nothing any more, but told why.
+                let lost = Call::Lost { vote: leader, index };
+                let is_agreed = self.ask(lost, option, messages::read_agreed).await?;
+                tracing::debug!(
+                    self.member,
+                    is_agreed,
+                    "a member was told that it has lost entries"
+                );
+                return Err(unreachable(why).into());
+            }
+            let lane = self.open(self.appends, option.hard_ttl()).await?;
             let requests = stream::once(async move { first }).chain(input);
-            let acknowledged =
-                move |result: &_| self.acknowledged.note(self.member, &leader, result);
+            let acknowledged = move |result: &_| self.acknowledged.note(who, &leader, result);
             Ok(pipeline(lane, requests, acknowledged).boxed())
         };
         appended.boxed()
@@ -359,4 +381,22 @@ async fn next_answer(receiver: &mut LaneReceiver, sent: &Sent) -> Option<Answer>
 
 fn lock(sent: &Sent) -> MutexGuard<'_, VecDeque<Instant>> {
     sent.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn heartbeats_have_a_lane_that_entries_do_not_take() {
+        let mut ways = Ways {
+            own: 1,
+            network: Arc::new(Alone),
+            acknowledged: Arc::default(),
+            retention: Arc::default(),
+        };
+        let contact = Contact::default();
+        assert_eq!(ways.new_client(2, &contact).await.appends, LaneKind::Append);
+        assert_eq!(ways.new_heartbeat_client(2, &contact).await.appends, LaneKind::Call);
+    }
 }

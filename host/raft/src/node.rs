@@ -12,9 +12,9 @@ use std::time::Duration;
 use futures::FutureExt;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{Fatal, InitializeError, LinearizableReadError, RaftError};
-use openraft::{Raft, ReadPolicy, ServerState, SnapshotPolicy};
+use openraft::{Raft, ReadPolicy, ServerState};
 use quorate_core::ids::{NamespaceId, Term};
-use quorate_core::read::{Read, SharedRead};
+use quorate_core::read::SharedRead;
 use quorate_core::transaction::Entry;
 use quorate_store::log::PAYLOAD_BYTES_MAX;
 use quorate_store::{Log, Tree};
@@ -25,90 +25,29 @@ use crate::acknowledged::Acknowledged;
 use crate::apply::{Applier, ApplyListener};
 use crate::cluster::{VOTERS_MAX, check_contacts};
 use crate::codec::RECORD_HEAD_BYTES;
+use crate::config::Config;
 use crate::contact::Contact;
 use crate::digests::Digests;
 use crate::housekeeping::Housekeeper;
 use crate::leadership::{self, Leader, Leadership};
-use crate::log_store::LogStore;
+use crate::level::{self, LevelTooHigh};
+use crate::log_store::{BeforeFirstVote, LogStore};
 use crate::namespace::Scoped;
 use crate::network::{Network, Ways};
 use crate::position::Position;
 use crate::proposal::{Proposal, ProposeResult, Refusal, refusal, result};
+use crate::retention::Retention;
 use crate::serve::Served;
 use crate::snapshot::{Checkpoints, Identity, Outgoing};
 use crate::standing::Standing;
 use crate::state_machine::{JOBS_MAX, StateMachine};
 use crate::types::{CommittedLeaderId, Payload, Responder, TypeConfig, position};
+use crate::unfinished;
 
-/// Messages that wait for openraft before proposals are refused as [`Refusal::Busy`]: far above what one sequencer has
-/// in flight.
-const MESSAGES_MAX: u64 = 4096;
 /// How often it is looked whether raft has stopped.
 const STOPPED_LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Bytes of an encoded entry that the log takes.
 const ENTRY_BYTES_MAX: usize = PAYLOAD_BYTES_MAX as usize - RECORD_HEAD_BYTES;
-
-/// Entries that stay in the log: some seconds of a busy cluster, for members that lag and watches that resume.
-const LOG_KEEP_ENTRIES: u64 = 16 * 1024;
-/// Bytes of entries that stay in the log. 64 KiB for each of the entries that stay: only a log of larger values is cut
-/// by it, which could else hold 16 GiB of 1 MiB values. Sending a member the tree anew is cheaper than that much log.
-const LOG_KEEP_BYTES: u64 = 1 << 30;
-
-/// How a member takes part.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// This member's number; never that of another, nor of one that was.
-    pub member: u64,
-    /// The namespace whose group this is.
-    pub namespace: NamespaceId,
-    /// Milliseconds between heartbeats of a leader.
-    pub heartbeat_ms: u64,
-    /// Milliseconds without a leader after which a member stands for election: a random time in this range.
-    pub election_ms: (u64, u64),
-    /// Entries that stay in the log behind the last flush of the tree: for members that lag and watches that resume.
-    pub log_keep_entries: u64,
-    /// Bytes that the log may have on the disk, flushed entries beyond which are purged even if they are among
-    /// [`Config::log_keep_entries`]. Files are freed whole: one segment and the spare ones come on top.
-    pub log_keep_bytes: u64,
-    /// Entries applied after which the tree is flushed.
-    pub flush_after_entries: u64,
-}
-
-impl Config {
-    /// The usual sizes, for this member of the default namespace.
-    #[must_use]
-    pub fn new(member: u64) -> Self {
-        Self {
-            member,
-            namespace: NamespaceId::DEFAULT,
-            heartbeat_ms: 100,
-            election_ms: (300, 500),
-            log_keep_entries: LOG_KEEP_ENTRIES,
-            log_keep_bytes: LOG_KEEP_BYTES,
-            flush_after_entries: 8 * 1024,
-        }
-    }
-
-    fn openraft(&self) -> Result<openraft::Config, StartError> {
-        let config = openraft::Config {
-            cluster_name: format!("namespace {}", self.namespace.0),
-            heartbeat_interval: self.heartbeat_ms,
-            election_timeout_min: self.election_ms.0,
-            election_timeout_max: self.election_ms.1,
-            enable_pre_vote: Some(true),
-            // It would resume a term on a tree that was rolled back to its last flush (DESIGN D1).
-            enable_leader_restore: Some(false),
-            snapshot_policy: SnapshotPolicy::Never,
-            max_in_snapshot_log_to_keep: self.log_keep_entries,
-            // A lagging member gets entries for as long as they are there.
-            replication_lag_threshold: u64::MAX,
-            purge_batch_size: (self.log_keep_entries / 8).max(1),
-            api_channel_size: Some(MESSAGES_MAX),
-            ..openraft::Config::default()
-        };
-        config.validate().map_err(|error| StartError::Config(error.to_string()))
-    }
-}
 
 /// The disk of a member, opened.
 #[derive(Clone)]
@@ -119,6 +58,20 @@ pub struct Store {
     pub tree: Arc<Tree>,
     /// Directory for trees that other members send; what is in it is nobody's after a restart.
     pub incoming: PathBuf,
+    /// See [`BeforeFirstVote`].
+    pub before_first_vote: Option<BeforeFirstVote>,
+}
+
+impl Store {
+    /// Whether the member has promised anything to others, or has applied anything.
+    ///
+    /// # Errors
+    /// Of the disk.
+    pub fn has_taken_part(&self, namespace: NamespaceId) -> std::io::Result<bool> {
+        let has_vote = LogStore::new(Arc::clone(&self.log), namespace).has_vote();
+        let standing = Standing::read(&self.tree.snapshot(), namespace)?;
+        Ok(has_vote || standing.applied.is_some())
+    }
 }
 
 /// Why a member does not start. The process should print it and end.
@@ -132,6 +85,9 @@ pub enum StartError {
         "log and tree can not be brought together: {0}; move the directory away and let the member rejoin"
     )]
     Recovery(String),
+    /// Log or tree are of later versions.
+    #[error(transparent)]
+    Level(LevelTooHigh),
     /// No thread.
     #[error("the apply thread can not be started: {0}")]
     Thread(std::io::Error),
@@ -243,8 +199,11 @@ pub struct Node {
     applied: watch::Receiver<Option<u64>>,
     applying_term: Arc<AtomicU64>,
     digests: Arc<Digests>,
+    too_high: level::Met,
     applier: Mutex<Option<JoinHandle<()>>>,
     tasks: Mutex<Vec<task::JoinHandle<()>>>,
+    /// Held by whoever changes the members.
+    pub(crate) changing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Node {
@@ -263,17 +222,26 @@ impl Node {
         listener: ApplyListener,
     ) -> Result<Self, StartError> {
         let raft_config = Arc::new(config.openraft()?);
-        let Store { log, tree, incoming } = store;
+        let Store { log, tree, incoming, before_first_vote } = store;
         let namespace = config.namespace;
+        let found = level::of_tree(&tree, namespace);
+        if found > config.level {
+            return Err(StartError::Level(LevelTooHigh { found, known: config.level }));
+        }
         let recovery = |error: std::io::Error| StartError::Recovery(error.to_string());
         let standing = Standing::read(&tree.snapshot(), namespace).map_err(recovery)?;
         let applied_term = standing.applied.map_or(Term(0), |at| position(&at).term);
 
-        let checkpoints =
-            Checkpoints::open(Arc::clone(&tree), namespace, config.log_keep_entries / 2);
+        let retention: Arc<Retention> = Arc::default();
+        let checkpoints = Checkpoints::open(
+            Arc::clone(&tree),
+            namespace,
+            config.log_keep_entries / 2,
+            Arc::clone(&retention),
+        );
         let checkpoints = Arc::new(checkpoints.map_err(recovery)?);
 
-        let log_store = LogStore::new(Arc::clone(&log), namespace);
+        let log_store = LogStore::new(Arc::clone(&log), namespace).noting(before_first_vote);
         if let Some(applied) = standing.applied {
             if !log_store.has_vote() {
                 let cause = "the tree has entries, and the log has not even a vote: the log was lost, and what this \
@@ -288,9 +256,12 @@ impl Node {
         let (index, applied) = watch::channel(standing.applied.map(|at| at.index));
         let applying_term = Arc::new(AtomicU64::new(applied_term.0));
         let digests: Arc<Digests> = Arc::default();
+        let too_high = level::Met::default();
         let applier = Applier {
             tree: Arc::clone(&tree),
             namespace,
+            level: config.level,
+            too_high: Arc::clone(&too_high),
             listener,
             recent,
             term,
@@ -305,24 +276,43 @@ impl Node {
             StateMachine::new(Arc::clone(&tree), namespace, jobs, Arc::clone(&checkpoints));
 
         let acknowledged: Arc<Acknowledged> = Arc::default();
-        let ways = Ways { own: config.member, network, acknowledged: Arc::clone(&acknowledged) };
+        let ways = Ways {
+            own: config.member,
+            network,
+            acknowledged: Arc::clone(&acknowledged),
+            retention: Arc::clone(&retention),
+        };
+        let own_log = log_store.clone();
         let raft = Raft::new(config.member, raft_config, ways, log_store, machine).await;
-        let raft = raft.map_err(|error| StartError::Recovery(error.to_string()))?;
+        let raft = raft.map_err(|error| match too_high.get() {
+            Some(too_high) => StartError::Level(*too_high),
+            None => StartError::Recovery(error.to_string()),
+        })?;
         let (told, leadership) = watch::channel(None);
         let (leader_told, leader) = watch::channel(None);
         let watcher = leadership::watch(raft.server_metrics(), term_receiver, told, leader_told);
         let flusher = Housekeeper {
             raft: raft.clone(),
             log,
-            namespace,
-            flush_after_entries: config.flush_after_entries,
-            keep_bytes: config.log_keep_bytes,
+            config: config.clone(),
+            directory: tree.beside("."),
             checkpoints: Arc::clone(&checkpoints),
+            retention,
         };
-        let tasks = vec![task::spawn(watcher), task::spawn(flusher.run())];
+        let changing: Arc<tokio::sync::Mutex<()>> = Arc::default();
+        let finisher = unfinished::finish(raft.clone(), Arc::clone(&changing));
+        let tasks = vec![task::spawn(watcher), task::spawn(flusher.run()), task::spawn(finisher)];
         let (applier, tasks) = (Mutex::new(Some(applier)), Mutex::new(tasks));
         let incoming = Arc::new(tokio::sync::Mutex::new(incoming));
-        let served = Served { raft: raft.clone(), namespace, incoming };
+        let lost = Arc::new(watch::channel(None).0);
+        let served = Served {
+            raft: raft.clone(),
+            namespace,
+            level: config.level,
+            incoming,
+            log: own_log,
+            lost,
+        };
         let node = Self {
             raft,
             config,
@@ -335,8 +325,10 @@ impl Node {
             applied,
             applying_term,
             digests,
+            too_high,
             applier,
             tasks,
+            changing,
         };
         node.stand_alone().await;
         Ok(node)
@@ -373,11 +365,11 @@ impl Node {
         self.served.clone()
     }
 
-    /// The last index that this member has acknowledged to the leader that this member is or was in this term; see
-    /// [`Node::members`] for who belongs to the cluster.
+    /// Why this member takes no part any more, once it was told and has found that it has lost entries which it had
+    /// acknowledged. Raft ends by itself then; whoever started it must see to it that it does not start again.
     #[must_use]
-    pub fn acknowledged_by(&self, member: u64, term: Term) -> Option<u64> {
-        self.acknowledged.of(member, term)
+    pub fn lost(&self) -> watch::Receiver<Option<String>> {
+        self.served.lost.subscribe()
     }
 
     /// A member that is the only voter need not wait for the silence of a leader.
@@ -514,9 +506,11 @@ impl Node {
         Arc::new(Scoped { namespace: self.config.namespace, reader: self.tree.reader() })
     }
 
-    /// The namespace's part of the tree as it is at one moment: records that are read together fit together.
-    pub fn read_at_once<T>(&self, read: impl FnOnce(&dyn Read) -> T) -> T {
-        read(&Scoped { namespace: self.config.namespace, reader: self.tree.snapshot() })
+    /// The namespace's part of the tree as it is now, and stays: records that are read together fit together. While it lives,
+    /// nothing that it may read leaves the disk: do not keep it for long.
+    #[must_use]
+    pub fn tree_at_once(&self) -> SharedRead {
+        Arc::new(Scoped { namespace: self.config.namespace, reader: self.tree.snapshot() })
     }
 
     /// The namespace's part of the tree as a stream of bytes: with everything that was applied on this member before the
@@ -542,6 +536,11 @@ impl Node {
     #[must_use]
     pub fn find_snapshot(&self, identity: Identity) -> Option<Arc<Outgoing>> {
         self.checkpoints.find(identity)
+    }
+
+    /// Whether this member stands for election when it hears of no leader. It does, unless told otherwise.
+    pub fn stand_for_election(&self, stands: bool) {
+        self.raft.runtime_config().elect(stands);
     }
 
     /// How it stands.
@@ -597,7 +596,10 @@ impl Node {
                 Ok(()) if is_gone => return Some("raft has panicked".to_owned()),
                 Ok(()) => {}
                 Err(Fatal::Stopped) => return None,
-                Err(fatal) => return Some(fatal.to_string()),
+                Err(fatal) => {
+                    let too_high = self.too_high.get().map(ToString::to_string);
+                    return Some(too_high.unwrap_or_else(|| fatal.to_string()));
+                }
             }
         }
     }

@@ -9,6 +9,7 @@ use openraft::storage::RaftLogStorage;
 use quorate_core::draft::record_hash;
 use quorate_core::ids::NamespaceId;
 use quorate_core::key::counts_in_digest;
+use quorate_core::level::Level;
 use quorate_core::read::{Direction, Read};
 use quorate_wire::snapshot::Summary;
 
@@ -49,7 +50,7 @@ pub struct Restored {
     pub digest: u128,
 }
 
-/// Fills an empty log and an empty tree from a file. The member leads when it starts, in a higher term than the snapshot's:
+/// Fills an empty log and an empty tree from a file, whose tree may have the feature level `known` at most. The member leads when it starts, in a higher term than the snapshot's:
 /// zxids and sessions go on where they were.
 ///
 /// The vote is on the disk before the tree is, so that no start in between leads in a term that was; the tree becomes what
@@ -60,12 +61,13 @@ pub struct Restored {
 pub async fn restore(
     store: &Store,
     namespace: NamespaceId,
+    known: Level,
     file: &Path,
     member: u64,
     contact: Contact,
 ) -> Result<Restored, RestoreError> {
     let replacement = store.tree.replacement().map_err(io::Error::other)?;
-    let summary = snapshot::read_file(file, &mut |records| {
+    let summary = snapshot::read_file(file, known, &mut |records| {
         let records = records.into_iter().map(|(tail, value)| (key(namespace, &tail), value));
         replacement.put(records).map_err(io::Error::other)
     })?;

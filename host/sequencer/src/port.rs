@@ -1,10 +1,12 @@
 //! What goes into the sequencer and what comes out of it. Values only.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use quorate_core::error::Refusal;
 use quorate_core::ids::{Epoch, Millis, SessionId, Term, WriteNumber, Zxid};
+use quorate_core::level::Level;
 use quorate_core::request::Request;
 use quorate_core::transaction::Entry;
 
@@ -79,12 +81,24 @@ pub enum Input {
         /// The session.
         session: SessionId,
     },
-    /// How much this member's disk has left. Told now and then, whoever leads; holds until it is told again.
+    /// Who votes, if that is known. Told whenever it may have changed.
+    Voters(BTreeSet<u64>),
+    /// How much a member's disk has left. Told about once a second, of this member whoever leads, of the others by themselves.
     Disk {
+        /// Its number.
+        member: u64,
         /// Bytes that may still be written.
         free_bytes: u64,
         /// What the member keeps free.
         reserve: Reserve,
+    },
+    /// Every member has said, under this leadership, that it knows this feature level: the cluster's is raised to it, in
+    /// whatever epoch of the leadership that can be done. Told at any time; under another leadership it means nothing.
+    MembersKnow {
+        /// The leadership under which they were asked.
+        leadership: Leadership,
+        /// The lowest of what they know.
+        level: Level,
     },
     /// The entry of this epoch and batch was applied; in the order of proposal.
     Applied {

@@ -1,11 +1,12 @@
 //! How full the disks are, and whether growing writes are taken: refused below one threshold, taken again above a higher
 //! one, so that a disk that is just full does not make the answer flicker. What counts as growth is the core's.
 //!
-//! With one member its own disk decides. In a cluster each member's report comes to the leader, which keeps one [`Disk`]
-//! for each voter and is short of room while those that have some make no quorum that survives a failure: a follower can not
-//! refuse an entry, it can only stop.
+//! With one member its own disk decides. In a cluster each member's report comes to the leader, which is short of room while the
+//! voters that have some are no majority: a follower can not refuse an entry, it can only stop.
 
-use quorate_core::room::Room;
+use std::collections::{BTreeMap, BTreeSet};
+
+use quorate_core::room::{MEMBERS_NAMED_MAX, Room};
 
 /// What a member keeps free for reads, deletions, the ends of sessions and its own tidying up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,31 +26,102 @@ impl Reserve {
     }
 }
 
+/// Milliseconds for which a member's word counts; and for which a new leader takes those for well that have not been heard:
+/// members say how they are once a second.
+pub const REPORT_MS_MAX: u64 = 10_000;
+
 /// One member's disk, as it was reported last.
 #[derive(Debug, Default)]
-pub(crate) struct Disk {
-    room: Room,
+struct Disk {
+    is_short: bool,
+    free_bytes: u64,
+    needed_bytes: u64,
+    reported_ms: u64,
 }
 
 impl Disk {
-    /// Takes a report. Gives the room, if whether there is any has changed, or how much is free while there is none.
-    pub(crate) fn report(&mut self, free_bytes: u64, reserve: Reserve) -> Option<Room> {
+    fn report(&mut self, free_bytes: u64, reserve: Reserve, now_ms: u64) {
         let Reserve { refused_below_bytes, taken_from_bytes } = reserve;
         let needed_bytes = taken_from_bytes.max(refused_below_bytes);
-        let was_short = self.room != Room::Enough;
-        let wanted_bytes = if was_short { needed_bytes } else { refused_below_bytes };
+        let wanted_bytes = if self.is_short { needed_bytes } else { refused_below_bytes };
         let is_short = free_bytes < wanted_bytes;
-        let room = if is_short { Room::Short { free_bytes, needed_bytes } } else { Room::Enough };
-        match (was_short, is_short) {
-            (false, true) => tracing::warn!(
+        *self = Self { is_short, free_bytes, needed_bytes, reported_ms: now_ms };
+    }
+}
+
+/// What the leader knows of the disks.
+#[derive(Debug, Default)]
+pub(crate) struct Disks {
+    disks: BTreeMap<u64, Disk>,
+    voters: BTreeSet<u64>,
+    led_ms: u64,
+    room: Room,
+}
+
+impl Disks {
+    /// This member leads from now on: what it has not heard of the others it will hear soon.
+    pub(crate) fn lead(&mut self, now_ms: u64) {
+        self.led_ms = now_ms;
+    }
+
+    /// These members vote. While nobody is known to, all that have reported count.
+    pub(crate) fn set_voters(&mut self, voters: BTreeSet<u64>) {
+        self.disks.retain(|member, _| voters.is_empty() || voters.contains(member));
+        self.voters = voters;
+    }
+
+    /// Takes a member's report. Gives the room, if it has changed.
+    pub(crate) fn report(
+        &mut self,
+        member: u64,
+        free_bytes: u64,
+        reserve: Reserve,
+        now_ms: u64,
+    ) -> Option<Room> {
+        if self.voters.is_empty() || self.voters.contains(&member) {
+            self.disks.entry(member).or_default().report(free_bytes, reserve, now_ms);
+        }
+        let room = self.room_at(now_ms);
+        let before = std::mem::replace(&mut self.room, room);
+        match (before, room) {
+            (Room::Enough, Room::Short { free_bytes, needed_bytes, members }) => tracing::warn!(
+                ?members,
                 free_bytes,
                 needed_bytes,
-                "the disk is short of room: growing writes are refused; make room or delete znodes"
+                "too few disks have room: growing writes are refused; make room there, or delete znodes"
             ),
-            (true, false) => tracing::info!(free_bytes, "growing writes are taken again"),
+            (Room::Short { .. }, Room::Enough) => tracing::info!("growing writes are taken again"),
             _ => {}
         }
-        (std::mem::replace(&mut self.room, room) != room).then_some(room)
+        (before != room).then_some(room)
+    }
+
+    /// Too little, while those that have room are no majority of the voters: what they alone keep would not survive.
+    fn room_at(&self, now_ms: u64) -> Room {
+        let reported: BTreeSet<u64> = self.disks.keys().copied().collect();
+        let voters = if self.voters.is_empty() { &reported } else { &self.voters };
+        let without: Vec<u64> =
+            voters.iter().copied().filter(|member| !self.has_room(*member, now_ms)).collect();
+        if voters.len() - without.len() > voters.len() / 2 || without.is_empty() {
+            return Room::Enough;
+        }
+        let known = without.iter().filter_map(|member| self.disks.get(member));
+        let least = known.min_by_key(|disk| disk.free_bytes);
+        let mut members = [0; MEMBERS_NAMED_MAX];
+        members.iter_mut().zip(&without).for_each(|(named, member)| *named = *member);
+        Room::Short {
+            free_bytes: least.map_or(0, |disk| disk.free_bytes),
+            needed_bytes: least.map_or(0, |disk| disk.needed_bytes),
+            members,
+        }
+    }
+
+    fn has_room(&self, member: u64, now_ms: u64) -> bool {
+        let recent = |at_ms: u64| now_ms < at_ms.saturating_add(REPORT_MS_MAX);
+        match self.disks.get(&member) {
+            Some(disk) if recent(disk.reported_ms) => !disk.is_short,
+            _ => recent(self.led_ms),
+        }
     }
 }
 
@@ -58,22 +130,65 @@ impl Disk {
 mod tests {
     use super::*;
 
-    #[test]
-    fn between_the_thresholds_it_stays_as_it_was() {
-        let reserve = Reserve::of(400);
-        let mut disk = Disk::default();
-        assert_eq!(disk.report(450, reserve), None);
-        assert_eq!(disk.report(400, reserve), None);
-        let short = |free_bytes| Some(Room::Short { free_bytes, needed_bytes: 500 });
-        assert_eq!(disk.report(399, reserve), short(399));
-        assert_eq!(disk.report(450, reserve), short(450));
-        assert_eq!(disk.report(450, reserve), None);
-        assert_eq!(disk.report(500, reserve), Some(Room::Enough));
-        assert_eq!(disk.report(450, reserve), None);
+    const RESERVE: u64 = 400;
+
+    fn report(disks: &mut Disks, member: u64, free_bytes: u64, now_ms: u64) -> Option<Room> {
+        disks.report(member, free_bytes, Reserve::of(RESERVE), now_ms)
+    }
+
+    fn short(free_bytes: u64, without: &[u64]) -> Option<Room> {
+        let mut members = [0; MEMBERS_NAMED_MAX];
+        members[..without.len()].copy_from_slice(without);
+        Some(Room::Short { free_bytes, needed_bytes: 500, members })
     }
 
     #[test]
-    fn no_reserve_is_never_short() {
-        assert_eq!(Disk::default().report(0, Reserve::of(0)), None);
+    fn between_the_thresholds_it_stays_as_it_was() {
+        let mut disks = Disks::default();
+        assert_eq!(report(&mut disks, 1, 450, 0), None);
+        assert_eq!(report(&mut disks, 1, 400, 1), None);
+        // One byte below, and where it is free again, by how much.
+        assert_eq!(report(&mut disks, 1, 399, 2), short(399, &[1]));
+        assert_eq!(report(&mut disks, 1, 450, 3), short(450, &[1]));
+        assert_eq!(report(&mut disks, 1, 450, 4), None);
+        assert_eq!(report(&mut disks, 1, 500, 5), Some(Room::Enough));
+        assert_eq!(report(&mut disks, 1, 450, 6), None);
+    }
+
+    #[test]
+    fn a_reserve_of_nothing_is_never_short() {
+        assert_eq!(Disks::default().report(1, 0, Reserve::of(0), 0), None);
+    }
+
+    #[test]
+    fn a_cluster_is_short_of_room_while_those_that_have_some_are_no_majority() {
+        let mut disks = Disks::default();
+        disks.set_voters([1, 2, 3].into());
+        for member in 1..=3 {
+            assert_eq!(report(&mut disks, member, 1_000, 0), None);
+        }
+        assert_eq!(report(&mut disks, 2, 100, 1), None, "two have room");
+        // Of one that does not vote, nothing is counted.
+        assert_eq!(report(&mut disks, 4, 0, 1), None);
+        assert_eq!(report(&mut disks, 3, 200, 2), short(100, &[2, 3]));
+        assert_eq!(report(&mut disks, 1, 1_000, 3), None);
+        assert_eq!(report(&mut disks, 3, 500, 4), Some(Room::Enough));
+        // The leader's own disk counts as one, and no more.
+        assert_eq!(report(&mut disks, 1, 300, 5), short(100, &[1, 2]));
+    }
+
+    #[test]
+    fn a_member_that_is_silent_has_no_room_and_a_new_leader_waits_for_its_word() {
+        let mut disks = Disks::default();
+        disks.set_voters([1, 2, 3].into());
+        disks.lead(5_000);
+        assert_eq!(report(&mut disks, 1, 1_000, 5_000), None, "it has just begun to lead");
+        let silent_ms = 5_000 + REPORT_MS_MAX;
+        let mut members = [0; MEMBERS_NAMED_MAX];
+        members[..2].copy_from_slice(&[2, 3]);
+        let nobody_known = Some(Room::Short { free_bytes: 0, needed_bytes: 0, members });
+        assert_eq!(report(&mut disks, 1, 1_000, silent_ms), nobody_known);
+        assert_eq!(report(&mut disks, 3, 1_000, silent_ms + 1), Some(Room::Enough));
+        assert!(report(&mut disks, 1, 1_000, silent_ms + 1 + REPORT_MS_MAX).is_some());
     }
 }

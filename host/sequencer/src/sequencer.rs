@@ -15,6 +15,7 @@ use std::sync::Arc;
 use quorate_core::draft::{ReadRecords, View};
 use quorate_core::ids::{CallId, Epoch, Millis, Zxid};
 use quorate_core::key;
+use quorate_core::level::Level;
 use quorate_core::limits;
 use quorate_core::read::{Direction, Read, SharedRead};
 use quorate_core::recipe::Recipes;
@@ -23,7 +24,7 @@ use quorate_core::transaction::{Entry, EntryBody, Transaction};
 use crate::liveness::Liveness;
 use crate::parked::ParkedCalls;
 use crate::port::{Input, Leadership, Now, Output, Submission};
-use crate::room::Disk;
+use crate::room::Disks;
 use queue::{Queue, Work};
 
 /// Milliseconds before a refused barrier is tried again.
@@ -84,7 +85,9 @@ pub struct Sequencer {
     activation: Option<Activation>,
     parked: ParkedCalls,
     liveness: Liveness,
-    disk: Disk,
+    disks: Disks,
+    /// What every member has said that it knows, and under which leadership.
+    known: Option<(Leadership, Level)>,
     /// Answers that wait until this transaction has been applied, in order.
     held: VecDeque<(Zxid, Output)>,
     outputs: VecDeque<Output>,
@@ -121,7 +124,8 @@ impl Sequencer {
             activation: None,
             parked: ParkedCalls::default(),
             liveness: Liveness::default(),
-            disk: Disk::default(),
+            disks: Disks::default(),
+            known: None,
             held: VecDeque::new(),
             outputs: VecDeque::new(),
             wake_turn: false,
@@ -161,6 +165,7 @@ impl Sequencer {
         self.liveness.tick(now.monotonic_ms);
         match input {
             Input::Lead(leadership) => {
+                self.disks.lead(now.monotonic_ms);
                 let meta = self.base.meta();
                 // Epochs do not repeat in the life of a sequencer, whatever the term: an answer that comes late is
                 // never taken for one to a later proposal.
@@ -192,11 +197,14 @@ impl Sequencer {
                     if is_live { self.outputs.push_back(confirmed) } else { self.hold(confirmed) }
                 }
             }
-            Input::Disk { free_bytes, reserve } => {
-                if let Some(room) = self.disk.report(free_bytes, reserve) {
+            Input::Voters(voters) => self.disks.set_voters(voters),
+            Input::Disk { member, free_bytes, reserve } => {
+                let now_ms = now.monotonic_ms;
+                if let Some(room) = self.disks.report(member, free_bytes, reserve, now_ms) {
                     self.view().set_room(room);
                 }
             }
+            Input::MembersKnow { leadership, level } => self.known = Some((leadership, level)),
             Input::Applied { epoch, batch } if epoch == self.epoch => {
                 self.handle_applied(batch, now)
             }
@@ -221,6 +229,7 @@ impl Sequencer {
         }
         self.time = self.time.max(now.wall);
         self.time = self.parked.wake_for_time(now.monotonic_ms, self.time);
+        self.raise_level(leadership, now);
         self.keep_house(now);
         self.execute_waiting(now);
     }
@@ -233,7 +242,7 @@ impl Sequencer {
             let has_more = self.runs_left == 0 && !self.batch_is_full() && self.has_work();
             let is_young = now.monotonic_ms < self.open.since_ms + BATCH_MS_MAX;
             if self.open.transactions.is_empty()
-                || self.in_flight.len() >= limits::BATCHES_IN_FLIGHT_MAX
+                || !self.may_close_batch()
                 || (has_more && is_young)
             {
                 self.unfinished_ms = has_more.then_some(now.monotonic_ms);
@@ -373,6 +382,11 @@ impl Sequencer {
     fn batch_is_full(&self) -> bool {
         self.open.transactions.len() >= limits::BATCH_TRANSACTIONS_MAX
             || self.open.bytes >= limits::BATCH_BYTES_MAX
+    }
+
+    /// Whether the pipeline has room for one more.
+    fn may_close_batch(&self) -> bool {
+        self.in_flight.len() < limits::BATCHES_IN_FLIGHT_MAX
     }
 
     fn close_batch(&mut self) {

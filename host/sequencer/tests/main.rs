@@ -5,6 +5,7 @@ mod adversary;
 mod batches;
 mod harness;
 mod leadership;
+mod levels;
 mod reaping;
 mod room;
 mod sessions;

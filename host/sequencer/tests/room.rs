@@ -16,7 +16,7 @@ const RESERVE: u64 = 4_000;
 fn report(world: &mut World, member: usize, free_bytes: u64) {
     let reserve = Reserve::of(RESERVE);
     let now = world.now;
-    world.members[member].sequencer.handle(Input::Disk { free_bytes, reserve }, now);
+    world.members[member].sequencer.handle(Input::Disk { member: 1, free_bytes, reserve }, now);
 }
 
 fn code(world: &World, client: usize, write: WriteNumber) -> Option<ErrorCode> {

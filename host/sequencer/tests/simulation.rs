@@ -101,7 +101,7 @@ impl Simulation {
 
     fn fill_or_empty_disk(&mut self, member: usize) {
         let free_bytes = if self.random.one_in(3) { 0 } else { 2 };
-        let disk = Input::Disk { free_bytes, reserve: Reserve::of(1) };
+        let disk = Input::Disk { member: 1, free_bytes, reserve: Reserve::of(1) };
         let now = self.world.now;
         self.world.members[member].sequencer.handle(disk, now);
     }

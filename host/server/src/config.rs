@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use quorate_core::level::Level;
 use quorate_gateway::member::Options;
 
 use crate::telemetry::LogFormat;
@@ -89,10 +90,11 @@ impl Config {
         toml::from_str(&text).with_context(|| format!("{} is no configuration", file.display()))
     }
 
-    /// What the member is started with.
+    /// What a member whose build knows this feature level is started with.
     #[must_use]
-    pub fn options(&self) -> Options {
+    pub fn options(&self, level: Level) -> Options {
         Options {
+            level,
             member: self.member,
             address: self.address.clone(),
             certificates: self.certificates.clone(),

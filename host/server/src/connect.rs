@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use quorate_client::{Authority, Client, Options};
+use quorate_core::level::Level;
 
 use crate::dev_file::{self, DevFile};
 use crate::duration;
@@ -58,6 +59,9 @@ pub struct Global {
     /// Say what is done, on standard error
     #[arg(long, short, global = true, help_heading = "Output")]
     pub verbose: bool,
+    /// The highest feature level that this build knows.
+    #[arg(skip = Level::NEWEST)]
+    pub level: Level,
 }
 
 /// How long a client may take to end its session; afterwards the session expires by itself.

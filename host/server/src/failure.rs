@@ -164,6 +164,9 @@ fn hint(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::RecipeOverLimit => {
             "Limits are in the manifest, `[limits]` of quorate.toml: raise them, or do less in a call."
         }
+        ErrorCode::ReadOnly => {
+            "Call it without --read-only; if the manifest lists the function, its author must take it off `read-only`."
+        }
         ErrorCode::BreakingChange => {
             "Deploy it under another name, or with --allow-breaking if no caller needs the old functions."
         }

@@ -15,6 +15,8 @@ mod harness;
 mod histories;
 #[path = "cli/lock.rs"]
 mod lock;
+#[path = "cli/namespace.rs"]
+mod namespace;
 #[path = "cli/recipe.rs"]
 mod recipe;
 #[path = "cli/refusals.rs"]

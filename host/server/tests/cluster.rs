@@ -10,6 +10,8 @@
 
 #[path = "cluster/bad_input.rs"]
 mod bad_input;
+#[path = "cluster/certificates.rs"]
+mod certificates;
 #[path = "cluster/harness.rs"]
 mod cluster;
 #[path = "cluster/disk.rs"]
@@ -23,10 +25,16 @@ mod faults;
 mod harness;
 #[path = "cluster/histories.rs"]
 mod histories;
+#[path = "cluster/kernel.rs"]
+mod kernel;
+#[path = "cluster/levels.rs"]
+mod levels;
 #[path = "cluster/load.rs"]
 mod load;
 #[path = "cluster/members.rs"]
 mod members;
+#[path = "cli/namespace.rs"]
+mod namespace;
 #[path = "cluster/node.rs"]
 mod node;
 #[path = "cluster/reads.rs"]
@@ -35,5 +43,7 @@ mod reads;
 mod rounds;
 #[path = "cluster/sessions.rs"]
 mod sessions;
+#[path = "cluster/silence.rs"]
+mod silence;
 #[path = "cli/small_disk.rs"]
 mod small_disk;

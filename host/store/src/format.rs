@@ -11,8 +11,9 @@
 //! The version covers everything below the directory: log, tree keys and their values. The magic and the position of
 //! the version never change, so that every later program can say what it has found.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use crate::error::OpenError;
@@ -21,6 +22,11 @@ use crate::error::OpenError;
 pub(crate) const FORMAT_VERSION: u32 = 1;
 /// Most bytes of an identity. A cluster's and a member's id are some dozens; this bounds what is read from a disk.
 pub(crate) const IDENTITY_BYTES_MAX: usize = 4096;
+
+/// Permissions of the files that are made here: what the tree holds is nobody else's to read.
+pub(crate) const FILE_MODE: u32 = 0o600;
+/// Permissions of the directories that are made here. Of those that are there already, they are their owner's to set.
+pub(crate) const DIRECTORY_MODE: u32 = 0o700;
 
 const MAGIC: [u8; 8] = *b"QUORATE\n";
 const HEADER_BYTES: usize = 16;
@@ -97,7 +103,9 @@ pub(crate) fn write(directory: &Path, name: &str, identity: &[u8]) -> Result<(),
     }
     let temporary = directory.join(temporary_name(name));
     let written = || -> io::Result<()> {
-        let mut file = File::create(&temporary)?;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(FILE_MODE);
+        let mut file = options.open(&temporary)?;
         file.write_all(&encode(identity))?;
         file.sync_all()?;
         fs::rename(&temporary, &path)?;
@@ -130,10 +138,16 @@ mod tests {
 
     #[test]
     fn another_version_is_named_before_anything_behind_it_is_read() {
-        let mut bytes = encode(b"me");
-        bytes[8] = 9;
-        bytes.truncate(12);
-        let refusal = decode(Path::new("FORMAT"), &bytes);
-        assert!(matches!(refusal, Err(OpenError::UnknownVersion { found: 9, known: 1, .. })));
+        // An older and a newer one.
+        for version in [FORMAT_VERSION - 1, FORMAT_VERSION + 1] {
+            let mut bytes = encode(b"me");
+            bytes[8..12].copy_from_slice(&version.to_le_bytes());
+            bytes.truncate(12);
+            let refusal = decode(Path::new("FORMAT"), &bytes).expect_err("another version");
+            let OpenError::UnknownVersion { found, known, .. } = refusal else {
+                panic!("{refusal}");
+            };
+            assert_eq!((found, known), (version, FORMAT_VERSION));
+        }
     }
 }

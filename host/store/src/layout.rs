@@ -10,12 +10,13 @@
 //! ```
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::OpenError;
-use crate::format;
+use crate::format::{self, DIRECTORY_MODE, FILE_MODE};
 
 const LOCK: &str = "LOCK";
 const FORMAT: &str = "FORMAT";
@@ -40,14 +41,16 @@ pub struct DataDirectory {
 }
 
 impl DataDirectory {
-    /// Opens `path`, which is created (parents too) when it does not exist. An empty directory becomes ours: `identity`
+    /// Opens `path`, which is created (parents too, for its owner only) when it does not exist. An empty directory becomes ours: `identity`
     /// is called and what it returns (at most 4096 bytes) is stored; of one that is ours already it is read.
     ///
     /// # Errors
     /// [`OpenError::Foreign`] (not empty and not ours, untouched then), [`OpenError::UnknownVersion`],
     /// [`OpenError::Locked`], [`OpenError::Corrupt`], [`OpenError::Io`].
     pub fn open(path: &Path, identity: impl FnOnce() -> Vec<u8>) -> Result<Self, OpenError> {
-        fs::create_dir_all(path).map_err(OpenError::io(path, "create the directory"))?;
+        let mut maker = DirBuilder::new();
+        let made = maker.recursive(true).mode(DIRECTORY_MODE).create(path);
+        made.map_err(OpenError::io(path, "create the directory"))?;
         // Looked at before the lock file is created: a foreign directory is left as it was.
         refuse_foreign(path)?;
         let lock = lock(&path.join(LOCK))?;
@@ -122,9 +125,17 @@ impl DataDirectory {
     /// # Errors
     /// That of statvfs.
     pub fn free_bytes(&self) -> io::Result<u64> {
-        let status = rustix::fs::statvfs(&self.path)?;
-        Ok(status.f_bavail.saturating_mul(status.f_frsize))
+        free_bytes(&self.path)
     }
+}
+
+/// Bytes that this process may still write on the file system of a path (the reserve of root excluded).
+///
+/// # Errors
+/// That of statvfs.
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
+    let status = rustix::fs::statvfs(path)?;
+    Ok(status.f_bavail.saturating_mul(status.f_frsize))
 }
 
 /// Returns whether the directory is empty but for what an interrupted creation leaves and certificates;
@@ -150,7 +161,7 @@ fn refuse_foreign(path: &Path) -> Result<bool, OpenError> {
 
 fn lock(path: &Path) -> Result<File, OpenError> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
+    options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE);
     let mut file = options.open(path).map_err(OpenError::io(path, "open"))?;
     match file.try_lock() {
         Ok(()) => {}

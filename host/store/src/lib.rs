@@ -12,7 +12,7 @@ pub mod log;
 pub mod tree;
 
 pub use error::OpenError;
-pub use layout::DataDirectory;
+pub use layout::{DataDirectory, free_bytes};
 pub use log::{Log, LogOptions, LogState};
 pub use tree::{
     Checkpoint, CheckpointRecords, Replacement, Tree, TreeOptions, TreeReader, TreeSnapshot,

@@ -31,6 +31,7 @@
 //!           0x31: recipe, version                             recipe activated
 //!           0x32: recipe                                      recipe removed
 //!           0x33: recipe, version                             version dropped
+//!           0x40: level                                       feature level raised
 //! lifetime     0: persistent, 1: session (ephemeral), 2: session, write (owned by that call)
 //! ```
 //!
@@ -42,6 +43,7 @@ use quorate_core::change::Change;
 use quorate_core::codec::{Malformed, Reader, Writer, malformed};
 use quorate_core::deployment::Version;
 use quorate_core::ids::{Epoch, Millis, NamespaceId, SessionId, Term, WriteNumber, Zxid};
+use quorate_core::level::Level;
 use quorate_core::limits;
 use quorate_core::path::Path;
 use quorate_core::session::{Acks, End, Parked};
@@ -77,6 +79,7 @@ const VERSION_MADE: u8 = 0x30;
 const RECIPE_ACTIVATED: u8 = 0x31;
 const RECIPE_REMOVED: u8 = 0x32;
 const VERSION_DROPPED: u8 = 0x33;
+const LEVEL_RAISED: u8 = 0x40;
 
 const END_CLOSED: u8 = 0;
 const END_EXPIRED: u8 = 1;
@@ -315,6 +318,10 @@ fn write_change(writer: &mut Writer, change: &Change) {
             tagged_text(writer, VERSION_DROPPED, recipe);
             writer.u64(*version);
         }
+        Change::LevelRaised { level } => {
+            writer.u8(LEVEL_RAISED);
+            writer.u64(u64::from(level.0));
+        }
     }
 }
 
@@ -383,6 +390,7 @@ fn read_change(reader: &mut Reader) -> Result<Change, Malformed> {
         VERSION_DROPPED => {
             Change::VersionDropped { recipe: reader.text(WHAT)?, version: reader.u64(WHAT)? }
         }
+        LEVEL_RAISED => Change::LevelRaised { level: Level(reader.u32(WHAT)?) },
         _ => return Err(malformed("tag of a change")),
     })
 }

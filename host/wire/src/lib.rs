@@ -6,5 +6,6 @@ pub mod entry;
 pub mod link;
 pub mod member;
 pub mod message;
+pub mod protocol;
 pub mod snapshot;
 pub mod value;

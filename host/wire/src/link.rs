@@ -70,6 +70,15 @@ pub enum ToLeader {
         /// Comes back with the answer.
         question: u64,
     },
+    /// How much room the member's disk has. About once a second; not answered.
+    Room {
+        /// Bytes that may still be written.
+        free_bytes: u64,
+        /// Bytes below which the tree is not to grow.
+        refused_below_bytes: u64,
+        /// Bytes from which on it may grow again.
+        taken_from_bytes: u64,
+    },
 }
 
 /// From the leader to a member.
@@ -190,6 +199,12 @@ impl ToLeader {
                 writer.u8(0x04);
                 writer.u64(*question);
             }
+            Self::Room { free_bytes, refused_below_bytes, taken_from_bytes } => {
+                writer.u8(0x05);
+                writer.u64(*free_bytes);
+                writer.u64(*refused_below_bytes);
+                writer.u64(*taken_from_bytes);
+            }
         }
         writer.finish()
     }
@@ -227,6 +242,11 @@ impl ToLeader {
                 session: SessionId(reader.u64("session")?),
             },
             0x04 => Self::ReadIndex { question: reader.u64("question")? },
+            0x05 => Self::Room {
+                free_bytes: reader.u64("free bytes")?,
+                refused_below_bytes: reader.u64("bytes of a reserve")?,
+                taken_from_bytes: reader.u64("bytes of a reserve")?,
+            },
             _ => return Err(malformed("message kind")),
         };
         reader.finish(WHAT)?;

@@ -7,11 +7,13 @@
 use bytes::Bytes;
 use quorate_core::codec::{Malformed, Reader, Writer, malformed};
 use quorate_core::error::Refusal;
+use quorate_core::level::Level;
 
 use crate::message::{read_refusal, write_refusal};
+use crate::protocol::Versions;
 
-/// The protocol between members that this version speaks; also the lowest.
-pub const PROTOCOL: u32 = 1;
+/// The protocols between members that this version speaks.
+pub const PROTOCOLS: Versions = Versions { min: 1, max: 1 };
 /// First bytes of a member's first frame.
 pub const MAGIC: [u8; 4] = *b"QRM1";
 /// Bytes of the frames of this module.
@@ -49,16 +51,14 @@ pub struct Identity {
     /// Name and version.
     pub agent: String,
     /// The highest set of features that this version knows; see docs/operations.md on rolling upgrades.
-    pub level: u32,
+    pub level: Level,
 }
 
 /// The first frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hello {
-    /// Lowest protocol that the sender speaks.
-    pub protocol_min: u32,
-    /// Highest protocol that the sender speaks.
-    pub protocol_max: u32,
+    /// Protocols that the sender speaks.
+    pub protocols: Versions,
     /// The sender.
     pub from: Identity,
     /// The number of the member that is meant.
@@ -87,8 +87,8 @@ impl Hello {
     pub fn encode(&self) -> Bytes {
         let mut writer = Writer::new();
         writer.raw(&MAGIC);
-        writer.u64(u64::from(self.protocol_min));
-        writer.u64(u64::from(self.protocol_max));
+        writer.u64(u64::from(self.protocols.min));
+        writer.u64(u64::from(self.protocols.max));
         self.from.write(&mut writer);
         writer.u64(self.to);
         writer.option(self.to_incarnation.as_ref(), |writer, incarnation| writer.raw(incarnation));
@@ -102,12 +102,8 @@ impl Hello {
     pub fn decode(frame: Bytes) -> Result<Self, Malformed> {
         const WHAT: &str = "hello of a member";
         let mut reader = Reader::new(frame);
-        if reader.array::<4>(WHAT)? != MAGIC {
-            return Err(malformed("magic of a member"));
-        }
         let hello = Self {
-            protocol_min: reader.u32(WHAT)?,
-            protocol_max: reader.u32(WHAT)?,
+            protocols: read_begin(&mut reader)?,
             from: Identity::read(&mut reader)?,
             to: reader.u64(WHAT)?,
             to_incarnation: reader.option(WHAT, |reader| reader.array(WHAT))?,
@@ -115,6 +111,22 @@ impl Hello {
         reader.finish(WHAT)?;
         Ok(hello)
     }
+}
+
+/// The protocols that the sender of a hello speaks, whatever follows in it: the first bytes are the same in all versions.
+///
+/// # Errors
+/// For what does not begin as a hello.
+pub fn protocols(hello: Bytes) -> Result<Versions, Malformed> {
+    read_begin(&mut Reader::new(hello))
+}
+
+fn read_begin(reader: &mut Reader) -> Result<Versions, Malformed> {
+    const WHAT: &str = "magic of a member";
+    if reader.array::<4>(WHAT)? != MAGIC {
+        return Err(malformed(WHAT));
+    }
+    Versions::read(reader)
 }
 
 impl Answer {
@@ -165,7 +177,7 @@ impl Identity {
             writer.text(client);
         }
         writer.text(&self.agent);
-        writer.u64(u64::from(self.level));
+        writer.u64(u64::from(self.level.0));
     }
 
     fn read(reader: &mut Reader) -> Result<Self, Malformed> {
@@ -178,7 +190,7 @@ impl Identity {
             life: reader.u64(WHAT)?,
             clients: Vec::new(),
             agent: String::new(),
-            level: 0,
+            level: Level::FIRST,
         };
         for _ in 0..reader.count(WHAT, CLIENTS_MAX)? {
             found.clients.push(reader.text(WHAT)?);
@@ -187,7 +199,7 @@ impl Identity {
         if found.agent.len() > AGENT_BYTES_MAX {
             return Err(malformed(WHAT));
         }
-        found.level = reader.u32(WHAT)?;
+        found.level = Level(reader.u32(WHAT)?);
         Ok(found)
     }
 }
@@ -206,13 +218,13 @@ mod tests {
             life: 8,
             clients: vec!["a:1".to_owned(), "b:2".to_owned()],
             agent: "quorate/1".to_owned(),
-            level: 1,
+            level: Level(1),
         }
     }
 
     fn hello() -> Hello {
         let to_incarnation = Some([9; 16]);
-        Hello { protocol_min: 1, protocol_max: 2, from: someone(), to: 3, to_incarnation }
+        Hello { protocols: Versions { min: 1, max: 2 }, from: someone(), to: 3, to_incarnation }
     }
 
     #[test]
@@ -237,6 +249,14 @@ mod tests {
         expected.extend_from_slice(b"\x07\x08\x02\x03a:1\x03b:2\x09quorate/1\x01\x03\x01");
         expected.extend_from_slice(&[9; 16]);
         assert_eq!(&hello().encode()[..], expected);
+    }
+
+    #[test]
+    fn the_protocols_of_a_later_hello_are_read_whatever_follows_in_it() {
+        let later = [&b"QRM1\x02\x04"[..], b"something else"].concat();
+        assert!(Hello::decode(later.clone().into()).is_err());
+        assert_eq!(protocols(later.into()), Ok(Versions { min: 2, max: 4 }));
+        assert!(protocols(Bytes::from_static(b"QRT1\x01\x01")).is_err());
     }
 
     #[test]

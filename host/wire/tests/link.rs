@@ -43,6 +43,7 @@ fn to_leader() -> Vec<ToLeader> {
         },
         ToLeader::Heartbeat { tag: TAG, token: 303, session: SESSION },
         ToLeader::ReadIndex { question: 304 },
+        ToLeader::Room { free_bytes: 305, refused_below_bytes: 400, taken_from_bytes: 500 },
     ]
 }
 

@@ -13,6 +13,7 @@ use quorate_core::change::Change;
 use quorate_core::draft::{Draft, Meta, ReadRecords};
 use quorate_core::ids::{Epoch, Millis, NamespaceId, SessionId, Term, Zxid};
 use quorate_core::key::{self, Table};
+use quorate_core::level::Level;
 use quorate_core::path::Path;
 use quorate_core::read::MemoryTree;
 use quorate_core::session::End;
@@ -40,7 +41,7 @@ fn stream(head: &Head, records: &Records, meta: Meta) -> Vec<u8> {
 
 /// Reads a stream that arrives in pieces of this size.
 fn read(stream: &[u8], piece_bytes: usize) -> Result<(Head, Records, Summary), Unsound> {
-    let mut decoder = Decoder::new();
+    let mut decoder = Decoder::new(Level::NEWEST);
     let (mut head, mut records, mut summary) = (None, Records::new(), None);
     for piece in stream.chunks(piece_bytes) {
         decoder.handle(piece);
@@ -187,6 +188,7 @@ proptest! {
             head: head(),
             meta,
             records: records.len() as u64,
+            level: Level::FIRST,
             znodes: of(Table::Node).count() as u64,
             sessions: garden.sessions.len() as u64,
             recipes: 0,
@@ -243,6 +245,39 @@ fn grown() -> (Records, Meta) {
         assert!(tables.any(|there| there == Some(table)), "no {table:?}");
     }
     (records, garden.tree.meta())
+}
+
+#[test]
+fn a_tree_above_the_known_level_is_refused_before_its_other_records() {
+    let tree = Arc::new(MemoryTree::new());
+    let mut draft = Draft::new(Arc::clone(&tree));
+    apply::change(&mut draft, Zxid(1), Millis(1), &Change::LevelRaised { level: Level(3) });
+    apply::seal(&mut draft);
+    tree.commit(draft.into_parts().1);
+    let mut records: Records = tree.records().into_iter().collect();
+    let meta = tree.meta();
+    let sound = stream(&head(), &records, meta);
+    let known = |level| {
+        let mut decoder = Decoder::new(Level(level));
+        decoder.handle(&sound);
+        while let Some(item) = decoder.poll()? {
+            if let Item::End(summary) = item {
+                return Ok(summary.level);
+            }
+        }
+        panic!("there is an end");
+    };
+    assert_eq!(known(3), Ok(Level(3)));
+    assert_eq!(known(4), Ok(Level(3)));
+    let (found, highest) = (Level(3), Level(2));
+    assert_eq!(known(2), Err(Unsound::Level { found, known: highest }));
+    // What follows is of a table that nobody here knows: the reason is the level all the same.
+    records.push((Bytes::from_static(b"\x40new"), Bytes::new()));
+    let later = stream(&head(), &records, meta);
+    let mut decoder = Decoder::new(highest);
+    decoder.handle(&later);
+    assert!(matches!(decoder.poll(), Ok(Some(Item::Head(_)))));
+    assert_eq!(decoder.poll().err(), Some(Unsound::Level { found, known: highest }));
 }
 
 #[test]

@@ -40,16 +40,16 @@ pub enum AdminError {
 pub async fn command(options: Options, command: Command) -> Result<Outcome, AdminError> {
     let connect_timeout = options.connect_timeout;
     let mut dialer = Dialer::new(options)?;
+    let reach = dialer.reach();
     let message = ClientMessage::Administer { request: 1, command };
     let mut attempts = Vec::new();
     let deadline = tokio::time::Instant::now() + connect_timeout;
-    for _ in 0..dialer.addresses_count() {
-        let address = dialer.next_address();
+    for address in dialer.candidates(None, 0) {
         let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-        let connected = tokio::time::timeout(left, dialer.connect(&address, left)).await;
+        let connected = tokio::time::timeout(left, reach.connect(&address, left)).await;
         let reason = match connected {
             Ok(Ok(connection)) => {
-                let asked = dialer.ask_on(address, connection, &message, COMMAND_TIMEOUT).await;
+                let asked = reach.ask_on(address, connection, &message, COMMAND_TIMEOUT).await;
                 let link = asked.map_err(AdminError::NoAnswer)?;
                 link.connection.close(quorate_net::CloseCode::Normal, "");
                 return match link.first {

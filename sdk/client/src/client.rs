@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::Zxid;
-use quorate_core::request::{Answer, Body, Reply};
+use quorate_core::request::{Answer, Body, Call, Reply};
 use quorate_wire::message::{Consistency, Query, Results, body};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -21,13 +21,13 @@ use crate::clock::Clock;
 use crate::dial::{Dialer, Link, is_permanent};
 use crate::error::{Attempt, ConnectError, Error};
 use crate::limits::{
-    ANSWER_TIMEOUT, BODY_BYTES_MAX, COMMANDS_MAX, LOCK_WATCHES_MAX, RECONNECT_MS_FIRST,
-    RECONNECT_MS_MAX, REQUEST_BYTES_MAX, REQUESTS_MAX,
+    ANSWER_TIMEOUT, BODY_BYTES_MAX, COMMANDS_MAX, FIRST_DIAL_STAGGER, LOCK_WATCHES_MAX,
+    READ_CALL_BYTES_MAX, RECONNECT_MS_FIRST, RECONNECT_MS_MAX, REQUEST_BYTES_MAX, REQUESTS_MAX,
 };
 use crate::options::Options;
-use crate::owner::{Owner, Submission};
+use crate::owner::{NotAttached, Owner, Submission};
 use crate::recipe::Types;
-use crate::session::{Ask, Backoff, Flow, Loss, Outcome, Session, SessionKey, SessionState, Token};
+use crate::session::{Ask, Backoff, Loss, Outcome, Session, SessionKey, SessionState, Token};
 use crate::streams::{Expected, Streams};
 
 /// A client with one session. Cheap to clone; all clones share the session.
@@ -223,12 +223,23 @@ impl Client {
     /// # Errors
     /// `Refused`, `SessionLost`.
     pub async fn read(&self, query: Query) -> Result<(Zxid, Results), Error> {
-        let room = self.room(0).await;
-        let pending = self.submit(Ask::Read(self.consistency, query), room).await?;
-        match pending.await? {
-            Outcome::Found(zxid, results) => Ok((zxid, results)),
-            other => Err(failed(other)),
+        self.send_read(query, 0).await?.await
+    }
+
+    /// Sends a recipe call as a read.
+    pub(crate) async fn send_read_call(&self, call: Call) -> Result<ReadHandle, Error> {
+        let bytes = call.recipe.len() + call.function.len() + call.arguments.len();
+        if bytes > READ_CALL_BYTES_MAX {
+            let (bytes, max) = (bytes as u64, READ_CALL_BYTES_MAX as u64);
+            return Err(Refusal::limit("bytes of a call as a read", bytes, max).into());
         }
+        self.send_read(Query::Call(call), bytes).await
+    }
+
+    async fn send_read(&self, query: Query, bytes: usize) -> Result<ReadHandle, Error> {
+        let room = self.room(bytes).await;
+        let pending = self.submit(Ask::Read(self.consistency, query), room).await?;
+        Ok(ReadHandle { pending })
     }
 
     /// Takes in a stream that the member will open, under a number of its own.
@@ -312,6 +323,24 @@ impl WriteHandle {
 
     pub(crate) fn canceller(&self) -> Canceller {
         Canceller { client: self.pending.client.clone(), token: self.pending.token }
+    }
+}
+
+/// A read that has been sent. As a future, it gives what was found and the last transaction that it reflects.
+#[must_use]
+pub(crate) struct ReadHandle {
+    pending: Pending,
+}
+
+impl Future for ReadHandle {
+    type Output = Result<(Zxid, Results), Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(match ready!(Pin::new(&mut self.pending).poll(context)) {
+            Ok(Outcome::Found(zxid, results)) => Ok((zxid, results)),
+            Ok(other) => Err(failed(other)),
+            Err(error) => Err(error),
+        })
     }
 }
 
@@ -412,22 +441,30 @@ async fn first_link(
     attempts: &mut BTreeMap<String, String>,
 ) -> Result<Link, ConnectError> {
     let mut backoff = Backoff::new(RECONNECT_MS_FIRST, RECONNECT_MS_MAX, seed);
+    let reach = owner.dialer().reach();
     loop {
-        for _ in 0..owner.dialer().addresses_count() {
-            let address = owner.dialer().next_address();
+        let addresses = owner.dialer().candidates(None, clock.now_ms());
+        for address in &addresses {
             attempts.entry(address.clone()).or_insert_with(|| "no answer yet".to_owned());
-            let attach = owner.session().attach(clock.now_ms());
-            let reason = match owner.dialer().dial(address.clone(), attach, ANSWER_TIMEOUT).await {
-                Err(reason) => reason,
-                Ok(link) => match owner.attached(&link) {
-                    Flow::GoOn => return Ok(link),
-                    Flow::Rejected(refusal) if is_permanent(&refusal) => {
-                        return Err(ConnectError::Rejected { address, refusal });
-                    }
-                    Flow::Rejected(refusal) => refusal.to_string(),
-                    Flow::Leave => "an answer that makes no sense".to_owned(),
-                },
+        }
+        let mut race = owner.dialer().race(addresses, FIRST_DIAL_STAGGER, ANSWER_TIMEOUT);
+        while let Some((address, connected)) = race.next().await {
+            let asked = match connected {
+                Err(reason) => Err(reason),
+                Ok(connection) => {
+                    let attach = owner.session().attach(clock.now_ms());
+                    reach.attach(address.clone(), connection, attach, ANSWER_TIMEOUT).await
+                }
             };
+            let reason = match asked.map(|link| (owner.attached(&link), link)) {
+                Ok((Ok(()), link)) => return Ok(link),
+                Ok((Err(NotAttached::Refused(refusal)), _)) if is_permanent(&refusal) => {
+                    return Err(ConnectError::Rejected { address, refusal });
+                }
+                Ok((Err(reason), _)) => reason.to_string(),
+                Err(reason) => reason,
+            };
+            owner.dialer().note_failed(&address, clock.now_ms());
             attempts.insert(address, reason);
             owner.session().handle_disconnected();
         }

@@ -1,5 +1,7 @@
 //! Finds a member and attaches a lane to it. It knows addresses, certificates and the first two frames; not what sessions mean.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_core::error::Refusal;
@@ -7,10 +9,12 @@ use quorate_net::{
     Client as Endpoint, ClientConfig, Connection, LaneLimits, LaneReceiver, LaneSender, Protocol,
     TrustAnchors,
 };
-use quorate_wire::message::{Attach, ClientMessage, Hello, PROTOCOL, ServerMessage};
+use quorate_wire::message::{Attach, ClientMessage, Hello, PROTOCOLS, ServerMessage};
 
 use crate::error::ConnectError;
+use crate::limits::FAILED_MS;
 use crate::options::Options;
+use crate::race::Race;
 
 /// Resolved addresses of one name that are tried.
 const RESOLVED_MAX: usize = 4;
@@ -32,13 +36,20 @@ pub(crate) struct Link {
     pub(crate) first: ServerMessage,
 }
 
-/// Goes round the addresses.
+/// Knows the addresses, and which of them are worth trying first.
 pub(crate) struct Dialer {
+    reach: Arc<Reach>,
+    learned: Vec<String>,
+    turn: usize,
+    /// Addresses that failed or fell silent, and when.
+    failed: BTreeMap<String, u64>,
+}
+
+/// The way to an address.
+pub(crate) struct Reach {
     endpoint: Endpoint,
     trust: TrustAnchors,
     options: Options,
-    learned: Vec<String>,
-    turn: usize,
 }
 
 impl Dialer {
@@ -56,59 +67,85 @@ impl Dialer {
         let config = ClientConfig { connect_timeout, idle_timeout: idle, ..defaults };
         let endpoint =
             Endpoint::bind(config).map_err(|error| ConnectError::Options(error.to_string()))?;
-        Ok(Self { endpoint, trust, options, learned: Vec::new(), turn: 0 })
+        let reach = Arc::new(Reach { endpoint, trust, options });
+        Ok(Self { reach, learned: Vec::new(), turn: 0, failed: BTreeMap::new() })
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = &String> {
+        self.reach.options.addresses.iter().chain(&self.learned)
     }
 
     /// Addresses to try, all together.
     pub(crate) fn addresses_count(&self) -> usize {
-        self.options.addresses.len() + self.learned.len()
+        self.addresses().count()
     }
 
     /// Takes over what a member says about the others.
     pub(crate) fn learn(&mut self, members: &[String]) {
-        let new = members.iter().filter(|member| !self.options.addresses.contains(member));
+        let given = &self.reach.options.addresses;
+        let new = members.iter().filter(|member| !given.contains(member));
         self.learned = new.take(LEARNED_MAX).cloned().collect();
+        let known: Vec<String> = self.addresses().cloned().collect();
+        self.failed.retain(|address, _| known.contains(address));
     }
 
-    /// The address whose turn it is.
-    pub(crate) fn next_address(&mut self) -> String {
-        let turn = self.turn % self.addresses_count();
-        self.turn = turn + 1;
-        let given = &self.options.addresses;
-        given.get(turn).unwrap_or_else(|| &self.learned[turn - given.len()]).clone()
+    /// An address is of no use at present: it is tried behind the others for a while.
+    pub(crate) fn note_failed(&mut self, address: &str, now_ms: u64) {
+        self.failed.insert(address.to_owned(), now_ms);
     }
 
-    /// Connects, and waits for the answer to `Hello`, whatever it is; for each no longer than this. Cancel-safe: dropped, the
-    /// attempt is given up.
-    pub(crate) async fn dial(
+    /// All addresses but one, in the order in which they are to be tried: those that failed lately last, and else each time
+    /// another one first.
+    pub(crate) fn candidates(&mut self, but: Option<&str>, now_ms: u64) -> Vec<String> {
+        let mut all: Vec<String> = self.addresses().cloned().collect();
+        let first = self.turn % all.len();
+        self.turn = first + 1;
+        all.rotate_left(first);
+        all.retain(|address| Some(address.as_str()) != but);
+        let failed_ms = |address: &String| {
+            self.failed.get(address).copied().filter(|at| now_ms < at + FAILED_MS).unwrap_or(0)
+        };
+        all.sort_by_key(failed_ms);
+        all
+    }
+
+    /// Begins to connect to the first of these addresses that answers.
+    pub(crate) fn race(
+        &self,
+        addresses: Vec<String>,
+        stagger: Duration,
+        patience: Duration,
+    ) -> Race {
+        Race::new(Arc::clone(&self.reach), addresses, stagger, patience)
+    }
+
+    /// The way to addresses.
+    pub(crate) fn reach(&self) -> Arc<Reach> {
+        Arc::clone(&self.reach)
+    }
+}
+
+impl Reach {
+    /// On a connection, opens a lane and waits for the answer to `Hello`, whatever it is; no longer than this. Cancel-safe:
+    /// dropped, the attempt is given up, and the connection with it.
+    pub(crate) async fn attach(
         &self,
         address: String,
+        connection: Connection,
         attach: Attach,
         patience: Duration,
     ) -> Result<Link, String> {
         let hello = ClientMessage::Hello(Hello {
-            protocol_min: PROTOCOL,
-            protocol_max: PROTOCOL,
+            protocols: PROTOCOLS,
             namespace: self.options.namespace,
             agent: self.options.agent.clone(),
             attach,
         });
-        self.ask(address, &hello, patience).await
+        self.ask_on(address, connection, &hello, patience).await
     }
 
-    /// Connects, sends a first frame on a lane, and waits for the answer to it, whatever it is. Cancel-safe: dropped, the
-    /// attempt is given up.
-    pub(crate) async fn ask(
-        &self,
-        address: String,
-        first: &ClientMessage,
-        patience: Duration,
-    ) -> Result<Link, String> {
-        let connection = self.connect(&address, patience).await?;
-        self.ask_on(address, connection, first, patience).await
-    }
-
-    /// As `ask`, on a connection that stands.
+    /// Sends a first frame on a lane of this connection, and waits for the answer to it, whatever it is. Cancel-safe: dropped,
+    /// the attempt is given up.
     pub(crate) async fn ask_on(
         &self,
         address: String,
@@ -123,7 +160,15 @@ impl Dialer {
             sender.send(first.encode()).await.map_err(|error| error.to_string())?;
             let frame = receiver.recv().await.map_err(|error| error.to_string())?;
             let frame = frame.ok_or("the member ended the lane without an answer")?;
-            ServerMessage::decode(frame).map_err(|error| error.to_string())
+            match ServerMessage::decode(frame).map_err(|error| error.to_string())? {
+                ServerMessage::Welcome(welcome) if !PROTOCOLS.has(welcome.protocol) => {
+                    let protocol = welcome.protocol;
+                    Err(format!(
+                        "the member wants to speak protocol {protocol}, this client speaks {PROTOCOLS}"
+                    ))
+                }
+                answer => Ok(answer),
+            }
         };
         let first = tokio::time::timeout(patience, exchange)
             .await

@@ -19,7 +19,7 @@
 //! the call, if it still waits.
 //!
 //! Modules in reading order: [`limits`], `clock`, `session` (the state machine, and the argument for the promises above), `error`,
-//! `options`, `dial`, [`admin`] (commands to a cluster), `owner` (the one task of a client), `client` (the handle), then what can be asked: `tree`, [`wave`], `recipe`,
+//! `options`, `dial`, `race`, [`admin`] (commands to a cluster), `moving` (leaving a silent member), `wire`, `owner` (the one task of a client), `client` (the handle), then what can be asked: `tree`, [`wave`], `recipe`,
 //! [`typed`], [`types`], `deploy`, `lock`.
 #![forbid(unsafe_code)]
 
@@ -37,8 +37,14 @@ mod options;
 
 mod dial;
 
+mod race;
+
 pub mod admin;
 mod streams;
+
+mod moving;
+
+mod wire;
 
 mod owner;
 

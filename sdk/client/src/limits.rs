@@ -16,9 +16,17 @@ pub const COMMANDS_MAX: usize = 1024;
 pub const RETRY_MS_FIRST: u64 = 10;
 /// Milliseconds between retries at most: a leader that comes back is used within half a second.
 pub const RETRY_MS_MAX: u64 = 500;
+/// Bytes of a recipe call that is sent as a read: it is one frame of the lane, with its head.
+pub const READ_CALL_BYTES_MAX: usize = quorate_wire::message::LANE_FRAME_BYTES_MAX as usize - 1024;
+/// Refusals of one call that is sent as a read, while its member still compiles the recipe: a minute, which is the longest that a
+/// member compiles.
+pub const COMPILING_REFUSALS_MAX: u32 = 120;
 /// Refusals of one write in sequence for a reason that only an operator can end (a full disk), before its caller hears it.
 /// With the delays above this is about two seconds.
 pub const REFUSALS_MAX: u32 = 8;
+/// How long a call of a recipe that the leader still compiles is made again and again: from the cache of a disk it is ready in
+/// milliseconds, and after a first compilation in seconds.
+pub const COMPILING_PATIENCE: Duration = Duration::from_secs(20);
 /// Milliseconds before the second attempt to connect.
 pub const RECONNECT_MS_FIRST: u64 = 20;
 /// Milliseconds between attempts to connect at most.
@@ -28,6 +36,30 @@ pub const RECONNECT_MS_MAX: u64 = 1_000;
 pub const HEARTBEAT_DIVISOR: u64 = 3;
 /// After an unconfirmed heartbeat the next one comes after the timeout divided by this: a new leader is found in time.
 pub const HEARTBEAT_RETRY_DIVISOR: u64 = 12;
+
+/// Milliseconds after a request was sent at which an answer that has not come is followed by a heartbeat, if none is due before;
+/// the next ones come after twice as long each. A member that dies between taking a request in and answering it is noticed by
+/// that, and a call that waits for long costs no more than an idle session.
+pub const PROBE_MS: u64 = 500;
+/// Milliseconds without an acknowledgement, of something that was sent, after which a member is suspected: QUIC acknowledges
+/// within 25 ms, whatever the member is doing, so its process is dead, stopped or cut off. Up to a quarter is added at random,
+/// and two round trips.
+pub const SILENCE_MS: u64 = 400;
+/// Each suspicion doubles that, up to this: how often a client may move is bounded whatever its members do.
+pub const SILENCE_MS_MAX: u64 = 2_000;
+/// Milliseconds without a suspicion after which the next one comes as soon as the first.
+pub const SILENCE_CALM_MS: u64 = 30_000;
+/// Milliseconds by which a look may be late. A later one says that this process was asleep, and proves nothing.
+pub const SILENCE_LATE_MS: u64 = 100;
+/// Milliseconds between two looks at a member that is suspect.
+pub const SILENCE_LOOK_MS: u64 = 100;
+/// Between the starts of two attempts to connect, to one member after the other, while none has failed or come about.
+pub const DIAL_STAGGER: Duration = Duration::from_millis(250);
+/// As [`DIAL_STAGGER`], when a client connects for the first time: the members that it was told first are those that it is meant
+/// to use.
+pub const FIRST_DIAL_STAGGER: Duration = Duration::from_secs(1);
+/// Milliseconds for which an address that failed or fell silent is tried behind all others.
+pub const FAILED_MS: u64 = 10_000;
 
 /// Goodbyes for a protocol error without a write's reply in between, after which the session is given up: something that this
 /// client has to send is not understood, and would be sent again for ever.
@@ -62,3 +94,6 @@ const _: () = assert!((LOCK_WATCHES_MAX as u64) < limits::PARKED_CALLS_PER_SESSI
 
 /// How long a member's machine may take to acknowledge the last byte of a body. Heartbeats tell sooner if it is gone.
 pub const BULK_TIMEOUT: Duration = Duration::from_secs(60);
+
+// A heartbeat is a probe, too: an idle client whose member is silent has time to move before its session is in danger.
+const _: () = assert!(SILENCE_MS < SILENCE_MS_MAX && SILENCE_MS_MAX < SILENCE_CALM_MS);

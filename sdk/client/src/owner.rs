@@ -1,26 +1,28 @@
 //! The task that owns a client's session, connection and lane. It moves messages between callers, the session's state machine
 //! and the wire, and decides nothing that the state machine can decide.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::ops::ControlFlow;
-use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_net::{BulkError, CloseCode, Connection, LaneReceiver, LaneSender, TrySendError};
-use quorate_wire::message::{ClientMessage, ServerMessage, bulk};
+use quorate_core::error::Refusal;
+use quorate_net::{BulkError, CloseCode, LaneReceiver};
+use quorate_wire::message::ServerMessage;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::dial::{Dialer, Link};
 use crate::limits::{
-    ANSWER_TIMEOUT, ATTACH_DIVISOR, ATTACH_MS_MIN, BULK_TIMEOUT, COMMANDS_MAX, GOODBYE_TIMEOUT,
+    ANSWER_TIMEOUT, ATTACH_DIVISOR, ATTACH_MS_MIN, COMMANDS_MAX, DIAL_STAGGER, GOODBYE_TIMEOUT,
     RECONNECT_MS_FIRST, RECONNECT_MS_MAX,
 };
+use crate::moving::{Moving, Step};
 use crate::session::{Ask, Backoff, Flow, Outcome, Session, SessionState, Token};
 use crate::streams::Streams;
+use crate::wire::{Wire, finished, send};
 
 /// A caller's request on its way to the owner.
 pub(crate) struct Submission {
@@ -42,12 +44,15 @@ struct Desk {
     pending: BTreeMap<Token, Pending>,
     state: watch::Sender<SessionState>,
     clock: Clock,
+    /// Where the service is reached, if the member has just said so.
+    members: Option<Vec<String>>,
 }
 
 /// The owner's own state. [`Owner::run`] is its task.
 pub(crate) struct Owner {
     desk: Desk,
     dialer: Dialer,
+    moving: Moving,
     backoff: Backoff,
     submissions: mpsc::Receiver<Submission>,
     /// At most one for each pending request, so the requests' limit bounds it.
@@ -55,18 +60,15 @@ pub(crate) struct Owner {
     streams: Streams,
 }
 
-type Bulk = Pin<Box<dyn Future<Output = Result<(), BulkError>> + Send>>;
-
-/// What is on its way to the member.
-struct Wire {
-    link: Link,
-    /// A frame that the lane had no room for.
-    frame: Option<Bytes>,
-    /// The body that goes beside the lane at the moment. The member keeps what comes on the lane behind its announcement until
-    /// the body is there, so the lane goes on.
-    bulk: Option<Bulk>,
-    /// Bodies whose turn comes next, with their numbers.
-    bodies: VecDeque<(u64, Bytes)>,
+/// Why a lane is not attached, as its peer has said it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotAttached {
+    /// The session is refused.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// Something else than an answer.
+    #[error("an answer that makes no sense")]
+    Senseless,
 }
 
 impl Owner {
@@ -80,9 +82,10 @@ impl Owner {
         streams: Streams,
     ) -> (Self, watch::Receiver<SessionState>) {
         let (state, watched) = watch::channel(session.state(clock.now_ms()));
-        let desk = Desk { session, pending: BTreeMap::new(), state, clock };
+        let desk = Desk { session, pending: BTreeMap::new(), state, clock, members: None };
         let backoff = Backoff::new(RECONNECT_MS_FIRST, RECONNECT_MS_MAX, seed);
-        (Self { desk, dialer, backoff, submissions, cancels, streams }, watched)
+        let moving = Moving::new(seed.rotate_left(16));
+        (Self { desk, dialer, moving, backoff, submissions, cancels, streams }, watched)
     }
 
     /// Serves until the session is lost. `link` is attached.
@@ -110,14 +113,16 @@ impl Owner {
         }
     }
 
-    /// Works on a lane until it, the member or the session ends. Gives the lane back if only the session has ended.
+    /// Works on a lane until it, the member or the session ends. Gives the lane back if only the session has ended, and the
+    /// lane of another member if this one fell silent.
     async fn serve(&mut self, link: Link) -> Option<Link> {
         // Ends with the lane.
         let mut accepting = JoinSet::new();
         accepting.spawn(self.streams.clone().accept(link.connection.clone()));
-        let mut wire = Wire { link, frame: None, bulk: None, bodies: VecDeque::new() };
+        let mut wire = Wire::new(link);
+        self.moving.stay();
         let reason = loop {
-            if let Err(error) = wire.transmit(&mut self.desk) {
+            if let Err(error) = self.transmit(&mut wire) {
                 break error;
             }
             self.desk.publish();
@@ -128,12 +133,18 @@ impl Owner {
             if self.desk.session.wants_another_member(now_ms) {
                 break "the member confirms nothing".to_owned();
             }
-            let timer = self.desk.session.next_timer_ms(now_ms).unwrap_or(u64::MAX / 2);
+            self.look(&wire.link, now_ms);
+            let timer = self.next_timer_ms(now_ms);
             let Wire { link: Link { sender, receiver, .. }, frame, bulk, .. } = &mut wire;
             tokio::select! {
                 received = receiver.recv() => match received {
                     Ok(Some(first)) => {
-                        if let ControlFlow::Break(reason) = self.desk.receive(first, receiver) {
+                        self.moving.stay();
+                        let received = self.desk.receive(first, receiver);
+                        if let Some(members) = self.desk.members.take() {
+                            self.dialer.learn(&members);
+                        }
+                        if let ControlFlow::Break(reason) = received {
                             break reason;
                         }
                     }
@@ -153,65 +164,159 @@ impl Owner {
                         break error.to_string();
                     }
                 }
+                step = self.moving.next() => if let Some(moved) = self.handle_step(step, &wire.link) {
+                    wire.link.connection.close(CloseCode::Normal, "the session has moved");
+                    return Some(moved);
+                },
                 submission = self.submissions.recv() => self.take_all(submission),
                 Some(token) = self.cancels.recv() => self.desk.session.cancel(token),
                 () = self.desk.clock.until(timer) => {}
             }
         };
         tracing::info!(address = %wire.link.address, %reason, "left a member");
-        self.desk.session.handle_disconnected();
+        self.leave(&wire.link.address);
         None
     }
 
-    /// Tries all addresses in turn until a lane is attached or the session is lost.
+    fn leave(&mut self, address: &str) {
+        self.dialer.note_failed(address, self.desk.clock.now_ms());
+        self.desk.session.handle_disconnected();
+    }
+
+    /// Sends what is to be sent, unless another member is being asked for the session.
+    fn transmit(&mut self, wire: &mut Wire) -> Result<(), String> {
+        let Desk { session, clock, .. } = &mut self.desk;
+        if !self.moving.is_asking() && wire.transmit(session, *clock)? {
+            self.moving.sent(&wire.link.connection, clock.now_ms());
+        }
+        Ok(())
+    }
+
+    fn next_timer_ms(&self, now_ms: u64) -> u64 {
+        let session = &self.desk.session;
+        let due_ms = match self.moving.is_asking() {
+            true => session.lost_at_ms(),
+            false => session.next_timer_ms(now_ms),
+        };
+        [due_ms, self.moving.look_ms()].into_iter().flatten().min().unwrap_or(u64::MAX / 2)
+    }
+
+    /// Begins to connect to others if the member is silent.
+    fn look(&mut self, link: &Link, now_ms: u64) {
+        let Some(silent_ms) = self.moving.look(&link.connection, now_ms) else { return };
+        let others = self.dialer.candidates(Some(&link.address), now_ms);
+        if !others.is_empty() {
+            tracing::debug!(address = %link.address, silent_ms, "a member is silent: trying others");
+            let race = self.dialer.race(others, DIAL_STAGGER, self.patience());
+            self.moving.connect(race);
+        }
+    }
+
+    /// A step on the way to another member: its lane, at the end of it.
+    fn handle_step(&mut self, step: Step, old: &Link) -> Option<Link> {
+        let now_ms = self.desk.clock.now_ms();
+        let (address, reason) = match step {
+            Step::Raced(None) => {
+                self.moving.give_up(now_ms);
+                return None;
+            }
+            Step::Raced(Some((address, Err(reason)))) => (address, reason),
+            Step::Raced(Some((_, Ok(_)))) if !self.moving.is_silent(&old.connection) => {
+                self.moving.stay();
+                return None;
+            }
+            Step::Raced(Some((address, Ok(connection)))) => {
+                let attach = self.desk.session.attach(now_ms);
+                let (reach, patience) = (self.dialer.reach(), self.patience());
+                self.moving.ask(address.clone(), async move {
+                    reach.attach(address, connection, attach, patience).await
+                });
+                return None;
+            }
+            Step::Asked(address, asked) => {
+                let refused = match *asked {
+                    Err(reason) => reason,
+                    Ok(link) => match self.attached(&link) {
+                        Ok(()) => {
+                            self.dialer.note_failed(&old.address, now_ms);
+                            tracing::info!(from = %old.address, to = %link.address, "left a silent member");
+                            return Some(link);
+                        }
+                        Err(reason) => reason.to_string(),
+                    },
+                };
+                self.moving.give_up(now_ms);
+                (address, refused)
+            }
+        };
+        tracing::debug!(%address, %reason, "not attached");
+        self.dialer.note_failed(&address, now_ms);
+        None
+    }
+
+    fn patience(&self) -> Duration {
+        patience(self.desk.session.timeout_ms(), self.dialer.addresses_count())
+    }
+
+    /// Tries all addresses until a lane is attached or the session is lost.
     async fn reconnect(&mut self) -> Option<Link> {
         loop {
-            let address = self.dialer.next_address();
-            let attach = self.desk.session.attach(self.desk.clock.now_ms());
-            let patience = patience(self.desk.session.timeout_ms(), self.dialer.addresses_count());
-            let dialed = {
-                let Self { desk, dialer, submissions, cancels, .. } = self;
-                let mut dialing = std::pin::pin!(dialer.dial(address.clone(), attach, patience));
-                loop {
-                    let room = desk.wait_once(submissions, cancels, u64::MAX / 2);
-                    tokio::select! {
-                        dialed = &mut dialing => break Some(dialed),
-                        () = room => if desk.is_lost() { break None },
+            let patience = self.patience();
+            let addresses = self.dialer.candidates(None, self.desk.clock.now_ms());
+            let mut race = self.dialer.race(addresses, DIAL_STAGGER, patience);
+            while let Some((address, connected)) = self.beside(race.next()).await? {
+                let asked = match connected {
+                    Err(reason) => Err(reason),
+                    Ok(connection) => {
+                        let attach = self.desk.session.attach(self.desk.clock.now_ms());
+                        let reach = self.dialer.reach();
+                        self.beside(reach.attach(address.clone(), connection, attach, patience))
+                            .await?
                     }
-                }
-            };
-            let reason = match dialed {
-                None => return None,
-                Some(Err(reason)) => reason,
-                Some(Ok(link)) => match self.attached(&link) {
-                    Flow::GoOn => return Some(link),
-                    Flow::Rejected(refusal) => refusal.to_string(),
-                    Flow::Leave => "an answer that makes no sense".to_owned(),
-                },
-            };
-            tracing::debug!(%address, %reason, "not attached");
-            self.desk.session.handle_disconnected();
-            let until_ms = self.desk.clock.now_ms() + self.backoff.next_ms();
-            while self.desk.clock.now_ms() < until_ms && !self.desk.is_lost() {
-                let Self { desk, submissions, cancels, .. } = self;
-                desk.wait_once(submissions, cancels, until_ms).await;
+                };
+                let reason = match asked.map(|link| (self.attached(&link), link)) {
+                    Ok((Ok(()), link)) => return Some(link),
+                    Ok((Err(reason), _)) => reason.to_string(),
+                    Err(reason) => reason,
+                };
+                tracing::debug!(%address, %reason, "not attached");
+                self.leave(&address);
             }
-            if self.desk.is_lost() {
+            let until_ms = self.desk.clock.now_ms() + self.backoff.next_ms();
+            let clock = self.desk.clock;
+            self.beside(clock.until(until_ms)).await?;
+        }
+    }
+
+    /// What comes of something, while callers are served beside; none if the session is lost first.
+    async fn beside<T>(&mut self, what: impl Future<Output = T>) -> Option<T> {
+        let mut what = std::pin::pin!(what);
+        let Self { desk, submissions, cancels, .. } = self;
+        loop {
+            desk.publish();
+            if desk.is_lost() {
                 return None;
+            }
+            tokio::select! {
+                done = &mut what => return Some(done),
+                () = desk.wait_once(submissions, cancels) => {}
             }
         }
     }
 
-    /// Takes what a lane's peer said first.
-    pub(crate) fn attached(&mut self, link: &Link) -> Flow {
+    /// Takes what a lane's peer said first. Not attached: why.
+    pub(crate) fn attached(&mut self, link: &Link) -> Result<(), NotAttached> {
         let flow = self.desk.session.handle_message(link.first.clone(), self.desk.clock.now_ms());
-        if let (Flow::GoOn, ServerMessage::Welcome(welcome)) = (&flow, &link.first) {
-            self.backoff.reset();
-            self.dialer.learn(&welcome.members);
-            tracing::info!(address = %link.address, session = %welcome.session, "attached");
-            return flow;
+        match (flow, &link.first) {
+            (Flow::GoOn, ServerMessage::Welcome(welcome)) => {
+                self.backoff.reset();
+                self.dialer.learn(&welcome.members);
+                tracing::info!(address = %link.address, session = %welcome.session, "attached");
+                Ok(())
+            }
+            (Flow::Rejected(refusal), _) => Err(NotAttached::Refused(refusal)),
+            _ => Err(NotAttached::Senseless),
         }
-        if flow == Flow::GoOn { Flow::Leave } else { flow }
     }
 
     pub(crate) fn session(&mut self) -> &mut Session {
@@ -263,23 +368,21 @@ impl Desk {
         });
     }
 
-    /// Serves callers while there is no lane: until something happened, or this time has come.
+    /// Serves callers while there is no lane, until something has happened. Cancel-safe.
     async fn wait_once(
         &mut self,
         submissions: &mut mpsc::Receiver<Submission>,
         cancels: &mut mpsc::UnboundedReceiver<Token>,
-        until_ms: u64,
     ) {
-        let timer = self.session.next_timer_ms(self.clock.now_ms()).unwrap_or(until_ms);
+        let timer = self.session.next_timer_ms(self.clock.now_ms()).unwrap_or(u64::MAX / 2);
         tokio::select! {
             submission = submissions.recv() => match submission {
                 Some(submission) => self.take(submission),
                 None => self.session.abandon(),
             },
             Some(token) = cancels.recv() => self.session.cancel(token),
-            () = self.clock.until(timer.min(until_ms)) => {}
+            () = self.clock.until(timer) => {}
         }
-        self.publish();
     }
 
     /// Handles a frame and those that came with it.
@@ -289,6 +392,17 @@ impl Desk {
             let message = match ServerMessage::decode(bytes) {
                 Ok(message) => message,
                 Err(error) => return ControlFlow::Break(error.to_string()),
+            };
+            let message = match message {
+                ServerMessage::Welcome(_) => {
+                    return ControlFlow::Break("a second welcome".to_owned());
+                }
+                ServerMessage::Members(members) => {
+                    self.members = Some(members);
+                    frame = receiver.recv_ready().unwrap_or_default();
+                    continue;
+                }
+                message => message,
             };
             match self.session.handle_message(message, self.clock.now_ms()) {
                 Flow::GoOn => {}
@@ -302,74 +416,12 @@ impl Desk {
     }
 }
 
-impl Wire {
-    /// Puts on the lane what is to be sent, as far as there is room.
-    fn transmit(&mut self, desk: &mut Desk) -> Result<(), String> {
-        while self.frame.is_none() {
-            let now_ms = desk.clock.now_ms();
-            let heartbeat = desk.session.poll_heartbeat(now_ms);
-            let message = heartbeat.or_else(|| desk.session.poll_transmit(now_ms));
-            let Some(message) = message else { break };
-            let frame = self.beside(message).encode();
-            match self.link.sender.try_send(frame) {
-                Ok(()) => {}
-                Err(TrySendError::Full(frame)) => self.frame = Some(frame),
-                Err(TrySendError::Refused(_, error)) => return Err(error.to_string()),
-            }
-        }
-        if self.bulk.is_none()
-            && let Some((number, body)) = self.bodies.pop_front()
-        {
-            let connection = self.link.connection.clone();
-            self.bulk = Some(Box::pin(send_bulk(connection, number, body)));
-        }
-        Ok(())
-    }
-
-    /// Takes a large body off the lane, for a bulk stream.
-    fn beside(&mut self, message: ClientMessage) -> ClientMessage {
-        match message {
-            ClientMessage::Write { request, write, acks, body }
-                if body.len() > bulk::BODY_BYTES_MIN =>
-            {
-                let bytes = body.len() as u64;
-                self.bodies.push_back((request, body));
-                ClientMessage::BulkWrite { request, write, acks, bulk: request, bytes }
-            }
-            message => message,
-        }
-    }
-}
-
 /// How long one of so many members may take to attach a session with this timeout.
 fn patience(timeout_ms: u64, members: usize) -> Duration {
     if members < 2 {
         return ANSWER_TIMEOUT;
     }
     Duration::from_millis((timeout_ms / ATTACH_DIVISOR).max(ATTACH_MS_MIN)).min(ANSWER_TIMEOUT)
-}
-
-/// A bulk stream: its number, then the body. Ends when the member's machine has all of it.
-async fn send_bulk(connection: Connection, number: u64, body: Bytes) -> Result<(), BulkError> {
-    let opened = connection.open_bulk(bulk::WRITE_BODY).await;
-    let mut sender = opened.map_err(BulkError::ConnectionLost)?;
-    sender.send(bulk::head(number)).await?;
-    sender.send(body).await?;
-    sender.finish(BULK_TIMEOUT).await
-}
-
-async fn send(lane: &LaneSender, frame: Option<Bytes>) -> Result<(), String> {
-    match frame {
-        Some(frame) => lane.send(frame).await.map_err(|error| error.to_string()),
-        None => Ok(()),
-    }
-}
-
-async fn finished(bulk: &mut Option<Bulk>) -> Result<(), BulkError> {
-    match bulk {
-        Some(bulk) => bulk.await,
-        None => Ok(()),
-    }
 }
 
 #[cfg(test)]

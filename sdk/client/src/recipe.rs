@@ -13,9 +13,12 @@ use quorate_core::ids::Zxid;
 use quorate_core::request::{Answer, Body, Call, Failure, Operation, Reply};
 use quorate_wire::message::{Query, Results};
 use quorate_wire::value::{Function, Interface, Limits, Value, decode_result, encode_arguments};
+use tokio::sync::Notify;
 
-use crate::client::Client;
+use crate::client::{Canceller, Client, ReadHandle, WriteHandle};
 use crate::error::Error;
+use crate::limits::{COMPILING_PATIENCE, RETRY_MS_FIRST, RETRY_MS_MAX};
+use crate::session::Backoff;
 use crate::tree::unexpected;
 use crate::wave::{self, CallText};
 
@@ -26,6 +29,8 @@ pub struct Types {
     pub version: u64,
     /// Its interfaces.
     pub interfaces: Vec<Interface>,
+    /// The functions that its manifest lists as read-only, by any of their names.
+    pub read_only: Vec<String>,
 }
 
 impl Types {
@@ -59,6 +64,37 @@ impl Types {
             }
         }
     }
+
+    /// Whether the manifest lists the function that a caller means as read-only. Such a function is sent as a read.
+    #[must_use]
+    pub fn is_read_only(&self, name: &str) -> bool {
+        let Ok(meant) = self.function(name) else { return false };
+        let is_meant =
+            |listed: &String| self.function(listed).is_ok_and(|listed| std::ptr::eq(listed, meant));
+        self.read_only.iter().any(is_meant)
+    }
+}
+
+/// How a caller wants a call to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// As a read if the manifest lists its function, else as a write.
+    Either,
+    /// As a read.
+    Read,
+}
+
+/// How a call is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    Write,
+    Read,
+}
+
+impl Wanted {
+    fn how(self, types: &Types, function: &str) -> How {
+        if self == Self::Read || types.is_read_only(function) { How::Read } else { How::Write }
+    }
 }
 
 /// `lock` of `quorate:lock/lock@0.1.0`.
@@ -70,7 +106,7 @@ fn short_name(interface: &str) -> &str {
 /// What a call came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Called {
-    /// The transaction in which it ended.
+    /// The transaction in which it ended; of a read, the last one that it reflects.
     pub zxid: Zxid,
     /// Its result; none for a function without one. The error case of a `result` is a value like others; in that case the call
     /// changed nothing.
@@ -105,19 +141,18 @@ impl Recipe {
     }
 
     async fn fetch(&self) -> Result<Arc<Types>, Error> {
-        let (version, encoded) = match self.client.read(Query::Interface(self.name.clone())).await?
-        {
-            (_, Results::Interface { version, interfaces }) => (version, interfaces),
-            _ => return Err(unexpected("interface")),
+        let asked = self.client.read(Query::Interface(self.name.clone())).await?;
+        let (_, Results::Interface { version, interfaces: encoded, read_only }) = asked else {
+            return Err(unexpected("interface"));
         };
         let interfaces = encoded.into_iter().map(Interface::decode).collect::<Result<_, _>>()?;
-        let types = Arc::new(Types { version, interfaces });
+        let types = Arc::new(Types { version, interfaces, read_only });
         self.client.recipes().insert(self.name.clone(), Arc::clone(&types));
         Ok(types)
     }
 
     /// Calls a function and waits for its result, however long it waits in the service. To give up, or after a time, use
-    /// [`Recipe::start`].
+    /// [`Recipe::start`]. A function that the manifest lists as read-only is called as a read ([`Recipe::call_read_only`]).
     ///
     /// Dropped, the call is cancelled.
     ///
@@ -125,6 +160,21 @@ impl Recipe {
     /// `Arguments` for values of other types, also when the types have changed meanwhile; `Refused`; `SessionLost`.
     pub async fn call(&self, function: &str, arguments: Vec<Value>) -> Result<Called, Error> {
         self.start(function, arguments).await?.await
+    }
+
+    /// Calls a function as a read: the member that this client is connected to runs it on the tree that it has applied, as fresh
+    /// as this client's reads are ([`Client::with_consistency`]), beside everything else. It takes no write number and nothing of
+    /// it is replicated.
+    ///
+    /// # Errors
+    /// As `call`. `Refused` with `read-only` if the function tries to change something, or to wait; with `overloaded` if too many
+    /// wait; with `compiling` if that member is not ready to run it for a minute.
+    pub async fn call_read_only(
+        &self,
+        function: &str,
+        arguments: Vec<Value>,
+    ) -> Result<Called, Error> {
+        self.start_read_only(function, arguments).await?.await
     }
 
     /// Calls a function with arguments as text, `add("/hits", 1)`, and gives the result as text; empty for a function without
@@ -149,49 +199,83 @@ impl Recipe {
 
     /// Sends a call. The handle gives the result, and can give it up.
     ///
-    /// A call by types that have changed is made once more, by the new ones.
+    /// A call by types that have changed is made once more, by the new ones. One of a recipe that the leader still compiles is
+    /// made again for up to [`COMPILING_PATIENCE`]: it comes behind what was sent meanwhile.
     ///
     /// # Errors
     /// As `call`, as far as it is known before the call is answered.
     pub async fn start(&self, function: &str, arguments: Vec<Value>) -> Result<CallHandle, Error> {
+        self.start_wanted(function, arguments, Wanted::Either).await
+    }
+
+    /// Sends a call as a read: as [`Recipe::start`] and [`Recipe::call_read_only`]. Given up, it ends at once with `cancelled`.
+    ///
+    /// # Errors
+    /// As `call_read_only`, as far as it is known before the call is answered.
+    pub async fn start_read_only(
+        &self,
+        function: &str,
+        arguments: Vec<Value>,
+    ) -> Result<CallHandle, Error> {
+        self.start_wanted(function, arguments, Wanted::Read).await
+    }
+
+    async fn start_wanted(
+        &self,
+        function: &str,
+        arguments: Vec<Value>,
+        wanted: Wanted,
+    ) -> Result<CallHandle, Error> {
         let types = self.interface().await?;
         let first = types.function(function)?.clone();
-        let sent = self.send(function, &first, &arguments).await?;
+        let first_how = wanted.how(&types, function);
+        let sent = self.send(function, &first, &arguments, first_how).await?;
         let current = Arc::new(Current::new(sent.canceller()));
         let recipe = self.clone();
         let (name, shared) = (function.to_owned(), Arc::clone(&current));
         let answer = async move {
-            let (zxid, reply) = sent.await?;
-            let Reply::Refused(Failure { refusal, .. }) = &reply else {
-                return called(&first, zxid, reply);
-            };
-            if refusal.code != ErrorCode::SignatureChanged || shared.is_cancelled() {
+            let (zxid, reply) = sent.answer(&shared).await?;
+            if !may_be_outdated(&reply, first_how, wanted) || shared.is_cancelled() {
                 return called(&first, zxid, reply);
             }
             let types = recipe.fetch().await?;
             let second = types.function(&name)?.clone();
-            if second == first {
+            let how = wanted.how(&types, &name);
+            if (&second, how) == (&first, first_how) {
                 return called(&first, zxid, reply);
             }
-            let sent = recipe.send(&name, &second, &arguments).await?;
+            let sent = recipe.send(&name, &second, &arguments, how).await?;
             shared.replace(sent.canceller());
-            let (zxid, reply) = sent.await?;
+            let (zxid, reply) = sent.answer(&shared).await?;
             called(&second, zxid, reply)
         };
         Ok(CallHandle { answer: Box::pin(answer), current, is_done: false })
     }
 
-    /// Sends a call by the caller's own types. When the recipe's are others, it stays refused.
+    /// Sends a call by the caller's own types. When the recipe's are others, it stays refused. It is sent as a read if that is
+    /// wanted, or if this client knows by now that the manifest lists the function.
     pub(crate) async fn start_as(
         &self,
-        name: &str,
+        name: &'static str,
         function: &'static Function,
-        arguments: &[Value],
+        arguments: Vec<Value>,
+        wanted: Wanted,
     ) -> Result<CallHandle, Error> {
-        let sent = self.send(name, function, arguments).await?;
+        let known = self.client.recipes().get(&self.name).cloned();
+        let is_listed = known.is_some_and(|types| types.is_read_only(name));
+        let how = if wanted == Wanted::Read || is_listed { How::Read } else { How::Write };
+        let sent = self.send(name, function, &arguments, how).await?;
         let current = Arc::new(Current::new(sent.canceller()));
+        let (recipe, shared) = (self.clone(), Arc::clone(&current));
         let answer = async move {
-            let (zxid, reply) = sent.await?;
+            let (zxid, reply) = sent.answer(&shared).await?;
+            let is_outdated = how == How::Read && may_be_outdated(&reply, how, wanted);
+            if !is_outdated || shared.is_cancelled() || recipe.fetch().await?.is_read_only(name) {
+                return called(function, zxid, reply);
+            }
+            let sent = recipe.send(name, function, &arguments, How::Write).await?;
+            shared.replace(sent.canceller());
+            let (zxid, reply) = sent.answer(&shared).await?;
             called(function, zxid, reply)
         };
         Ok(CallHandle { answer: Box::pin(answer), current, is_done: false })
@@ -223,9 +307,15 @@ impl Recipe {
         name: &str,
         function: &Function,
         arguments: &[Value],
-    ) -> Result<crate::client::WriteHandle, Error> {
-        let operation = self.encode(name, function, arguments)?;
-        self.client.send(Body::Single(operation)).await
+        how: How,
+    ) -> Result<Sent, Error> {
+        let call = self.encode_call(name, function, arguments)?;
+        let operation = match how {
+            How::Read => return Ok(Sent::Read(self.client.send_read_call(call).await?)),
+            How::Write => Operation::Call(call),
+        };
+        let write = self.client.send(Body::Single(operation.clone())).await?;
+        Ok(Sent::Write(SentWrite { client: self.client.clone(), operation, write }))
     }
 
     pub(crate) fn encode(
@@ -234,14 +324,106 @@ impl Recipe {
         function: &Function,
         arguments: &[Value],
     ) -> Result<Operation, Error> {
-        let encoded = encode_arguments(function, arguments, Limits::VALUE)?;
-        Ok(Operation::Call(Call {
+        self.encode_call(name, function, arguments).map(Operation::Call)
+    }
+
+    fn encode_call(
+        &self,
+        name: &str,
+        function: &Function,
+        arguments: &[Value],
+    ) -> Result<Call, Error> {
+        Ok(Call {
             recipe: self.name.clone(),
             function: name.to_owned(),
             signature: u128::from(function.signature_hash()),
-            arguments: encoded,
-        }))
+            arguments: encode_arguments(function, arguments, Limits::VALUE)?,
+        })
     }
+}
+
+/// Whether a call may have been refused because the recipe is another one by now.
+fn may_be_outdated(reply: &Reply, how: How, wanted: Wanted) -> bool {
+    let Reply::Refused(Failure { refusal, .. }) = reply else { return false };
+    match refusal.code {
+        ErrorCode::SignatureChanged => true,
+        // It was listed when this client asked.
+        ErrorCode::ReadOnly => how == How::Read && wanted == Wanted::Either,
+        _ => false,
+    }
+}
+
+/// A call that was sent.
+enum Sent {
+    Write(SentWrite),
+    Read(ReadHandle),
+}
+
+impl Sent {
+    /// Of a write: a read that is given up is left alone.
+    fn canceller(&self) -> Option<Canceller> {
+        match self {
+            Self::Write(sent) => Some(sent.write.canceller()),
+            Self::Read(_) => None,
+        }
+    }
+
+    /// Its answer, as that of a write.
+    async fn answer(self, current: &Current) -> Result<(Zxid, Reply), Error> {
+        let read = match self {
+            Self::Write(sent) => return sent.answer(current).await,
+            Self::Read(handle) => handle,
+        };
+        let found = tokio::select! {
+            found = read => found,
+            () = current.cancelled() => {
+                let message = "the call was given up; it may only read, and changed nothing";
+                return Err(Refusal::new(ErrorCode::Cancelled, message).into());
+            }
+        };
+        match found {
+            Ok((zxid, Results::Called(value))) => Ok((zxid, Reply::Done(Answer::Called(value)))),
+            Ok(_) => Err(unexpected("a call")),
+            Err(Error::Refused(failure)) => Ok((Zxid(0), Reply::Refused(failure))),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A call that was sent as a write.
+struct SentWrite {
+    client: Client,
+    operation: Operation,
+    write: WriteHandle,
+}
+
+impl SentWrite {
+    /// Its reply. A call that is refused with `compiling` did not run and changed nothing, so it is made again, as a new write:
+    /// for a while, and not when it was cancelled.
+    async fn answer(self, current: &Current) -> Result<(Zxid, Reply), Error> {
+        let Self { client, operation, mut write } = self;
+        let deadline = tokio::time::Instant::now() + COMPILING_PATIENCE;
+        let mut retries: Option<Backoff> = None;
+        loop {
+            let (zxid, reply) = write.await?;
+            let has_time = tokio::time::Instant::now() < deadline;
+            if !is_compiling(&reply) || !has_time || current.is_cancelled() {
+                return Ok((zxid, reply));
+            }
+            let new = || Backoff::new(RETRY_MS_FIRST, RETRY_MS_MAX, zxid.0);
+            let delay_ms = retries.get_or_insert_with(new).next_ms();
+            tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+            if current.is_cancelled() {
+                return Ok((zxid, reply));
+            }
+            write = client.send(Body::Single(operation.clone())).await?;
+            current.replace(Some(write.canceller()));
+        }
+    }
+}
+
+fn is_compiling(reply: &Reply) -> bool {
+    matches!(reply, Reply::Refused(failure) if failure.refusal.code == ErrorCode::Compiling)
 }
 
 fn called(function: &Function, zxid: Zxid, reply: Reply) -> Result<Called, Error> {
@@ -264,13 +446,23 @@ pub(crate) fn result(function: &Function, bytes: Bytes) -> Result<Option<Value>,
 
 /// What a cancellation is about: the write that the call is at the moment.
 struct Current {
-    canceller: Mutex<crate::client::Canceller>,
+    /// None while it is a read.
+    canceller: Mutex<Option<Canceller>>,
     is_cancelled: AtomicBool,
+    told: Notify,
 }
 
 impl Current {
-    fn new(canceller: crate::client::Canceller) -> Self {
-        Self { canceller: Mutex::new(canceller), is_cancelled: AtomicBool::new(false) }
+    fn new(canceller: Option<Canceller>) -> Self {
+        let is_cancelled = AtomicBool::new(false);
+        Self { canceller: Mutex::new(canceller), is_cancelled, told: Notify::new() }
+    }
+
+    /// Returns when it is given up. For one who waits.
+    async fn cancelled(&self) {
+        while !self.is_cancelled() {
+            self.told.notified().await;
+        }
     }
 
     fn is_cancelled(&self) -> bool {
@@ -281,13 +473,16 @@ impl Current {
         // Set under the lock, so that a write that replaces this one sees it.
         let canceller = self.canceller.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.is_cancelled.swap(true, Ordering::SeqCst) {
-            canceller.cancel();
+            self.told.notify_one();
+            if let Some(canceller) = &*canceller {
+                canceller.cancel();
+            }
         }
     }
 
-    fn replace(&self, by: crate::client::Canceller) {
+    fn replace(&self, by: Option<Canceller>) {
         let mut canceller = self.canceller.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.is_cancelled() {
+        if let Some(by) = by.as_ref().filter(|_| self.is_cancelled()) {
             by.cancel();
         }
         *canceller = by;
@@ -306,7 +501,7 @@ pub struct CallHandle {
 
 impl CallHandle {
     /// Gives the call up: if it waits in the service, it is run once more with the reason "cancelled". The result comes in any
-    /// case; a call that had ended before gives what it would have given.
+    /// case; a call that had ended before gives what it would have given. One that was sent as a read ends at once.
     pub fn cancel(&self) {
         self.current.cancel();
     }

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use quorate_core::deployment::Manifest;
 use quorate_core::draft::ReadRecords as _;
 use quorate_core::error::Refusal;
-use quorate_core::ids::{CallId, SessionId, Zxid};
+use quorate_core::execute;
+use quorate_core::ids::{CallId, SessionId, WriteNumber, Zxid};
 use quorate_core::key;
 use quorate_core::limits;
 use quorate_core::path::Path;
@@ -103,6 +104,10 @@ pub struct Kit {
     operator: SessionId,
     /// Every call by the name that it was called by.
     calls: BTreeMap<CallHandle, String>,
+    /// Runs calls that only read.
+    reader: Resettable,
+    /// What those were answered.
+    reads: BTreeMap<CallHandle, (Zxid, Outcome)>,
 }
 
 impl Kit {
@@ -122,12 +127,13 @@ impl Kit {
         let resets = SharedResets::default();
         let recipes = Resettable::new(component.engine.runner(), resets.clone());
         let mut service = Service::new(Box::new(recipes));
+        let reader = Resettable::new(component.engine.runner(), resets.clone());
         let operator = service.open_session()?;
         let mut manifest = manifest;
         manifest.limits.time_ms = manifest.limits.time_ms.max(RUN_MS_MIN);
         let component = component.clone();
-        let mut kit =
-            Self { component, manifest, service, resets, operator, calls: BTreeMap::new() };
+        let (calls, reads) = (BTreeMap::new(), BTreeMap::new());
+        let mut kit = Self { component, manifest, service, resets, operator, calls, reader, reads };
         kit.upload()?;
         kit.upgrade()?;
         Ok(kit)
@@ -188,21 +194,64 @@ impl Kit {
         self.service.settle();
     }
 
+    /// Calls a function as a read of what has been executed so far: it fails with `read-only` if it tries to change something or
+    /// to wait, whatever the manifest says. So a test shows that a function may stand in the manifest's `read-only` list.
+    ///
+    /// # Errors
+    /// As [`Kit::call`].
+    pub fn call_read_only(
+        &mut self,
+        session: SessionId,
+        function: &str,
+        arguments: impl Into<Arguments>,
+    ) -> Result<CallHandle, KitError> {
+        let values = match arguments.into() {
+            Arguments::Values(values) => values,
+            Arguments::Text(text) => {
+                let cut = cut(&text).map_err(KitError::Call)?;
+                let values = self.arguments(function, &cut.words, &Bindings::new());
+                values.map_err(KitError::Call)?
+            }
+        };
+        self.settle();
+        let call = self.encode(function, &values)?;
+        let tree = self.service.tree().clone();
+        let (zxid, result) = execute::read_call(tree, session, &call, &mut self.reader);
+        let outcome = match result {
+            Ok(value) => {
+                let function = self.component.function(function).map_err(KitError::Call)?;
+                let value = decode_result(function, value, Limits::VALUE);
+                Outcome::Returned(value.expect("the engine encodes results by their type"))
+            }
+            Err(refusal) => Outcome::Failed(refusal),
+        };
+        // Reads have no write number: theirs count down from where no session's come.
+        let number = u64::MAX - self.reads.len() as u64;
+        let handle = CallHandle(CallId { session, write: WriteNumber(number) });
+        self.calls.insert(handle, function.to_owned());
+        self.reads.insert(handle, (zxid, outcome));
+        Ok(handle)
+    }
+
+    fn encode(&self, name: &str, values: &[Value]) -> Result<Call, KitError> {
+        let function = self.component.function(name).map_err(KitError::Call)?;
+        let arguments = encode_arguments(function, values, Limits::VALUE)
+            .map_err(|error| KitError::Call(error.to_string()))?;
+        Ok(Call {
+            recipe: NAME.to_owned(),
+            function: name.to_owned(),
+            signature: u128::from(function.signature_hash()),
+            arguments,
+        })
+    }
+
     fn submit_with(
         &mut self,
         session: SessionId,
         name: &str,
         values: &[Value],
     ) -> Result<CallHandle, KitError> {
-        let function = self.component.function(name).map_err(KitError::Call)?;
-        let arguments = encode_arguments(function, values, Limits::VALUE)
-            .map_err(|error| KitError::Call(error.to_string()))?;
-        let call = Call {
-            recipe: NAME.to_owned(),
-            function: name.to_owned(),
-            signature: u128::from(function.signature_hash()),
-            arguments,
-        };
+        let call = self.encode(name, values)?;
         let id = self.service.submit(session, Body::Single(Operation::Call(call)));
         self.calls.insert(CallHandle(id), name.to_owned());
         Ok(CallHandle(id))
@@ -231,6 +280,9 @@ impl Kit {
     /// What has become of a call.
     #[must_use]
     pub fn outcome(&self, call: CallHandle) -> Outcome {
+        if let Some((_, outcome)) = self.reads.get(&call) {
+            return outcome.clone();
+        }
         match self.service.fate(call.0) {
             None | Some(Fate::Dropped) => Outcome::Dropped,
             Some(Fate::Sent | Fate::Parked) => Outcome::Parked,
@@ -248,9 +300,13 @@ impl Kit {
         }
     }
 
-    /// The transaction that ended a call; none while it waits, and for one that was refused without being executed.
+    /// The transaction that ended a call; none while it waits, and for one that was refused without being executed. Of a read,
+    /// the last transaction that it reflects.
     #[must_use]
     pub fn zxid(&self, call: CallHandle) -> Option<Zxid> {
+        if let Some((zxid, _)) = self.reads.get(&call) {
+            return Some(*zxid);
+        }
         match self.service.fate(call.0)? {
             Fate::Answered(zxid, _) => *zxid,
             _ => None,

@@ -69,6 +69,14 @@ impl Recipes for Resettable {
         self.runner.check(component, previous)
     }
 
+    fn check_function(
+        &mut self,
+        component: &ComponentDigest,
+        function: &str,
+    ) -> Result<(), Refusal> {
+        self.runner.check_function(component, function)
+    }
+
     fn same_signature(
         &mut self,
         old: &ComponentDigest,

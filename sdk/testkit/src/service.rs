@@ -9,6 +9,7 @@ use quorate_core::change::Change;
 use quorate_core::draft::Draft;
 use quorate_core::error::Refusal;
 use quorate_core::ids::{CallId, Millis, SessionId, Term, WriteNumber, Zxid};
+use quorate_core::level::Level;
 use quorate_core::limits;
 use quorate_core::read::MemoryTree;
 use quorate_core::recipe::Recipes;
@@ -63,9 +64,14 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// An empty tree, ready to execute.
+    /// An empty tree that has all features, ready to execute.
     pub(crate) fn new(recipes: Box<dyn Recipes + Send>) -> Self {
         let tree = Arc::new(MemoryTree::new());
+        let mut draft = Draft::new(tree.clone());
+        let newest = Change::LevelRaised { level: Level::NEWEST };
+        apply::change(&mut draft, Zxid(0), Millis(0), &newest);
+        apply::seal(&mut draft);
+        tree.commit(draft.into_parts().1);
         let sequencer = Sequencer::new(tree.clone(), recipes);
         let mut service = Self {
             tree,
@@ -81,7 +87,7 @@ impl Service {
         service
     }
 
-    pub(crate) fn tree(&self) -> &MemoryTree {
+    pub(crate) fn tree(&self) -> &Arc<MemoryTree> {
         &self.tree
     }
 

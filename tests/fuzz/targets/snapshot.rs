@@ -4,10 +4,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use quorate_core::level::Level;
 use quorate_wire::snapshot::{Decoder, Item, Unsound};
 
 fn read(stream: &[u8], piece_bytes: usize) -> Result<Vec<Item>, Unsound> {
-    let mut decoder = Decoder::new();
+    let mut decoder = Decoder::new(Level::NEWEST);
     let mut items = Vec::new();
     for piece in stream.chunks(piece_bytes) {
         decoder.handle(piece);

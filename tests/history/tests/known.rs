@@ -1,8 +1,9 @@
 //! Histories of the service's objects of which people know whether they are right.
 
 use quorate_history::models::{
-    Counter, CounterCall, Lock, LockAnswer, LockCall, Queue, QueueAnswer, QueueCall, Znode,
-    ZnodeAnswer, ZnodeCall,
+    Barrier, BarrierAnswer, BarrierCall, Counter, CounterCall, Election, ElectionAnswer,
+    ElectionCall, Lock, LockAnswer, LockCall, Queue, QueueAnswer, QueueCall, Znode, ZnodeAnswer,
+    ZnodeCall,
 };
 use quorate_history::{Budget, History, Model, Verdict, check};
 
@@ -147,4 +148,57 @@ fn ten_thousand_operations_of_eight_clients_are_within_the_usual_budget() {
         }
     }
     assert_right(&Counter, &history);
+}
+
+#[test]
+fn two_leaders_at_a_time_and_a_term_that_comes_back_are_found() {
+    let elected = ElectionAnswer::Elected;
+    let mut history = History::new();
+    done(&mut history, ElectionCall::Campaign, elected(4));
+    done(&mut history, ElectionCall::Leader, ElectionAnswer::Leads(Some(4)));
+    done(&mut history, ElectionCall::TryCampaign, ElectionAnswer::Led);
+    let waiting = history.call(ElectionCall::Campaign);
+    done(&mut history, ElectionCall::Resign(4), ElectionAnswer::Resigned);
+    history.returned(waiting, elected(9));
+    done(&mut history, ElectionCall::Resign(4), ElectionAnswer::NotLeading);
+    assert_right(&Election, &history);
+    let mut both = history.clone();
+    done(&mut both, ElectionCall::TryCampaign, elected(11));
+    assert!(stuck(&Election, &both).contains("Elected(11)"));
+    done(&mut history, ElectionCall::Resign(9), ElectionAnswer::Resigned);
+    done(&mut history, ElectionCall::Leader, ElectionAnswer::Leads(None));
+    assert_right(&Election, &history);
+    done(&mut history, ElectionCall::Campaign, elected(9));
+    assert!(stuck(&Election, &history).contains("Elected(9)"));
+}
+
+#[test]
+fn a_leader_whose_victory_was_never_seen_may_lead_in_any_later_term() {
+    let mut history = History::new();
+    done(&mut history, ElectionCall::Campaign, ElectionAnswer::Elected(4));
+    done(&mut history, ElectionCall::Resign(4), ElectionAnswer::Resigned);
+    let _never = history.call(ElectionCall::Campaign);
+    let mut later = history.clone();
+    done(&mut later, ElectionCall::Leader, ElectionAnswer::Leads(Some(7)));
+    assert_right(&Election, &later);
+    done(&mut later, ElectionCall::Leader, ElectionAnswer::Leads(Some(8)));
+    assert!(stuck(&Election, &later).contains("Leads(Some(8))"));
+    done(&mut history, ElectionCall::Leader, ElectionAnswer::Leads(Some(3)));
+    assert!(stuck(&Election, &history).contains("Leads(Some(3))"));
+}
+
+#[test]
+fn a_barrier_that_is_passed_while_it_is_set_is_found() {
+    let mut history = History::new();
+    done(&mut history, BarrierCall::Set, BarrierAnswer::Is(true));
+    done(&mut history, BarrierCall::Set, BarrierAnswer::Is(false));
+    let waiting = history.call(BarrierCall::Wait);
+    done(&mut history, BarrierCall::TryWait, BarrierAnswer::Stopped);
+    done(&mut history, BarrierCall::Lift, BarrierAnswer::Is(true));
+    done(&mut history, BarrierCall::Set, BarrierAnswer::Is(true));
+    history.returned(waiting, BarrierAnswer::Passed);
+    done(&mut history, BarrierCall::IsSet, BarrierAnswer::Is(true));
+    assert_right(&Barrier, &history);
+    done(&mut history, BarrierCall::TryWait, BarrierAnswer::Passed);
+    assert!(stuck(&Barrier, &history).contains("TryWait -> Passed"));
 }

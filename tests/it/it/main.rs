@@ -11,6 +11,7 @@ mod killed;
 mod lanes;
 mod moved;
 mod protocol;
+mod reading;
 mod recipes;
 mod resend;
 mod snapshots;

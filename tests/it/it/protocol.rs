@@ -8,6 +8,7 @@ use quorate_core::request::{Answer, Reply};
 use quorate_wire::message::{
     Attach, ClientMessage, Consistency, Hello, Query, Results, ServerMessage,
 };
+use quorate_wire::protocol::Versions;
 use tokio::time::timeout;
 
 use crate::raw::{PATIENCE, Raw, Rig, create, lane, set};
@@ -96,8 +97,7 @@ async fn a_client_of_another_protocol_version_is_told_which_is_spoken() -> Resul
     let rig = Rig::start().await?;
     let (_client, _connection, sender, mut receiver) = lane(&rig).await?;
     let hello = Hello {
-        protocol_min: 900,
-        protocol_max: 901,
+        protocols: Versions { min: 900, max: 901 },
         namespace: quorate_core::ids::NamespaceId::DEFAULT,
         agent: "from the future".to_owned(),
         attach: Attach::New { timeout_ms: 0 },
@@ -107,6 +107,8 @@ async fn a_client_of_another_protocol_version_is_told_which_is_spoken() -> Resul
     let told = ServerMessage::decode(frame)?;
     let ServerMessage::Rejected(refusal) = told else { bail!("{told:?}") };
     assert_eq!(refusal.code, ErrorCode::BadProtocolVersion);
+    let both = "speaks the protocols 1 with clients; this client 900 to 901";
+    assert!(refusal.message.contains(both), "{refusal}");
     rig.stop().await;
     Ok(())
 }

@@ -18,7 +18,7 @@ use quorate_net::{
     Client, ClientConfig, Connection, LaneLimits, LaneReceiver, LaneSender, Protocol, TrustAnchors,
 };
 use quorate_wire::message::{
-    Attach, ClientMessage, Consistency, Hello, PROTOCOL, Query, Results, ServerMessage, Welcome,
+    Attach, ClientMessage, Consistency, Hello, PROTOCOLS, Query, Results, ServerMessage, Welcome,
     body, bulk,
 };
 use quorate_wire::value::{self, Interface, Limits, Value};
@@ -97,8 +97,7 @@ impl Raw {
     pub async fn connect_at(address: SocketAddr, authority: &Path, attach: Attach) -> Result<Self> {
         let (client, connection, sender, mut receiver) = lane_at(address, authority).await?;
         let hello = Hello {
-            protocol_min: PROTOCOL,
-            protocol_max: PROTOCOL,
+            protocols: PROTOCOLS,
             namespace: NamespaceId::DEFAULT,
             agent: "test".to_owned(),
             attach,

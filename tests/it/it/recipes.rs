@@ -14,7 +14,7 @@ use quorate_wire::value::Value;
 use crate::raw::{Raw, Rig, digest};
 
 /// A component that `make recipes` has built.
-fn component(name: &str) -> Result<Vec<u8>> {
+pub fn component(name: &str) -> Result<Vec<u8>> {
     let directory = match std::env::var_os("QUORATE_RECIPES") {
         Some(directory) => PathBuf::from(directory),
         // <target>/<profile>/deps/<this test>

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use quorate_client::core::error::ErrorCode;
+use quorate_client::core::level::Level;
 use quorate_client::{
     Authority, Client, Error, Options, SessionState, SnapshotPlace, SnapshotStream,
 };
@@ -27,7 +28,7 @@ async fn grow(client: &Client) -> Result<()> {
 }
 
 fn judge(stream: &[u8]) -> Result<Summary> {
-    let mut decoder = Decoder::new();
+    let mut decoder = Decoder::new(Level::NEWEST);
     let mut summary = None;
     for piece in stream.chunks(1 << 16) {
         decoder.handle(piece);

@@ -32,3 +32,24 @@ async fn a_peer_that_speaks_as_a_member_without_a_certificate_is_closed_with_a_c
     rig.stop().await;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_whose_log_and_tree_are_gone_does_not_begin_anew() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let options = Options::new(directory.path().join("data"), "127.0.0.1:0".parse()?);
+    Member::start(options.clone()).await?.shutdown().await;
+    Member::start(options.clone()).await?.shutdown().await;
+    for entry in std::fs::read_dir(&options.data)? {
+        let entry = entry?;
+        let name = entry.file_name().into_string().unwrap_or_default();
+        if name == "log" || name == "tree" || name.starts_with("tree.") {
+            std::fs::remove_dir_all(entry.path())?;
+        }
+    }
+    for _ in 0..2 {
+        let refused = Member::start(options.clone()).await.err();
+        let refused = refused.map(|error| error.to_string()).unwrap_or_default();
+        assert!(refused.contains("its log and its tree are gone"), "{refused:?}");
+    }
+    Ok(())
+}

@@ -4,8 +4,9 @@
 //!
 //! Reading order: chance and time ([`random`], [`process`], [`runtime`], [`signal`]), the network ([`wire`]), raft over them
 //! ([`raft`]), a member ([`member`]), clients ([`lane`], [`client`], [`recipes`]), what goes wrong ([`faults`]), what must hold
-//! ([`check`]), what all share ([`world`]), ways to be wrong on purpose ([`mutant`]), and one run of it all ([`run`]).
+//! ([`check`], with [`calm`]), what all share ([`world`]), ways to be wrong on purpose ([`mutant`]), and one run of it all ([`run`]).
 
+pub mod calm;
 pub mod check;
 pub mod client;
 pub mod faults;

@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use quorate_sim::mutant::{self, Mutant};
+use quorate_sim::mutant;
 use quorate_sim::run::{Options, run};
 use quorate_sim::world::Counts;
 
 const USAGE: &str =
-    "usage: quorate-sim [--seed N] [--seeds FROM..TO] [--trace] [--mutant NAME] [--busy-ms N]
+    "usage: quorate-sim [--seed N] [--seeds FROM..TO] [--trace] [--mutant NAME[,NAME]] [--busy-ms N]
 Runs seeds 1..200 unless told otherwise. Ends with 1 at the first one that fails.";
 
 struct Arguments {
@@ -39,12 +39,10 @@ fn parse() -> Result<Arguments, String> {
             "--busy-ms" => arguments.options.busy_ms = number(&value()?)?,
             "--mutant" => {
                 let name = value()?;
-                let found: Option<Mutant> = mutant::named(&name);
-                let found = found.ok_or_else(|| {
+                arguments.options.mutants = mutant::named(&name).map_err(|name| {
                     let known: Vec<&str> = mutant::ALL.iter().map(|(name, _)| *name).collect();
                     format!("no mutant {name}; there are {}", known.join(", "))
                 })?;
-                arguments.options.mutant = Some(found);
                 arguments.mutant_name = Some(name);
             }
             "--help" => return Err(USAGE.to_owned()),

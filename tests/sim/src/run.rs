@@ -11,7 +11,7 @@ use quorate_core::draft::ReadRecords;
 use crate::client::{Client, Phase};
 use crate::faults::Faults;
 use crate::member::{Config, Member};
-use crate::mutant::Mutant;
+use crate::mutant::Mutants;
 use crate::process::{Clock, Process, world_ns, world_sleep};
 use crate::raft::machine::digest_of;
 use crate::recipes;
@@ -22,7 +22,7 @@ use crate::world::{Counts, World};
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
     /// What is wrong on purpose.
-    pub mutant: Option<Mutant>,
+    pub mutants: Mutants,
     /// Whether a trace is kept.
     pub is_traced: bool,
     /// Milliseconds of faults.
@@ -31,7 +31,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { mutant: None, is_traced: false, busy_ms: 12_000 }
+        Self { mutants: Mutants::default(), is_traced: false, busy_ms: 12_000 }
     }
 }
 
@@ -55,7 +55,7 @@ const LOOK_MS: u64 = 50;
 #[must_use]
 pub fn run(seed: u64, options: Options) -> Report {
     crate::process::keep_panics_quiet();
-    let world = World::new(seed, options.mutant, options.is_traced);
+    let world = World::new(seed, options.mutants, options.is_traced);
     let mut runtime = MemberRuntime::with_seed(seed);
     runtime.block_on(async {
         let failure = live(world.clone(), options).await;
@@ -70,6 +70,8 @@ pub fn run(seed: u64, options: Options) -> Report {
             counts.gave_up = count(oracle.linearizable().gave_up_count());
         }
         counts.lost_messages = world.net.lost.get();
+        counts.repeated = world.net.repeated.get();
+        world.net.forget();
         let trace = world.take_trace();
         // All of it hangs together by reference counts: taken apart, or every run would stay in memory.
         for member in std::mem::take(&mut *world.members.borrow_mut()).into_values() {

@@ -3,9 +3,14 @@
 //!
 //! A message that is lost breaks its connection; what is under way then may arrive or not. Each end learns of the break
 //! after a time of its own. Directions are blocked one by one, so that partitions may be of one way only.
+//!
+//! QUIC brings what is on a stream once and in order; what comes twice is sent twice, on another connection, because an
+//! acknowledgement was lost. The old copies may still lie in a buffer of the receiver then, and be handled behind the new
+//! ones. When connections are to break ([`Net::breaks_of_10000`]), more than that happens: the last messages of a
+//! connection that broke, those too that had been handled, arrive again up to [`AGAIN_MS_MAX`] later.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::{Rc, Weak};
@@ -24,8 +29,18 @@ pub type Address = u64;
 /// The first address of clients.
 pub const CLIENTS_FROM: Address = 1_000;
 
+/// Microseconds that a message of a quiet network takes at most.
+const QUIET_DELAY_US: u64 = 1_000;
+
 /// How long whoever dials waits for an answer, in milliseconds.
 const DIAL_MS_MAX: u64 = 1_000;
+
+/// Milliseconds after the break of its connection within which a message may arrive again: long enough for a new connection
+/// to have brought a copy and its answer, and for a client to have come elsewhere.
+pub const AGAIN_MS_MAX: u64 = 1_500;
+
+/// Messages of each direction that may arrive again.
+const AGAIN_MAX: usize = 6;
 
 /// A future of this one thread.
 pub type Local<T> = Pin<Box<dyn Future<Output = T>>>;
@@ -36,7 +51,12 @@ pub struct Net {
     hosts: RefCell<BTreeMap<Address, Rc<Process>>>,
     /// Directions in which nothing passes.
     blocked: RefCell<BTreeSet<(Address, Address)>>,
+    /// When something was blocked in this direction last, in nanoseconds, of those that are open again.
+    opened_ns: RefCell<BTreeMap<(Address, Address), u64>>,
     wires: RefCell<Vec<Weak<Wire>>>,
+    /// Of ten thousand messages, how many arrive while their acknowledgement does not: their connection breaks, and its last
+    /// messages arrive again.
+    pub breaks_of_10000: Cell<u64>,
     /// Of ten thousand messages, how many are lost.
     pub lost_of_10000: Cell<u64>,
     /// Microseconds that a message takes at most.
@@ -45,6 +65,8 @@ pub struct Net {
     pub lost: Cell<u64>,
     /// Messages that were sent.
     pub sent: Cell<u64>,
+    /// Messages that arrived again.
+    pub repeated: Cell<u64>,
 }
 
 impl Net {
@@ -55,11 +77,14 @@ impl Net {
             random,
             hosts: RefCell::default(),
             blocked: RefCell::default(),
+            opened_ns: RefCell::default(),
             wires: RefCell::default(),
+            breaks_of_10000: Cell::new(0),
             lost_of_10000: Cell::new(0),
-            delay_us_max: Cell::new(1_000),
+            delay_us_max: Cell::new(QUIET_DELAY_US),
             lost: Cell::new(0),
             sent: Cell::new(0),
+            repeated: Cell::new(0),
         })
     }
 
@@ -75,7 +100,37 @@ impl Net {
 
     /// Lets everything pass again.
     pub fn unblock_all(&self) {
-        self.blocked.borrow_mut().clear();
+        let now = world_ns();
+        self.opened_ns.borrow_mut().extend(self.blocked.take().into_iter().map(|way| (way, now)));
+    }
+
+    /// Since when everything passes in this direction; none if it does not.
+    #[must_use]
+    pub fn open_since_ns(&self, from: Address, to: Address) -> Option<u64> {
+        let is_open = !self.blocked.borrow().contains(&(from, to));
+        is_open.then(|| self.opened_ns.borrow().get(&(from, to)).copied().unwrap_or(0))
+    }
+
+    /// Whether messages are neither lost nor slow, and connections do not break by themselves.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.lost_of_10000.get() == 0
+            && self.breaks_of_10000.get() == 0
+            && self.delay_us_max.get() <= QUIET_DELAY_US
+    }
+
+    /// Messages are neither lost nor slow any more, and connections do not break.
+    pub fn calm(&self) {
+        self.lost_of_10000.set(0);
+        self.breaks_of_10000.set(0);
+        self.delay_us_max.set(QUIET_DELAY_US);
+    }
+
+    /// The run is over: what may have arrived again does not, and lets go of what it holds.
+    pub fn forget(&self) {
+        for wire in self.wires.take().iter().filter_map(Weak::upgrade) {
+            wire.again.iter().for_each(|again| again.borrow_mut().clear());
+        }
     }
 
     /// A process has died: its connections break.
@@ -150,7 +205,12 @@ pub struct Wire {
     /// What would arrive at each side later than this does not.
     until_ns: [Cell<u64>; 2],
     closed: [Signal; 2],
+    /// The last messages to each side, while they may arrive again.
+    again: [RefCell<VecDeque<Message>>; 2],
 }
+
+/// Brings a message: again, if it is called again.
+type Message = Rc<dyn Fn()>;
 
 impl Wire {
     fn new(net: &Rc<Net>, ends: [Address; 2], processes: [Rc<Process>; 2]) -> Rc<Self> {
@@ -162,6 +222,7 @@ impl Wire {
             arrival_ns: Default::default(),
             until_ns: [Cell::new(u64::MAX), Cell::new(u64::MAX)],
             closed: Default::default(),
+            again: Default::default(),
         });
         let mut wires = net.wires.borrow_mut();
         if wires.len() > 256 {
@@ -188,8 +249,9 @@ impl Wire {
         self.closed[side].after(0).await;
     }
 
-    /// Sends from this side; `deliver` is called at the other one, as that process, in the order of sending. Or never.
-    pub fn send(self: &Rc<Self>, side: usize, deliver: impl FnOnce() + 'static) {
+    /// Sends from this side; `deliver` is called at the other one, as that process, in the order of sending. Or never; or
+    /// once more after the connection is over.
+    pub fn send(self: &Rc<Self>, side: usize, deliver: impl Fn() + 'static) {
         if self.is_broken.get() {
             return;
         }
@@ -202,6 +264,15 @@ impl Wire {
         let delay = u64::try_from(self.net.delay().as_nanos()).unwrap_or(0);
         let arrival = soonest.max(world_ns() + delay);
         self.arrival_ns[there].set(arrival);
+        let deliver: Message = Rc::new(deliver);
+        let breaks_of_10000 = self.net.breaks_of_10000.get();
+        if breaks_of_10000 > 0 {
+            let mut again = self.again[there].borrow_mut();
+            again.push_back(deliver.clone());
+            if again.len() > AGAIN_MAX {
+                again.pop_front();
+            }
+        }
         let wire = self.clone();
         spawn_in_world(async move {
             world_sleep(Duration::from_nanos(arrival - world_ns())).await;
@@ -209,6 +280,36 @@ impl Wire {
                 drop(wire.processes[there].spawn(async move { deliver() }));
             }
         });
+        if breaks_of_10000 > 0 && self.net.random.below(10_000) < breaks_of_10000 {
+            self.break_now();
+            self.until_ns[there].set(arrival);
+        }
+    }
+
+    /// Of the last messages to each side, some arrive again.
+    fn repeat(self: &Rc<Self>) {
+        for side in 0..2 {
+            let mut messages = self.again[side].take();
+            if self.net.breaks_of_10000.get() == 0 || messages.is_empty() {
+                continue;
+            }
+            let random = &self.net.random;
+            let skipped = usize::try_from(random.below(messages.len() as u64)).unwrap_or(0);
+            messages.drain(..skipped);
+            let later = Duration::from_micros(random.below(1_000 * AGAIN_MS_MAX));
+            let wire = self.clone();
+            spawn_in_world(async move {
+                world_sleep(later).await;
+                for message in messages {
+                    world_sleep(Duration::from_micros(1)).await;
+                    let process = &wire.processes[side];
+                    if process.is_alive() {
+                        wire.net.repeated.set(wire.net.repeated.get() + 1);
+                        drop(process.spawn(async move { message() }));
+                    }
+                }
+            });
+        }
     }
 
     /// This side is done with the connection.
@@ -217,10 +318,12 @@ impl Wire {
         self.break_now();
     }
 
-    fn break_now(self: &Rc<Self>) {
+    /// The connection is over; both sides learn of it in their own time.
+    pub fn break_now(self: &Rc<Self>) {
         if self.is_broken.replace(true) {
             return;
         }
+        self.repeat();
         for side in 0..2 {
             let random = &self.net.random;
             // Of what is under way, some arrives.
@@ -243,15 +346,21 @@ impl Wire {
     pub async fn ask<T: 'static>(
         self: &Rc<Self>,
         side: usize,
-        serve: impl FnOnce() -> Local<T> + 'static,
+        serve: impl Fn() -> Local<T> + 'static,
     ) -> Option<T> {
         let (sender, answer) = oneshot::channel();
         let wire = self.clone();
+        let sender = Rc::new(Cell::new(Some(sender)));
         self.send(side, move || {
             let Some(process) = current() else { return };
+            let (served, wire, sender) = (serve(), wire.clone(), sender.clone());
             drop(process.spawn(async move {
-                let answer = serve().await;
-                wire.send(1 - side, move || drop(sender.send(answer)));
+                let answer = Cell::new(Some(served.await));
+                wire.send(1 - side, move || {
+                    if let (Some(sender), Some(answer)) = (sender.take(), answer.take()) {
+                        drop(sender.send(answer));
+                    }
+                });
             }));
         });
         match select(answer, pin!(self.closed(side))).await {

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use crate::check::Oracle;
 use crate::check::event::Event;
 use crate::member::Member;
-use crate::mutant::Mutant;
+use crate::mutant::{Mutant, Mutants};
 use crate::process::world_ns;
 use crate::random::Random;
 use crate::recipes;
@@ -53,8 +53,20 @@ pub struct Counts {
     pub jumps: u64,
     /// Messages that were lost.
     pub lost_messages: u64,
+    /// Messages that arrived again.
+    pub repeated: u64,
+    /// Pieces of trees that arrived.
+    pub pieces: u64,
+    /// Trees of which some had arrived before, and was gone on with.
+    pub gone_on: u64,
+    /// Trees of which some had arrived, and was given up for another.
+    pub abandoned: u64,
     /// Snapshots that were installed.
     pub snapshots: u64,
+    /// Leaders that were cut off and lead again at once.
+    pub bounces: u64,
+    /// Stalls of sequencers' threads.
+    pub stalls: u64,
     /// Changes of members.
     pub memberships: u64,
     /// Leaderships that were handed over on demand.
@@ -94,7 +106,13 @@ impl Counts {
             ("pauses", self.pauses),
             ("clock jumps", self.jumps),
             ("messages lost", self.lost_messages),
+            ("messages arrived again", self.repeated),
+            ("pieces of trees arrived", self.pieces),
+            ("trees gone on with", self.gone_on),
+            ("trees begun anew", self.abandoned),
             ("snapshots installed", self.snapshots),
+            ("leaders bounced", self.bounces),
+            ("sequencers stalled", self.stalls),
             ("membership changes", self.memberships),
             ("leader transfers", self.transfers),
             ("writes resubmitted", self.resubmitted),
@@ -115,7 +133,7 @@ pub struct World {
     /// The network.
     pub net: Rc<Net>,
     /// What is wrong on purpose.
-    pub mutant: Option<Mutant>,
+    pub mutants: Mutants,
     /// Panics of members' and clients' tasks.
     pub panics: Rc<RefCell<Vec<String>>>,
     /// What must hold.
@@ -124,6 +142,10 @@ pub struct World {
     pub members: RefCell<BTreeMap<u64, Rc<Member>>>,
     /// Of ten thousand proposals, how many find the queue before openraft full.
     pub busy_of_10000: Cell<u64>,
+    /// Of ten thousand rounds of a sequencer's thread, how many stand still in their middle.
+    pub stalls_of_10000: Cell<u64>,
+    /// When something was done last that may change who leads: by an operator, or by the end of trouble with the network.
+    pub stirred_ns: Cell<u64>,
     /// How often things happened.
     pub counts: RefCell<Counts>,
     /// Lines of the trace; none if nobody wants it.
@@ -135,16 +157,18 @@ pub struct World {
 impl World {
     /// An empty one.
     #[must_use]
-    pub fn new(seed: u64, mutant: Option<Mutant>, is_traced: bool) -> Rc<Self> {
+    pub fn new(seed: u64, mutants: Mutants, is_traced: bool) -> Rc<Self> {
         Rc::new(Self {
             seed,
             random: Rc::new(Random::new(seed, 1)),
             net: Net::new(Random::new(seed, 2)),
-            mutant,
+            mutants,
             panics: Rc::default(),
             oracle: RefCell::new(Oracle::new(recipes::beginning())),
             members: RefCell::default(),
             busy_of_10000: Cell::new(0),
+            stalls_of_10000: Cell::new(0),
+            stirred_ns: Cell::new(0),
             counts: RefCell::default(),
             trace: is_traced.then(RefCell::default),
             next: Cell::new(1),
@@ -165,13 +189,18 @@ impl World {
     /// Whether the run has this defect.
     #[must_use]
     pub fn has(&self, mutant: Mutant) -> bool {
-        self.mutant == Some(mutant)
+        self.mutants.has(mutant)
     }
 
     /// The member of this number.
     #[must_use]
     pub fn member(&self, number: u64) -> Option<Rc<Member>> {
         self.members.borrow().get(&number).cloned()
+    }
+
+    /// Something is done that may change who leads.
+    pub fn stir(&self) {
+        self.stirred_ns.set(world_ns());
     }
 
     /// Shows the oracle what happens.

@@ -217,12 +217,21 @@ fn check_deploy<R: Read>(
             "the component has not been uploaded whole",
         ));
     }
+    for feature in deploy.manifest.features() {
+        feature.check(read.level())?;
+    }
     let before = read.active_version(&deploy.recipe);
     let breaking =
         recipes.check(&deploy.component, before.as_ref().map(|version| &version.component))?;
     if !breaking.is_empty() && !deploy.breaking_allowed {
         let message = format!("callers of the active version would break: {}", breaking.join("; "));
         return Err(Refusal::new(ErrorCode::BreakingChange, message));
+    }
+    for function in &deploy.manifest.read_only {
+        recipes.check_function(&deploy.component, function).map_err(|refusal| {
+            let message = format!("read-only in the manifest: {}", refusal.message);
+            Refusal::new(refusal.code, message)
+        })?;
     }
     Ok(before)
 }

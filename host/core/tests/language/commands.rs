@@ -8,6 +8,7 @@ use quorate_core::error::ErrorCode;
 use quorate_core::execute;
 use quorate_core::ids::{Epoch, Millis, SessionId, Term, WriteNumber, Zxid};
 use quorate_core::key;
+use quorate_core::level::Level;
 use quorate_core::limits;
 use quorate_core::path::Path;
 use quorate_core::query::{self, Page};
@@ -131,6 +132,24 @@ fn lifetime(words: &mut Words) -> Result<LifetimeKind, String> {
     })
 }
 
+/// A call of a session as a read of the applied tree.
+fn read_call(world: &mut World, words: &mut Words) -> Said {
+    let session = world.session(&words.next("a session")?)?;
+    let Operation::Call(call) = operation("call", words)? else {
+        return Err("no call".to_owned());
+    };
+    let tree = world.pair.leader.clone();
+    let before = tree.records();
+    let (zxid, result) = execute::read_call(tree.clone(), session, &call, &mut world.toys);
+    assert!(before == tree.records(), "a read has changed the tree");
+    let mut lines = std::mem::take(&mut world.toys.runs);
+    lines.push(match result {
+        Ok(value) => format!("read at zxid {zxid}: {}", show::short(&value)),
+        Err(refusal) => format!("read at zxid {zxid}: refused: {refusal}"),
+    });
+    Ok(lines)
+}
+
 /// `5`, or `5,7-9,12-12`: a low mark and ranges.
 fn acks(text: Option<String>) -> Result<Acks, String> {
     let Some(text) = text else { return Ok(Acks::default()) };
@@ -184,6 +203,9 @@ fn deploy(words: &mut Words) -> Result<Deploy, String> {
     for index in 0..words.number("config")?.unwrap_or(0) {
         manifest.config.insert(format!("{index}"), String::new());
     }
+    if let Some(functions) = words.option("read-only") {
+        manifest.read_only.extend(functions.split(',').map(str::to_owned));
+    }
     if let Some(callers) = words.option("callers") {
         let (function, principal) = callers.split_once(':').ok_or("callers=FUNCTION:PRINCIPAL")?;
         manifest.callers.insert(function.to_owned(), vec![principal.to_owned()]);
@@ -218,11 +240,19 @@ fn host(world: &mut World, command: &str, words: &mut Words) -> Said {
         }
         "room" => {
             let room = match words.next("short or enough")?.as_str() {
-                "short" => Room::Short { free_bytes: 3 << 20, needed_bytes: 5 << 20 },
+                "short" => {
+                    let members = [1, 0, 0];
+                    Room::Short { free_bytes: 3 << 20, needed_bytes: 5 << 20, members }
+                }
                 _ => Room::Enough,
             };
             world.pair.view.set_room(room);
             Ok(Vec::new())
+        }
+        "level" => {
+            let level =
+                u32::try_from(parse(&words.next("a level")?)?).map_err(|e| e.to_string())?;
+            Ok(world.host(|view, slot| execute::raise_level(view, slot, Level(level))))
         }
         "time" => {
             world.pair.now = world.pair.now.plus(parse(&words.next("milliseconds")?)?);
@@ -250,6 +280,7 @@ fn host(world: &mut World, command: &str, words: &mut Words) -> Said {
             Ok(world.end_parked(id, write, *code.ok_or("no such error")?))
         }
         "entry" | "barrier" => entry(world, command, words),
+        "read-call" => read_call(world, words),
         _ => read(world, command, words),
     }
 }

@@ -133,6 +133,7 @@ fn change(change: &Change, sessions: Sessions<'_>) -> String {
         }
         Change::RecipeActivated { recipe, version } => format!("{recipe} runs version {version}"),
         Change::RecipeRemoved { recipe } => format!("{recipe} removed"),
+        Change::LevelRaised { level } => format!("level {level}"),
     }
 }
 

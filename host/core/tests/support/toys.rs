@@ -48,6 +48,19 @@ impl Recipes for Toys {
         Ok(Vec::new())
     }
 
+    fn check_function(
+        &mut self,
+        component: &ComponentDigest,
+        function: &str,
+    ) -> Result<(), Refusal> {
+        let name = self.components.get(component).map_or("", String::as_str);
+        if function.contains("missing") {
+            let message = format!("there is no function \"{function}\" in {name}");
+            return Err(Refusal::new(ErrorCode::NoFunction, message));
+        }
+        Ok(())
+    }
+
     fn migrate(
         &mut self,
         version: &Version,
@@ -112,11 +125,15 @@ fn play(run: &Run<'_>, txn: &mut Txn) -> Result<RunEnd, Refusal> {
         "latch" => latch(run, txn, first),
         // Ends of a run.
         "echo" => returned(arguments.clone()),
+        "stamp" => stamp(run, txn),
+        "look" => query::get(txn, &Path::parse(first)?).and_then(|(data, _)| returned(data)),
         "give" => returned(vec![b'x'; number]),
         "refuse" => txn.create(first, Bytes::new(), PERSISTENT).and_then(|_| error("no")),
         "refuse-with" => Ok(RunEnd::Returned { value: vec![b'x'; number].into(), is_error: true }),
         "trap" => txn.create(first, Bytes::new(), PERSISTENT).and_then(|_| Err(trap())),
         // Writing.
+        "set" => txn.set(first, Bytes::from(second.to_owned()), None).and_then(|_| returned("set")),
+        "remove" => txn.delete(first, None).and_then(|()| returned("removed")),
         "own" => txn.create(first, Bytes::new(), OWNED).and_then(|_| returned("owned")),
         "let-go" => txn.release(first).and_then(|()| returned("released")),
         "wipe" => txn.delete_tree(first).and_then(|count| returned(count.to_string())),
@@ -168,6 +185,12 @@ fn play(run: &Run<'_>, txn: &mut Txn) -> Result<RunEnd, Refusal> {
         "fail-always" => Err(trap()),
         other => Err(Refusal::new(ErrorCode::NoFunction, format!("no toy is called {other}"))),
     }
+}
+
+/// Who calls, and when it is.
+fn stamp(run: &Run<'_>, txn: &Txn) -> Result<RunEnd, Refusal> {
+    let (id, time, zxid) = (run.id, txn.time(), txn.zxid());
+    returned(format!("{}:{} at {time}, zxid {zxid}", id.session, id.write))
 }
 
 /// A fair lock: waiters are call-owned sequential children, the first holds it.

@@ -41,14 +41,16 @@ impl RunState {
     ) -> Answer<T> {
         self.enter()?;
         let (txn, manifest) = self.txn()?;
-        let done = manifest.resolve_writable(text).and_then(|path| act(txn, &path));
-        answer(done, manifest)
+        let target = txn.check_may_change().and_then(|()| manifest.resolve_writable(text));
+        answer(target.and_then(|path| act(txn, &path)), manifest)
     }
 
     fn create_node(&mut self, text: &str, data: Bytes, options: CreateOptions) -> Answer<String> {
         self.enter()?;
         let (txn, manifest) = self.txn()?;
-        let target = view::new_node(manifest, text, options.sequential);
+        let target = txn
+            .check_may_change()
+            .and_then(|()| view::new_node(manifest, text, options.sequential));
         let created = target.and_then(|target| txn.create(&target, data, options.into()));
         answer(created.and_then(|(path, _)| view::seen_as(manifest, text, &path)), manifest)
     }

@@ -11,6 +11,7 @@ use crate::stop::Stop;
 impl Host for RunState {
     fn park(&mut self, interests: Vec<Wanted>) -> wasmtime::Result<()> {
         self.enter()?;
+        self.refuse_to_read_only("wait")?;
         let count = interests.len();
         if count > INTERESTS_MAX {
             let max = INTERESTS_MAX as u64;

@@ -7,7 +7,7 @@ use wasmtime::component::Linker;
 
 use super::{function, interface};
 use crate::limits::RANDOM_BYTES_MAX;
-use crate::state::RunState;
+use crate::state::{Facts, RunState};
 use crate::stop::Stop;
 
 /// What the random bytes of all runs are derived from. A server takes a secret one; the default is the same everywhere, for
@@ -38,11 +38,12 @@ pub(crate) struct RandomStream {
 }
 
 impl RandomStream {
-    /// The stream of a run: no two runs of one leadership have the same number and time.
-    pub(crate) fn new(key: RandomKey, call: CallId, zxid: Zxid, time: Millis) -> Self {
+    /// The stream of a run: no two runs of one leadership have the same number and time, and no two that only read the same
+    /// nonce.
+    pub(crate) fn new(key: RandomKey, call: CallId, zxid: Zxid, time: Millis, nonce: u64) -> Self {
         let mut hasher = Sha256::new();
         hasher.update(key.0);
-        for number in [call.session.0, call.write.0, zxid.0, time.0] {
+        for number in [call.session.0, call.write.0, zxid.0, time.0, nonce] {
             hasher.update(number.to_le_bytes());
         }
         Self { seed: hasher.finalize().into(), block: [0; 32], left: 0, blocks: 0 }
@@ -69,8 +70,8 @@ impl RunState {
                 let (txn, _) = self.txn()?;
                 (txn.zxid(), txn.time())
             };
-            let facts = &self.facts;
-            self.random_stream = Some(RandomStream::new(facts.random_key, facts.id, zxid, time));
+            let Facts { random_key, id, nonce, .. } = self.facts;
+            self.random_stream = Some(RandomStream::new(random_key, id, zxid, time, nonce));
         }
         if let Some(stream) = &mut self.random_stream {
             stream.fill(bytes);
@@ -114,10 +115,10 @@ mod tests {
 
     use super::*;
 
-    fn bytes(key: u8, session: u64, write: u64, zxid: u64) -> [u8; 100] {
+    fn bytes(key: u8, session: u64, write: u64, zxid: u64, nonce: u64) -> [u8; 100] {
         let call = CallId { session: SessionId(session), write: WriteNumber(write) };
         let key = RandomKey::from([key; 32]);
-        let mut stream = RandomStream::new(key, call, Zxid(zxid), Millis(7));
+        let mut stream = RandomStream::new(key, call, Zxid(zxid), Millis(7), nonce);
         let mut bytes = [0; 100];
         let (one, other) = bytes.split_at_mut(33);
         stream.fill(one);
@@ -127,10 +128,13 @@ mod tests {
 
     #[test]
     fn equal_seeds_give_equal_bytes_and_no_others_do() {
-        let first = bytes(1, 2, 3, 4);
-        assert_eq!(first, bytes(1, 2, 3, 4));
-        for other in [bytes(0, 2, 3, 4), bytes(1, 0, 3, 4), bytes(1, 2, 0, 4), bytes(1, 2, 3, 0)] {
-            assert_ne!(first, other);
+        let first = bytes(1, 2, 3, 4, 5);
+        assert_eq!(first, bytes(1, 2, 3, 4, 5));
+        for [key, session, write, zxid, nonce] in
+            [[0, 2, 3, 4, 5], [1, 0, 3, 4, 5], [1, 2, 0, 4, 5], [1, 2, 3, 0, 5], [1, 2, 3, 4, 0]]
+        {
+            let key = u8::try_from(key).expect("small");
+            assert_ne!(first, bytes(key, session, write, zxid, nonce));
         }
         assert_ne!(first[..32], first[32..64], "blocks differ");
     }

@@ -6,6 +6,7 @@ mod guests;
 mod instances;
 mod limits;
 mod properties;
+mod reading;
 mod service;
 mod support;
 mod tree;

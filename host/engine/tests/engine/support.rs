@@ -79,9 +79,13 @@ pub struct Bench {
     pub engine: Engine,
     pub runner: Runner,
     pub version: Version,
+    /// The name of its deployment.
+    pub recipe: String,
     pub view: View,
     pub time: Millis,
     pub session: SessionId,
+    /// Whether runs may change nothing.
+    pub as_read: bool,
     /// The last transaction and write whose changes stand; the next ones have the next numbers.
     zxid: Zxid,
     write: WriteNumber,
@@ -127,9 +131,11 @@ impl Bench {
             engine,
             runner,
             version,
+            recipe: "test".to_owned(),
             view,
             time: Millis(1_000),
             session: SessionId(1),
+            as_read: false,
             zxid: Zxid(1),
             write: WriteNumber(0),
         };
@@ -182,11 +188,14 @@ impl Bench {
         again: Again,
     ) -> RunEnd {
         let call =
-            Call { recipe: "test".to_owned(), function: name.to_owned(), signature, arguments };
+            Call { recipe: self.recipe.clone(), function: name.to_owned(), signature, arguments };
         let mut txn = self.begin();
         let id = CallId { session: self.session, write: self.write.next() };
         let limits = &self.version.manifest.limits;
         txn.begin_run(limits.changes, limits.changes_bytes);
+        if self.as_read {
+            txn.forbid_changes();
+        }
         let run = Run {
             id,
             principal: "alice",
@@ -200,6 +209,7 @@ impl Bench {
         let (mut txn, end) = self.runner.run(&run, txn);
         txn.end_run();
         match &end {
+            _ if self.as_read => self.view = txn.forget(),
             RunEnd::Returned { is_error: false, .. } | RunEnd::Parked { .. } => self.finish(txn),
             _ => self.view = txn.forget(),
         }

@@ -210,6 +210,12 @@ fn random_bytes_are_equal_for_an_equal_key_and_run_and_for_no_other() {
     let mut seen: Vec<_> = (0..5).map(|_| bench.value("random-number", &[])).collect();
     seen.dedup();
     assert_eq!(seen.len(), 5, "each run has its own");
+    let mut reads = direct();
+    reads.runner = reads.engine.reader().expect("a place for a reader");
+    reads.as_read = true;
+    let mut seen: Vec<_> = (0..5).map(|_| reads.value("random-number", &[])).collect();
+    seen.dedup();
+    assert_eq!(seen.len(), 5, "those that only read too, though all have one number and time");
     let Some(Value::Bytes(bytes)) = bench.value("random", &[Value::U64(65_536)]) else { panic!() };
     assert_eq!(bytes.len(), 65_536);
     let refusal = bench.failure("random", &[Value::U64(65_537)]);

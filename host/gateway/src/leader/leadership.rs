@@ -120,7 +120,7 @@ impl Rig {
     fn attach(&self) -> (Arc<Attachment>, KeptFrames) {
         let frames = KeptFrames::default();
         let lane = ClientLane::Kept(frames.clone());
-        (self.registry.attach(SESSION, lane).expect("no goodbye was said"), frames)
+        (self.registry.attach(SESSION, lane, WriteNumber(0)).expect("no goodbye was said"), frames)
     }
 
     fn hear(&mut self, entry: &Entry) {

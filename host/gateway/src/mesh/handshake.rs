@@ -1,12 +1,16 @@
 //! Who is there: what both ends of a connection between members check before anything else. It does not know what is said
 //! after.
 
+use bytes::Bytes;
 use quorate_core::error::{ErrorCode, Refusal};
-use quorate_net::{Connection, LaneLimits};
+use quorate_net::{Connection, LaneLimits, LaneSender};
 use quorate_raft::Incarnation;
-use quorate_wire::member::{Answer, ClusterId, FRAME_BYTES_MAX, Hello, Identity, PROTOCOL};
+use quorate_wire::member::{
+    Answer, ClusterId, FRAME_BYTES_MAX, Hello, Identity, PROTOCOLS, protocols,
+};
 
 use super::Mesh;
+use crate::level;
 use crate::limits;
 
 const GREETING_LIMITS: LaneLimits = LaneLimits {
@@ -38,8 +42,7 @@ impl Mesh {
         let opened = connection.open_lane(GREETING_LIMITS).await;
         let (sender, mut receiver) = opened.map_err(|reason| reason.to_string())?;
         let hello = Hello {
-            protocol_min: PROTOCOL,
-            protocol_max: PROTOCOL,
+            protocols: PROTOCOLS,
             from: self.identity(),
             to: member,
             to_incarnation: incarnation.map(|incarnation| incarnation.0),
@@ -48,9 +51,16 @@ impl Mesh {
         let frame = receiver.recv().await.map_err(|error| error.to_string())?;
         let frame = frame.ok_or("the other side has ended the greeting")?;
         let found = match Answer::decode(frame).map_err(|error| error.to_string())? {
-            Answer::Welcome { from, .. } => from,
+            Answer::Welcome { protocol, from } if PROTOCOLS.has(protocol) => from,
+            Answer::Welcome { protocol, .. } => {
+                return Err(format!(
+                    "member {member} wants to speak protocol {protocol}, and this one speaks {PROTOCOLS}"
+                ));
+            }
             Answer::Refused(refusal) => {
-                if incarnation.is_some() && refusal.code == ErrorCode::MemberRefused {
+                if incarnation.is_some() && refusal.code == ErrorCode::MemberRemoved {
+                    self.removed(&format!("member {member}: {}", refusal.message));
+                } else if incarnation.is_some() && refusal.code == ErrorCode::MemberRefused {
                     self.set_trouble(&format!("member {member}: {}", refusal.message));
                 }
                 return Err(format!("member {member} refuses: {}", refusal.message));
@@ -64,9 +74,11 @@ impl Mesh {
         if found.cluster != self.note.cluster() {
             return Err(format!("member {member} belongs to another cluster"));
         }
+        level::check(&found, self.level()).map_err(|refusal| refusal.message)?;
         let met = self.note.meet(member, Incarnation(found.incarnation), found.starts, found.life);
         met.map_err(|older| older.to_string())?;
         self.set_trouble("");
+        self.is_removed.send_replace(false);
         Ok(found)
     }
 
@@ -83,6 +95,14 @@ impl Mesh {
         let (sender, mut receiver) = accepted.map_err(|reason| reason.to_string())?;
         let frame = receiver.recv().await.map_err(|error| error.to_string())?;
         let frame = frame.ok_or("the lane of the greeting has ended")?;
+        let protocol = match protocol_of(&frame)? {
+            Ok(protocol) => protocol,
+            Err(refusal) => {
+                let why = refusal.message.clone();
+                answer(sender, &Answer::Refused(refusal)).await?;
+                return Err(why);
+            }
+        };
         let hello = Hello::decode(frame).map_err(|error| error.to_string())?;
         let checked = if connection.is_member(hello.from.member) {
             self.check(&hello)
@@ -91,16 +111,11 @@ impl Mesh {
             Err(Fault::There(Refusal::new(ErrorCode::MemberRefused, cause)))
         };
         // Who has the wrong directory here hears who this is, and finds that out itself: nothing is wrong with it.
-        let answer = match &checked {
-            Ok(()) | Err(Fault::Here(_)) => {
-                Answer::Welcome { protocol: PROTOCOL, from: self.identity() }
-            }
+        let said = match &checked {
+            Ok(()) | Err(Fault::Here(_)) => Answer::Welcome { protocol, from: self.identity() },
             Err(Fault::There(refusal)) => Answer::Refused(refusal.clone()),
         };
-        sender.send(answer.encode()).await.map_err(|error| error.to_string())?;
-        if let Err(error) = sender.finish(limits::FAREWELL).await {
-            tracing::debug!(%error, "a member left during its greeting");
-        }
+        answer(sender, &said).await?;
         checked.map_err(|fault| match fault {
             Fault::Here(refusal) => {
                 format!("member {} means another: {}", hello.from.member, refusal.message)
@@ -121,14 +136,6 @@ impl Mesh {
 
     fn check_numbers(&self, hello: &Hello) -> Result<(), Refusal> {
         let from = &hello.from;
-        if !(hello.protocol_min..=hello.protocol_max).contains(&PROTOCOL) {
-            let message = format!(
-                "member {} speaks the protocols {} to {} with members, this one {PROTOCOL}: \
-                 no two neighbouring versions are that far apart; upgrade one version at a time",
-                from.member, hello.protocol_min, hello.protocol_max
-            );
-            return Err(Refusal::new(ErrorCode::BadProtocolVersion, message));
-        }
         if hello.to != self.own.member {
             return Err(refused(format!(
                 "member {} is meant, and this is member {}: the address is another member's",
@@ -147,12 +154,26 @@ impl Mesh {
             return Err(refused(format!("member {} belongs to no cluster", from.member)));
         };
         self.check_joined(from, cluster)?;
-        if let Some(known) = self.served_by().and_then(|serve| serve.contact(from.member)) {
-            check_directory(from, known.incarnation)?;
+        level::check(from, self.level())?;
+        match self.served_by().map(|serve| serve.contact(from.member)) {
+            Some(Some(known)) => check_directory(from, known.incarnation)?,
+            Some(None) => self.check_not_removed(from)?,
+            None => {}
         }
         let met =
             self.note.meet(from.member, Incarnation(from.incarnation), from.starts, from.life);
         met.map_err(|older| refused(older.to_string()))
+    }
+
+    /// Who was met is or was a member. One that the membership does not name may be too new for this member's log.
+    fn check_not_removed(&self, from: &Identity) -> Result<(), Refusal> {
+        let is_member =
+            self.served_by().is_some_and(|serve| serve.contact(self.own.member).is_some());
+        if !is_member || !self.note.has_met(from.member, Incarnation(from.incarnation)) {
+            return Ok(());
+        }
+        let message = format!("member {} was removed from the cluster", from.member);
+        Err(Refusal::new(ErrorCode::MemberRemoved, message))
     }
 
     /// Whether both are of the same cluster. A member that waits for one joins that which knows its data directory.
@@ -175,6 +196,28 @@ impl Mesh {
             from.member
         )))
     }
+}
+
+/// The protocol to speak with who says this hello, or why there is none: told apart before the rest is read, which may have
+/// another form in another version.
+fn protocol_of(hello: &Bytes) -> Result<Result<u32, Refusal>, String> {
+    let theirs = protocols(hello.clone()).map_err(|error| error.to_string())?;
+    Ok(PROTOCOLS.common(theirs).ok_or_else(|| {
+        let message = format!(
+            "the other member speaks the protocols {theirs} with members, this one {PROTOCOLS}: neighbouring versions have one in \
+             common; upgrade one version at a time"
+        );
+        Refusal::new(ErrorCode::BadProtocolVersion, message)
+    }))
+}
+
+/// Answers a hello, and ends the lane.
+async fn answer(sender: LaneSender, said: &Answer) -> Result<(), String> {
+    sender.send(said.encode()).await.map_err(|error| error.to_string())?;
+    if let Err(error) = sender.finish(limits::FAREWELL).await {
+        tracing::debug!(%error, "a member left during its greeting");
+    }
+    Ok(())
 }
 
 fn refused(message: String) -> Refusal {

@@ -7,25 +7,30 @@
 //! other to be the one that the membership names (`handshake`).
 
 mod handshake;
+mod level;
 mod note;
 mod peer;
+mod refusals;
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use quorate_core::error::{ErrorCode, Refusal};
+use quorate_core::level::Level;
 use quorate_net::{CloseCode, Connection, Dialer, LaneLimits};
 use quorate_raft::{Contact, Incarnation, Lane, LaneKind};
-use quorate_wire::member::{ClusterId, Identity, PROTOCOL};
+use quorate_wire::member::{ClusterId, Identity};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 pub use self::note::{Note, NoteError};
 use self::peer::Peer;
+use self::refusals::Refusals;
 use crate::limits;
 
 /// What a lane is for. Numbers are frozen: they are sent. Raft's own are below 16.
@@ -113,11 +118,14 @@ pub struct Own {
     pub clients: Vec<String>,
     /// Name and version.
     pub agent: String,
+    /// The highest feature level that it knows.
+    pub level: Level,
 }
 
 /// A connection that another member has dialled, and its start.
 struct Dialled {
     starts: u64,
+    level: Level,
     connection: Connection,
 }
 
@@ -136,6 +144,11 @@ pub struct Mesh {
     dials: Mutex<JoinSet<()>>,
     /// Why others refuse this member; empty if they do not.
     trouble: Mutex<String>,
+    /// The feature level of the cluster.
+    cluster_level: watch::Sender<Level>,
+    /// Whether others say that this member was removed.
+    is_removed: watch::Sender<bool>,
+    refusals: Mutex<Refusals>,
 }
 
 /// A connection is to one data directory at one address.
@@ -160,6 +173,9 @@ impl Mesh {
             serve: Mutex::default(),
             dials: Mutex::default(),
             trouble: Mutex::default(),
+            cluster_level: watch::Sender::new(Level::FIRST),
+            is_removed: watch::Sender::new(false),
+            refusals: Mutex::default(),
         })
     }
 
@@ -194,6 +210,12 @@ impl Mesh {
     #[must_use]
     pub fn trouble(&self) -> String {
         lock(&self.trouble).clone()
+    }
+
+    /// Whether others say that this member was removed from the cluster.
+    #[must_use]
+    pub fn is_removed(&self) -> watch::Receiver<bool> {
+        self.is_removed.subscribe()
     }
 
     /// Opens a lane to a member. Waits for a connection if one is being made; callers bound how long. Cancel-safe: a
@@ -265,7 +287,10 @@ impl Mesh {
                 return;
             }
             Ok(Err(why)) => {
-                tracing::warn!(remote = %connection.remote_address(), why, "a member is refused");
+                let said = lock(&self.refusals).say(&why, Instant::now());
+                if let Some(kept_back) = said {
+                    tracing::warn!(remote = %connection.remote_address(), why, kept_back, "a member is refused");
+                }
                 // The other side closes when it has read why; this one when it does not.
                 let _closed = timeout(limits::FAREWELL, connection.closed()).await;
                 connection.close(CloseCode::ProtocolError, &why);
@@ -278,8 +303,13 @@ impl Mesh {
         };
         let key = (from.member, Incarnation(from.incarnation));
         self.end_older(key, from.starts);
-        let dialled = Dialled { starts: from.starts, connection: connection.clone() };
+        let level = from.level;
+        let dialled = Dialled { starts: from.starts, level, connection: connection.clone() };
         lock(&self.dialled_here).entry(key).or_default().push(dialled);
+        // It may have risen between the hello and now.
+        if level < self.level() {
+            connection.close(CloseCode::Normal, level::TOO_OLD);
+        }
         tokio::select! {
             () = self.serve_lanes(key.0, &connection) => {}
             _ = stop.changed() => {}
@@ -377,8 +407,20 @@ impl Mesh {
             life: self.note.life(),
             clients: self.own.clients.clone(),
             agent: self.own.agent.clone(),
-            level: crate::level::LEVEL,
+            level: self.own.level,
         }
+    }
+
+    /// Others say that this member was removed.
+    fn removed(&self, why: &str) {
+        if !self.is_removed.send_replace(true) {
+            tracing::warn!(
+                why,
+                "this member was removed from its cluster: stop it; to let this machine take part again, empty the data \
+                 directory and add it with a number that was never used"
+            );
+        }
+        why.clone_into(&mut lock(&self.trouble));
     }
 
     fn set_trouble(&self, why: &str) {
@@ -444,5 +486,3 @@ pub fn new_cluster() -> Result<ClusterId, Refusal> {
     })?;
     Ok(ClusterId(random))
 }
-
-const _: () = assert!(PROTOCOL == 1, "the handshake knows one protocol");

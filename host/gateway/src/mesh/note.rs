@@ -1,9 +1,10 @@
 //! What a member knows of itself and of others beside the log, in a small file: which data directory this is, how often it was
-//! started, which cluster it belongs to, and how often other members' directories had been started when they were last met.
+//! started, which cluster it belongs to, whether it has taken part in one, and how often other members' directories had been
+//! started when they were last met.
 //! It does not know connections.
 //!
 //! ```text
-//! note   format: u8 = 1, incarnation: 16 bytes, starts, cluster: option of 16 bytes,
+//! note   format: u8 = 2, incarnation: 16 bytes, starts, cluster: option of 16 bytes, has taken part: bool,
 //!        met: list of (member, incarnation: 16 bytes, starts, life)
 //! ```
 
@@ -17,7 +18,7 @@ use quorate_wire::member::ClusterId;
 
 /// Name of the file in the data directory.
 const NAME: &str = "MEMBER";
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 /// Directories of other members that are remembered; those that were met long ago go first.
 const MET_MAX: usize = 64;
 
@@ -52,6 +53,8 @@ struct Contents {
     incarnation: Incarnation,
     starts: u64,
     cluster: Option<ClusterId>,
+    /// Whether it may have promised something to others: a vote, or an entry.
+    has_taken_part: bool,
     met: Vec<Met>,
 }
 
@@ -82,7 +85,13 @@ impl Note {
             Some(bytes) => Contents::read(bytes.into())?,
             None => {
                 let incarnation = Incarnation(random()?);
-                Contents { incarnation, starts: 0, cluster: None, met: Vec::new() }
+                Contents {
+                    incarnation,
+                    starts: 0,
+                    cluster: None,
+                    has_taken_part: false,
+                    met: Vec::new(),
+                }
             }
         };
         contents.starts += 1;
@@ -128,6 +137,50 @@ impl Note {
         self.directory.keep_note(NAME, &joined.bytes())?;
         *contents = joined;
         Ok(cluster)
+    }
+
+    /// Belongs to this cluster no more: it was never made.
+    ///
+    /// # Errors
+    /// The disk: it still belongs to it then.
+    pub fn leave(&self, cluster: ClusterId) -> Result<(), NoteError> {
+        let mut contents = self.lock();
+        if contents.cluster != Some(cluster) || contents.has_taken_part {
+            return Ok(());
+        }
+        let left = Contents { cluster: None, ..contents.clone() };
+        self.directory.keep_note(NAME, &left.bytes())?;
+        *contents = left;
+        Ok(())
+    }
+
+    /// Whether this member may have promised something to others.
+    #[must_use]
+    pub fn has_taken_part(&self) -> bool {
+        self.lock().has_taken_part
+    }
+
+    /// Notes that this member is about to promise something to others: an empty log and tree are not those of a new member
+    /// from now on. Durable when this returns.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn take_part(&self) -> std::io::Result<()> {
+        let mut contents = self.lock();
+        if contents.has_taken_part {
+            return Ok(());
+        }
+        let taking = Contents { has_taken_part: true, ..contents.clone() };
+        self.directory.keep_note(NAME, &taking.bytes()).map_err(std::io::Error::other)?;
+        *contents = taking;
+        Ok(())
+    }
+
+    /// Whether this directory of a member was met.
+    #[must_use]
+    pub fn has_met(&self, member: u64, incarnation: Incarnation) -> bool {
+        let contents = self.lock();
+        contents.met.iter().any(|met| met.member == member && met.incarnation == incarnation)
     }
 
     /// Checks that the directory of a member is at least as new as when it was met before, and no other copy of it, and
@@ -187,6 +240,7 @@ impl Contents {
         writer.raw(&self.incarnation.0);
         writer.u64(self.starts);
         writer.option(self.cluster.as_ref(), |writer, cluster| writer.raw(&cluster.0));
+        writer.bool(self.has_taken_part);
         writer.u64(self.met.len() as u64);
         for met in &self.met {
             writer.u64(met.member);
@@ -207,6 +261,7 @@ impl Contents {
             incarnation: Incarnation(reader.array(WHAT)?),
             starts: reader.u64(WHAT)?,
             cluster: reader.option(WHAT, |reader| reader.array(WHAT).map(ClusterId))?,
+            has_taken_part: reader.bool(WHAT)?,
             met: Vec::new(),
         };
         for _ in 0..reader.count(WHAT, MET_MAX)? {
@@ -251,8 +306,17 @@ mod tests {
         let note = open(temporary.path());
         assert_eq!(note.join(ClusterId([1; 16])).unwrap(), ClusterId([1; 16]));
         assert_eq!(note.join(ClusterId([2; 16])).unwrap(), ClusterId([1; 16]));
+        note.leave(ClusterId([2; 16])).unwrap();
+        assert_eq!(note.cluster(), Some(ClusterId([1; 16])), "it is another");
+        note.leave(ClusterId([1; 16])).unwrap();
+        assert_eq!(note.cluster(), None);
+        note.join(ClusterId([1; 16])).unwrap();
+        assert!(!note.has_taken_part());
+        note.take_part().unwrap();
+        note.leave(ClusterId([1; 16])).unwrap();
         drop(note);
-        assert_eq!(open(temporary.path()).cluster(), Some(ClusterId([1; 16])));
+        let note = open(temporary.path());
+        assert_eq!((note.cluster(), note.has_taken_part()), (Some(ClusterId([1; 16])), true));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use quorate_core::level::Level;
 use quorate_net::{CloseCode, Connection};
 use quorate_raft::{Contact, Incarnation};
 use tokio::sync::watch;
@@ -17,6 +18,8 @@ use crate::limits;
 const PAUSE_FIRST: Duration = Duration::from_millis(25);
 /// The longest pause: a member that comes back is reached within it.
 const PAUSE_MAX: Duration = Duration::from_millis(800);
+/// The longest pause of a member that was removed: nobody waits for it.
+const PAUSE_REMOVED_MAX: Duration = Duration::from_secs(30);
 
 #[derive(Clone)]
 enum State {
@@ -38,6 +41,8 @@ pub(super) struct Peer {
     state: watch::Sender<State>,
     /// The other side's start, of the connection that there is.
     starts: AtomicU64,
+    /// The highest feature level that the other side knows, of the connection that there is.
+    level: AtomicU32,
     /// Attempts that have failed since the last that did not.
     failures: AtomicU32,
 }
@@ -52,6 +57,7 @@ impl Peer {
             incarnation,
             state,
             starts: AtomicU64::new(0),
+            level: AtomicU32::new(0),
             failures: AtomicU32::new(0),
         }
     }
@@ -112,6 +118,26 @@ impl Peer {
         }
     }
 
+    /// Ends the connection, if the other side knows less than this level.
+    pub(super) fn close_below(&self, level: Level) {
+        if self.level.load(Ordering::Relaxed) < level.0 {
+            self.state.send_if_modified(|state| {
+                let State::Up(connection) = state else { return false };
+                connection.close(CloseCode::Normal, super::level::TOO_OLD);
+                *state = State::Idle;
+                true
+            });
+        }
+    }
+
+    /// The highest feature level that the other side knows, while the connection stands.
+    pub(super) fn level(&self) -> Option<Level> {
+        let state = self.state.borrow();
+        let State::Up(connection) = &*state else { return None };
+        let level = Level(self.level.load(Ordering::Relaxed));
+        connection.close_reason().is_none().then_some(level)
+    }
+
     async fn dial(self: Arc<Self>, mesh: Arc<Mesh>) {
         let found = self.try_once(&mesh).await;
         let state = match found {
@@ -135,12 +161,16 @@ impl Peer {
                     "a member is not reached"
                 );
                 let failures = self.failures.fetch_add(1, Ordering::Relaxed);
-                State::Down { why: why.into(), until: Instant::now() + pause(failures) }
+                let is_removed = *mesh.is_removed().borrow();
+                let most = if is_removed { PAUSE_REMOVED_MAX } else { PAUSE_MAX };
+                State::Down { why: why.into(), until: Instant::now() + pause(failures, most) }
             }
         };
         if let State::Up(unwanted) = self.state.send_replace(state) {
             unwanted.close(CloseCode::Normal, "");
         }
+        // It may have risen between the hello and now.
+        self.close_below(mesh.level());
     }
 
     async fn try_once(&self, mesh: &Mesh) -> Result<Connection, String> {
@@ -149,6 +179,7 @@ impl Peer {
         match timeout(limits::HELLO_TIMEOUT, greeting).await {
             Ok(Ok(found)) => {
                 self.starts.store(found.starts, Ordering::Relaxed);
+                self.level.store(found.level.0, Ordering::Relaxed);
                 mesh.end_older((self.member, self.incarnation), found.starts);
                 Ok(connection)
             }
@@ -165,12 +196,12 @@ impl Peer {
 }
 
 /// How long to wait after so many failures before.
-fn pause(failures: u32) -> Duration {
+fn pause(failures: u32, most: Duration) -> Duration {
     let grown = PAUSE_FIRST.saturating_mul(1_u32.checked_shl(failures).unwrap_or(u32::MAX));
     let mut random = [0];
     // Without random bytes the pauses of two members are the same, which is no harm.
     let _filled = getrandom::fill(&mut random);
-    let pause = grown.min(PAUSE_MAX);
+    let pause = grown.min(most);
     pause + pause.mul_f64(f64::from(random[0]) / 256.0)
 }
 
@@ -180,9 +211,11 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_a_bound() {
-        assert!(pause(0) < PAUSE_FIRST * 2);
-        for failures in [5, 31, 32, u32::MAX] {
-            assert!((PAUSE_MAX..PAUSE_MAX * 2).contains(&pause(failures)), "{failures}");
+        assert!(pause(0, PAUSE_MAX) < PAUSE_FIRST * 2);
+        for most in [PAUSE_MAX, PAUSE_REMOVED_MAX] {
+            for failures in [11, 31, 32, u32::MAX] {
+                assert!((most..most * 2).contains(&pause(failures, most)), "{failures}");
+            }
         }
     }
 }

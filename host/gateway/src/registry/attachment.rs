@@ -35,6 +35,8 @@ pub struct Attachment {
     /// Told when this attachment is over.
     over: Notify,
     is_over: AtomicBool,
+    /// Whether it has had its first word.
+    pub(super) is_welcomed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -74,6 +76,7 @@ impl Attachment {
             settled: Notify::new(),
             over: Notify::new(),
             is_over: AtomicBool::new(false),
+            is_welcomed: AtomicBool::new(false),
         }
     }
 
@@ -206,6 +209,19 @@ impl Attachment {
         } else {
             self.answer(write, |request| ServerMessage::NotExecuted { request, refusal });
         }
+    }
+
+    /// Whether this request waits here for its reply.
+    pub(super) fn waits_for(&self, write: WriteNumber, hash: u128) -> bool {
+        lock(&self.waiting).writes.get(&write).is_some_and(|waiting| waiting.request.hash == hash)
+    }
+
+    /// Whether a write of the session that was executed says that there is a later attachment, at another member: it was
+    /// neither taken here nor sent before this lane came. The client has left, without a word that came through; what waits
+    /// here waits there, too, and what still comes in on this lane it sends again there.
+    pub(super) fn is_replaced_by(&self, write: WriteNumber) -> bool {
+        // The leader executes a write after it was taken: so it is noted by now.
+        write > self.taken().max(lock(&self.waiting).doubtful)
     }
 
     pub(super) fn note_parked(&self, write: WriteNumber) {

@@ -15,6 +15,9 @@ use quorate_wire::link::Answer;
 use super::*;
 use crate::rig::{Lane, Rig};
 
+mod elsewhere;
+mod members;
+
 const SESSION: SessionId = SessionId(7);
 
 struct Attached {
@@ -32,14 +35,15 @@ impl Attached {
         let registry = Arc::new(Registry::new(sequencer.clone()));
         let mut rig = Rig::new();
         let lane = rig.lane().await;
-        let attachment = registry.attach(SESSION, lane.to_client.handle()).unwrap();
+        let attachment = registry.attach(SESSION, lane.to_client.handle(), WriteNumber(0)).unwrap();
         Self { registry, sequencer, attachment, lane, rig, epoch: Cell::new(1) }
     }
 
     /// Another lane of the same session.
     async fn attach_again(&mut self) -> (Lane, Arc<Attachment>) {
         let lane = self.rig.lane().await;
-        let attachment = self.registry.attach(SESSION, lane.to_client.handle()).unwrap();
+        let attachment =
+            self.registry.attach(SESSION, lane.to_client.handle(), WriteNumber(0)).unwrap();
         (lane, attachment)
     }
 
@@ -295,7 +299,8 @@ async fn bytes_that_wait_are_bounded_for_a_session_and_for_the_member() {
     for number in 1..limits::MEMBER_OUTSTANDING_BYTES_MAX / session_max {
         let lane = rig.rig.lane().await;
         let session = SessionId(100 + number as u64);
-        let attachment = rig.registry.attach(session, lane.to_client.handle()).unwrap();
+        let attachment =
+            rig.registry.attach(session, lane.to_client.handle(), WriteNumber(0)).unwrap();
         rig.registry.submit(&attachment, 1, request(1), session_max).unwrap();
         others.push((lane, attachment));
     }
@@ -314,7 +319,7 @@ async fn a_lane_that_comes_after_the_goodbyes_is_turned_away() {
     let goodbye = Refusal::new(ErrorCode::ShuttingDown, "for this test");
     let late = rig.rig.lane().await;
     rig.registry.goodbye(&goodbye);
-    let refused = rig.registry.attach(SessionId(8), late.to_client.handle()).err();
+    let refused = rig.registry.attach(SessionId(8), late.to_client.handle(), WriteNumber(0)).err();
     assert_eq!(refused, Some(goodbye.clone()));
     assert_eq!(rig.lane.receive().await, ServerMessage::Goodbye(goodbye));
     rig.attachment.over().await;
@@ -488,7 +493,7 @@ async fn a_refusal_is_passed_on_for_a_doubtful_write_only_if_it_holds_for_every_
     // Of one that was never sent before there is no other copy.
     let session = SessionId(8);
     let mut lane = rig.rig.lane().await;
-    let attachment = rig.registry.attach(session, lane.to_client.handle()).unwrap();
+    let attachment = rig.registry.attach(session, lane.to_client.handle(), WriteNumber(0)).unwrap();
     attachment.note_doubtful(WriteNumber(4));
     rig.registry.submit(&attachment, 1, request(5), 10).unwrap();
     let refusal = Refusal::new(ErrorCode::ResendFrom, "for this test");

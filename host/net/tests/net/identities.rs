@@ -35,6 +35,8 @@ fn the_first_start_makes_all_and_the_next_finds_it() {
     assert_eq!(found.origin, IdentityOrigin::Found);
     let names = ["localhost", "127.0.0.1", "::1", "quorate.test", "10.1.2.3"].map(str::to_owned);
     Identity::load(&files(&path), &names, None, now).unwrap();
+    let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o700, "the directory that was made has mode {mode:o}");
     let mut listed: Vec<(String, u32)> = fs::read_dir(&path)
         .unwrap()
         .map(|entry| entry.unwrap())

@@ -12,10 +12,11 @@ use quorate_core::ids::Term;
 use quorate_store::{Log, LogOptions, Tree, TreeOptions};
 
 use super::{NAMESPACE, Two, build, export, fill, receive, two};
+use crate::config::Config;
 use crate::contact::Contact;
 use crate::log_store::LogStore;
 use crate::network::Alone;
-use crate::node::{Config, Node, Store};
+use crate::node::{Node, Store};
 use crate::position::Position;
 use crate::standing::membership_write;
 use crate::types::{
@@ -109,6 +110,7 @@ async fn a_member_that_ended_between_installation_and_purge_leads_on_the_snapsho
             log: log.into(),
             tree: reopened(&own.join("tree")),
             incoming: own.join("incoming"),
+            before_first_vote: None,
         };
         let config = Config { namespace: NAMESPACE, ..Config::new(1) };
         let node = Node::start(config, store, Arc::new(Alone), Box::new(|_applied| ())).await;

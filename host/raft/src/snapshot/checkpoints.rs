@@ -12,30 +12,61 @@ use quorate_store::Tree;
 
 use super::{Identity, Outgoing};
 use crate::apply::flushed_standing;
+use crate::retention::{HOLD_IDLE_MAX, Retention};
 
-/// Checkpoints at once: each keeps files on the disk that the tree itself does not need any more. One is being sent, one
-/// newer one may be begun.
-const CHECKPOINTS_MAX: usize = 2;
+/// Checkpoints at once that were made for clients: each keeps files on the disk that the tree itself does not need any more.
+const FOR_CLIENTS_MAX: usize = 2;
+/// Checkpoints at once. Those for clients leave room for one that a member is sent, whatever clients do.
+const CHECKPOINTS_MAX: usize = FOR_CLIENTS_MAX + 1;
 /// How long one stays after its last use: a member or an operator whose connection broke goes on where it was.
-const IDLE_MAX: Duration = Duration::from_secs(120);
+const IDLE_MAX: Duration = HOLD_IDLE_MAX;
+
+/// Who is to be sent one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum For {
+    Member,
+    Client,
+}
 
 /// Makes, keeps and removes checkpoints. All of it blocks.
 pub(crate) struct Checkpoints {
     tree: Arc<Tree>,
     namespace: NamespaceId,
     directory: PathBuf,
-    /// A checkpoint that is further behind the tree, in entries, is not given to a member: the log could have been purged
-    /// behind it before the member has it.
+    /// A checkpoint that is further behind the tree, in entries, is not given to a member unless the log is kept behind it:
+    /// it could have been purged there before the member has it.
     behind_max: u64,
+    retention: Arc<Retention>,
     kept: Mutex<Kept>,
 }
 
 #[derive(Default)]
 struct Kept {
-    /// Oldest first, each with its last use.
-    outgoing: Vec<(Arc<Outgoing>, Instant)>,
+    /// Oldest first.
+    all: Vec<One>,
     /// Checkpoints made so far: names their directories.
     made: u64,
+}
+
+struct One {
+    outgoing: Arc<Outgoing>,
+    made_for: For,
+    used: Instant,
+}
+
+impl One {
+    fn is_unused(&self) -> bool {
+        Arc::strong_count(&self.outgoing) == 1
+    }
+
+    fn take(&mut self) -> Arc<Outgoing> {
+        self.used = Instant::now();
+        Arc::clone(&self.outgoing)
+    }
+
+    fn index(&self) -> u64 {
+        self.outgoing.place().map_or(0, |at| at.index)
+    }
 }
 
 impl Checkpoints {
@@ -44,80 +75,86 @@ impl Checkpoints {
         tree: Arc<Tree>,
         namespace: NamespaceId,
         behind_max: u64,
+        retention: Arc<Retention>,
     ) -> io::Result<Self> {
         let directory = tree.beside("checkpoints").join(namespace.0.to_string());
         match fs::remove_dir_all(&directory) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
-        Ok(Self { tree, namespace, directory, behind_max, kept: Mutex::default() })
+        let kept = Mutex::default();
+        Ok(Self { tree, namespace, directory, behind_max, retention, kept })
     }
 
-    /// A stream for a member that lacks entries which the log has no more: one that is there already if it is new enough.
+    /// A stream for a member that lacks entries which the log has no more: one that is there already if the member will
+    /// find in the log what comes behind it, or if no more can be made.
     pub(crate) fn for_member(&self) -> io::Result<Arc<Outgoing>> {
         let flushed = flushed_standing(&self.tree, self.namespace)?;
         let flushed = flushed.applied.map_or(0, |at| at.index);
-        self.newer_than(flushed.saturating_sub(self.behind_max), true)
+        let mut kept = self.lock();
+        let is_good = |one: &One| match self.retention.is_kept_behind(one.index()) {
+            Some(is_kept) => is_kept,
+            None => one.index() + self.behind_max >= flushed,
+        };
+        // One that was made for a member first: it may be the one with which a broken transfer goes on.
+        for wanted in [For::Member, For::Client] {
+            if let Some(newest) =
+                kept.all.iter_mut().rfind(|one| one.made_for == wanted && is_good(one))
+            {
+                return Ok(newest.take());
+            }
+        }
+        if let Err(full) = kept.make_room(CHECKPOINTS_MAX) {
+            return kept.all.last_mut().map(One::take).ok_or(full);
+        }
+        self.add(&mut kept, For::Member)
     }
 
-    /// A stream in which this entry is; it must have been flushed.
+    /// A stream for a client in which this entry is; it must have been flushed. Never one that was made for a member: those
+    /// are not kept from members by clients.
     ///
     /// # Errors
     /// `WouldBlock`, when as many are in use as there may be.
     pub(crate) fn with_entry(&self, index: u64) -> io::Result<Arc<Outgoing>> {
-        self.newer_than(index, false)
+        let mut kept = self.lock();
+        let is_clients = |one: &&mut One| one.made_for == For::Client;
+        if let Some(newest) = kept.all.iter_mut().rfind(is_clients)
+            && newest.index() >= index
+        {
+            return Ok(newest.take());
+        }
+        kept.make_room_for_client()?;
+        kept.make_room(CHECKPOINTS_MAX)?;
+        self.add(&mut kept, For::Client)
     }
 
     /// The one of this name, if it is still there.
     pub(crate) fn find(&self, identity: Identity) -> Option<Arc<Outgoing>> {
         let mut kept = self.lock();
-        let found = kept.outgoing.iter_mut().find(|(one, _)| one.identity() == identity)?;
-        found.1 = Instant::now();
-        Some(Arc::clone(&found.0))
+        let found = kept.all.iter_mut().find(|one| one.outgoing.identity() == identity)?;
+        Some(found.take())
     }
 
     /// Removes those that nobody has used for a while.
     pub(crate) fn tidy(&self, now: Instant) {
         let mut kept = self.lock();
-        for (one, used) in &mut kept.outgoing {
-            if Arc::strong_count(one) > 1 {
-                *used = now;
+        for one in &mut kept.all {
+            if !one.is_unused() {
+                one.used = now;
             }
         }
-        kept.outgoing.retain(|(_, used)| now.saturating_duration_since(*used) < IDLE_MAX);
+        kept.all.retain(|one| now.saturating_duration_since(one.used) < IDLE_MAX);
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn newer_than(&self, index: u64, is_older_better_than_none: bool) -> io::Result<Arc<Outgoing>> {
-        let mut kept = self.lock();
-        let now = Instant::now();
-        if let Some((newest, used)) = kept.outgoing.last_mut()
-            && newest.place().is_some_and(|at| at.index >= index)
-        {
-            *used = now;
-            return Ok(Arc::clone(newest));
-        }
-        if kept.outgoing.len() >= CHECKPOINTS_MAX {
-            let unused = kept.outgoing.iter().position(|(one, _)| Arc::strong_count(one) == 1);
-            match (unused, kept.outgoing.last_mut()) {
-                (Some(unused), _) => drop(kept.outgoing.remove(unused)),
-                (None, Some((newest, used))) if is_older_better_than_none => {
-                    *used = now;
-                    return Ok(Arc::clone(newest));
-                }
-                (None, _) => {
-                    let cause = format!("{CHECKPOINTS_MAX} snapshots are being sent already");
-                    return Err(io::Error::new(io::ErrorKind::WouldBlock, cause));
-                }
-            }
-        }
+    fn add(&self, kept: &mut Kept, made_for: For) -> io::Result<Arc<Outgoing>> {
         kept.made += 1;
-        let made = Arc::new(self.make(kept.made)?);
-        kept.outgoing.push((Arc::clone(&made), now));
-        Ok(made)
+        let outgoing = Arc::new(self.make(kept.made)?);
+        kept.all.push(One { outgoing: Arc::clone(&outgoing), made_for, used: Instant::now() });
+        Ok(outgoing)
     }
 
     fn make(&self, number: u64) -> io::Result<Outgoing> {
@@ -128,4 +165,33 @@ impl Checkpoints {
         let checkpoint = checkpoint.map_err(io::Error::other)?;
         Outgoing::of(checkpoint, self.namespace, Identity(identity))
     }
+}
+
+impl Kept {
+    /// Leaves less than `count_max`, if enough are not in use.
+    fn make_room(&mut self, count_max: usize) -> io::Result<()> {
+        if self.all.len() < count_max {
+            return Ok(());
+        }
+        let unused = self.all.iter().position(One::is_unused).ok_or_else(full)?;
+        self.all.remove(unused);
+        Ok(())
+    }
+
+    /// The same of those that clients have.
+    fn make_room_for_client(&mut self) -> io::Result<()> {
+        let clients = self.all.iter().filter(|one| one.made_for == For::Client);
+        if clients.count() < FOR_CLIENTS_MAX {
+            return Ok(());
+        }
+        let is_unused = |one: &One| one.made_for == For::Client && one.is_unused();
+        let unused = self.all.iter().position(is_unused).ok_or_else(full)?;
+        self.all.remove(unused);
+        Ok(())
+    }
+}
+
+fn full() -> io::Error {
+    let cause = "as many snapshots are being sent as there may be";
+    io::Error::new(io::ErrorKind::WouldBlock, cause)
 }

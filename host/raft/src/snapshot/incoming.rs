@@ -5,9 +5,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use quorate_core::level::Level;
 use quorate_wire::snapshot::{Decoder, Head, Item, Summary};
 
-use super::{Identity, PIECE_BYTES, Received, SnapshotData, unsound};
+use super::{Identity, PIECE_BYTES, Progress, Received, SnapshotData, unsound};
 
 /// A stream of which some bytes are there. Dropped, the file stays for [`Incoming::begin`] to go on with; after an error
 /// it is removed.
@@ -22,11 +23,22 @@ pub struct Incoming {
 
 impl Incoming {
     /// Begins to receive the stream of this name, or goes on with it. Files of other streams in `directory`, which is made
-    /// if it is not there, are removed. Blocks: what is there is read again and believed only as far as it is sound.
+    /// if it is not there, are removed. Its tree may have the feature level `known` at most. Blocks: what is there is read
+    /// again and believed only as far as it is sound.
     ///
     /// # Errors
     /// Of the disk.
-    pub fn begin(directory: &Path, identity: Identity) -> io::Result<Self> {
+    pub fn begin(directory: &Path, identity: Identity, known: Level) -> io::Result<Self> {
+        Self::begin_telling(directory, identity, known, &Progress::default())
+    }
+
+    /// The same; what was read again is told meanwhile.
+    pub(crate) fn begin_telling(
+        directory: &Path,
+        identity: Identity,
+        known: Level,
+        progress: &Progress,
+    ) -> io::Result<Self> {
         fs::create_dir_all(directory)?;
         let name = format!("{identity}.part");
         for entry in fs::read_dir(directory)? {
@@ -37,20 +49,20 @@ impl Incoming {
         }
         let path = directory.join(name);
         let file = OpenOptions::new().read(true).append(true).create(true).open(&path)?;
-        let mut incoming = Self::over(path, Box::new(file.try_clone()?));
-        if incoming.take_again(file).is_err() {
+        let mut incoming = Self::over(path, known, Box::new(file.try_clone()?));
+        if incoming.take_again(file, progress).is_err() {
             // Rotten, or zeros that a power cut has left.
             let file = File::create(&incoming.path)?;
-            incoming = Self::over(incoming.path, Box::new(file));
+            incoming = Self::over(incoming.path, known, Box::new(file));
         }
         Ok(incoming)
     }
 
-    fn over(path: PathBuf, out: Box<dyn Write + Send>) -> Self {
-        Self { path, out, decoder: Decoder::new(), head: None, summary: None, bytes: 0 }
+    fn over(path: PathBuf, known: Level, out: Box<dyn Write + Send>) -> Self {
+        Self { path, out, decoder: Decoder::new(known), head: None, summary: None, bytes: 0 }
     }
 
-    fn take_again(&mut self, mut file: File) -> io::Result<()> {
+    fn take_again(&mut self, mut file: File, progress: &Progress) -> io::Result<()> {
         let mut piece = vec![0; PIECE_BYTES];
         loop {
             let count = file.read(&mut piece)?;
@@ -58,6 +70,7 @@ impl Incoming {
                 return Ok(());
             }
             self.take(&piece[..count])?;
+            progress.add(count);
         }
     }
 
@@ -158,11 +171,14 @@ mod tests {
     fn a_broken_transfer_goes_on_where_it_was_and_another_stream_begins_anew() {
         let directory = tempfile::tempdir().expect("a directory");
         let stream = stream();
-        let mut incoming = Incoming::begin(directory.path(), IDENTITY).expect("begun");
+        let mut incoming =
+            Incoming::begin(directory.path(), IDENTITY, Level::NEWEST).expect("begun");
         incoming.write(&stream[..70_000]).expect("written");
         drop(incoming);
-        let mut incoming = Incoming::begin(directory.path(), IDENTITY).expect("begun");
-        assert_eq!(incoming.bytes(), 70_000);
+        let progress = Progress::default();
+        let begun = Incoming::begin_telling(directory.path(), IDENTITY, Level::NEWEST, &progress);
+        let mut incoming = begun.expect("begun");
+        assert_eq!((incoming.bytes(), progress.done()), (70_000, 70_000));
         incoming.write(&stream[70_000..]).expect("written");
         let data = incoming.finish().expect("sound");
         let SnapshotData::Received(received) = &data else { panic!("it was received") };
@@ -171,10 +187,12 @@ mod tests {
         drop(data);
         assert_eq!(names(directory.path()), [""; 0]);
 
-        let mut incoming = Incoming::begin(directory.path(), IDENTITY).expect("begun");
+        let mut incoming =
+            Incoming::begin(directory.path(), IDENTITY, Level::NEWEST).expect("begun");
         incoming.write(&stream[..70_000]).expect("written");
         drop(incoming);
-        let other = Incoming::begin(directory.path(), Identity([8; 16])).expect("begun");
+        let other =
+            Incoming::begin(directory.path(), Identity([8; 16]), Level::NEWEST).expect("begun");
         assert_eq!(other.bytes(), 0);
         assert_eq!(names(directory.path()), [format!("{}.part", Identity([8; 16]))]);
     }
@@ -182,14 +200,16 @@ mod tests {
     #[test]
     fn a_part_that_has_rotten_is_received_again() {
         let directory = tempfile::tempdir().expect("a directory");
-        let mut incoming = Incoming::begin(directory.path(), IDENTITY).expect("begun");
+        let mut incoming =
+            Incoming::begin(directory.path(), IDENTITY, Level::NEWEST).expect("begun");
         incoming.write(&stream()).expect("written");
         let path = incoming.path.clone();
         drop(incoming);
         let mut bytes = fs::read(&path).expect("readable");
         bytes[50_000] ^= 1;
         fs::write(&path, bytes).expect("written");
-        let mut incoming = Incoming::begin(directory.path(), IDENTITY).expect("begun");
+        let mut incoming =
+            Incoming::begin(directory.path(), IDENTITY, Level::NEWEST).expect("begun");
         assert_eq!(incoming.bytes(), 0);
         incoming.write(&stream()).expect("written");
         incoming.finish().expect("sound");
@@ -200,11 +220,13 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let mut damaged = stream();
         damaged[50_000] ^= 1;
-        let mut incoming = Incoming::begin(directory.path(), IDENTITY).expect("begun");
+        let mut incoming =
+            Incoming::begin(directory.path(), IDENTITY, Level::NEWEST).expect("begun");
         let refused = incoming.write(&damaged).expect_err("damaged");
         assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
         assert_eq!(names(directory.path()), [""; 0]);
-        let mut incoming = Incoming::begin(directory.path(), IDENTITY).expect("begun");
+        let mut incoming =
+            Incoming::begin(directory.path(), IDENTITY, Level::NEWEST).expect("begun");
         incoming.write(&stream()[..99_000]).expect("written");
         assert!(incoming.finish().is_err());
         assert_eq!(names(directory.path()), [""; 0]);
@@ -230,7 +252,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("part");
         fs::write(&path, b"").expect("written");
-        let mut incoming = Incoming::over(path, Box::new(Disk(60_000)));
+        let mut incoming = Incoming::over(path, Level::NEWEST, Box::new(Disk(60_000)));
         incoming.write(&stream()[..50_000]).expect("there is room");
         let refused = incoming.write(&stream()[50_000..]).expect_err("no room");
         assert_eq!(refused.kind(), io::ErrorKind::StorageFull);

@@ -10,8 +10,10 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use quorate_core::ids::NamespaceId;
+use quorate_core::level::Level;
 use quorate_wire::snapshot::{Decoder, Head, Item, Records, Summary, Unsound};
 
 pub(crate) use checkpoints::Checkpoints;
@@ -42,6 +44,20 @@ impl fmt::Debug for Identity {
     }
 }
 
+/// How much of something long is done, in bytes, for whoever waits for it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Progress(Arc<AtomicU64>);
+
+impl Progress {
+    pub(crate) fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn done(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// What openraft hands around as a snapshot.
 pub enum SnapshotData {
     /// A stream that this member can send; what openraft was told of it is what its bytes say.
@@ -62,11 +78,17 @@ pub struct OnDemand(pub(crate) Arc<Checkpoints>);
 pub struct Received {
     path: PathBuf,
     summary: Box<Summary>,
+    progress: Progress,
 }
 
 impl Received {
     pub(crate) fn new(path: PathBuf, summary: Summary) -> Self {
-        Self { path, summary: Box::new(summary) }
+        Self { path, summary: Box::new(summary), progress: Progress::default() }
+    }
+
+    /// How much of it has been read, for its installation.
+    pub(crate) fn progress(&self) -> Progress {
+        self.progress.clone()
     }
 
     /// What it holds.
@@ -98,37 +120,53 @@ impl SnapshotData {
         }
     }
 
-    /// Hands out all records in order, block by block. They are worth nothing unless this returns `Ok`.
+    /// Hands out all records in order, block by block, of a tree of this feature level at most. They are worth nothing unless this returns `Ok`.
     ///
     /// # Errors
     /// The source's, `take`'s; `InvalidData` where it is not sound.
     pub(crate) fn for_each(
         &self,
+        known: Level,
         take: &mut dyn FnMut(Records) -> io::Result<()>,
     ) -> io::Result<Summary> {
         match self {
-            Self::Received(received) => read_file(&received.path, take),
+            Self::Received(Received { path, progress, .. }) => {
+                read_file_telling(path, progress, known, take)
+            }
             Self::Outgoing(_) | Self::OnDemand(_) | Self::Unavailable(_) => {
                 let mut reader = self.outgoing()?.reader(0)?;
-                decode(&mut || reader.read(PIECE_BYTES), take)
+                decode(known, &mut || reader.read(PIECE_BYTES), take)
             }
         }
     }
 }
 
-/// Reads a file that holds a stream to its end, as [`SnapshotData`]'s records are read.
+/// Reads a file that holds a stream to its end, as [`SnapshotData`]'s records are read; its tree may have this feature
+/// level at most.
 ///
 /// # Errors
 /// The file's, `take`'s; `InvalidData`, with an [`Unsound`] inside, where it is not sound.
 pub fn read_file(
     path: &Path,
+    known: Level,
+    take: &mut dyn FnMut(Records) -> io::Result<()>,
+) -> io::Result<Summary> {
+    read_file_telling(path, &Progress::default(), known, take)
+}
+
+fn read_file_telling(
+    path: &Path,
+    progress: &Progress,
+    known: Level,
     take: &mut dyn FnMut(Records) -> io::Result<()>,
 ) -> io::Result<Summary> {
     let mut file = File::open(path)?;
     let mut piece = vec![0; PIECE_BYTES];
     decode(
+        known,
         &mut || {
             let count = file.read(&mut piece)?;
+            progress.add(count);
             Ok(bytes::Bytes::copy_from_slice(&piece[..count]))
         },
         take,
@@ -152,10 +190,11 @@ pub fn write_all(outgoing: &Arc<Outgoing>, out: &mut dyn Write) -> io::Result<()
 
 /// Reads pieces until an empty one.
 fn decode(
+    known: Level,
     next: &mut dyn FnMut() -> io::Result<bytes::Bytes>,
     take: &mut dyn FnMut(Records) -> io::Result<()>,
 ) -> io::Result<Summary> {
-    let mut decoder = Decoder::new();
+    let mut decoder = Decoder::new(known);
     let mut summary = None;
     loop {
         let piece = next()?;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use quorate_raft::ChangeRefusal;
 
+use crate::rig::DEADLINE;
 use crate::world::{World, wait};
 
 impl World {
@@ -114,4 +115,57 @@ fn who_is_not_there_can_not_be_promoted_or_removed() {
     ] {
         assert!(matches!(refused, Err(ChangeRefusal::Refused(_))), "{refused:?}");
     }
+}
+
+#[test]
+fn a_change_that_needs_a_voter_which_has_just_died_is_refused() {
+    let mut world = World::of(3);
+    let leader = world.leader();
+    world.write(leader, &["/a"]);
+    world.agree_on("/a");
+    let followers: Vec<u64> =
+        world.members.keys().copied().filter(|member| *member != leader).collect();
+    world.kill(followers[0]);
+    // The leader does not count it as dead yet.
+    let node = world.members[&leader].node.clone();
+    let refused = world
+        .change(leader, async { tokio::time::timeout(DEADLINE, node.remove(followers[1])).await });
+    let refused = refused.expect("a change that was begun, and can not end");
+    assert!(matches!(refused, Err(ChangeRefusal::Refused(_))), "{refused:?}");
+    world.write(leader, &["/b"]);
+}
+
+#[test]
+fn a_change_that_nobody_goes_on_with_is_ended_and_two_at_once_are_refused() {
+    let world = World::of(3);
+    let leader = world.leader();
+    world.write(leader, &["/a"]);
+    world.agree_on("/a");
+    let others: Vec<u64> =
+        world.members.keys().copied().filter(|member| *member != leader).collect();
+    let node = world.members[&leader].node.clone();
+    world.change(leader, async {
+        let mut removal = std::pin::pin!(node.remove(others[0]));
+        let begun = async {
+            while !node.members().is_changing {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = begun => {}
+            ended = &mut removal => panic!("it was to be left unfinished: {ended:?}"),
+        }
+        assert!(node.unfinished().is_some(), "nobody is told");
+        let second = node.remove(others[1]).await;
+        assert!(matches!(second, Err(ChangeRefusal::Refused(_))), "{second:?}");
+        // Who had asked goes away here.
+    });
+    wait(|| {
+        let members = node.members();
+        (!members.is_changing && members.voters.len() == 2 && members.contacts.len() == 2)
+            .then_some(())
+    });
+    assert_eq!(node.unfinished(), None);
+    world.write(leader, &["/b"]);
 }

@@ -1,6 +1,6 @@
 //! Tests: a member whose directory is an older copy has forgotten what it promised.
 
-use crate::rig::copy;
+use crate::rig::{DEADLINE, copy};
 use crate::world::{World, wait};
 
 #[test]
@@ -31,4 +31,25 @@ fn a_log_that_was_rolled_back_counts_for_nothing_and_harms_nobody() {
     let tree = world.members[&victim].node.tree();
     let node = quorate_core::draft::ReadRecords::node(&tree, &crate::rig::path("/after"));
     assert!(node.is_none());
+}
+
+#[test]
+fn a_member_that_has_lost_what_it_acknowledged_is_told_and_takes_no_part_any_more() {
+    let mut world = World::of(3);
+    let leader = world.leader();
+    world.write(leader, &["/a"]);
+    world.agree_on("/a");
+    let victim = world.members.keys().copied().find(|member| *member != leader).expect("another");
+    let saved = world.path(99);
+    copy(&world.path(victim), &saved);
+    world.write(leader, &["/b", "/c"]);
+    world.agree_on("/c");
+    world.kill(victim);
+    std::fs::remove_dir_all(world.path(victim)).expect("removed");
+    copy(&saved, &world.path(victim));
+    world.start(victim);
+    let life = &world.members[&victim];
+    let ended = async { tokio::time::timeout(DEADLINE, life.node.stopped()).await };
+    let ended = life.runtime.block_on(ended);
+    assert_eq!(ended, Ok(None), "it takes part, and votes");
 }

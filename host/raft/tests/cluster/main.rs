@@ -8,4 +8,5 @@ mod rig;
 mod changes;
 mod copies;
 mod elections;
+mod trees;
 mod world;

@@ -41,6 +41,49 @@ pub struct World {
     ways: BTreeMap<u64, Arc<Ways>>,
     /// The last epoch that was opened.
     epoch: AtomicU64,
+    configure: fn(&mut Config),
+    /// Lanes on which whole trees are sent.
+    pub trees: Gate,
+}
+
+/// Lets things through one by one, or all.
+#[derive(Clone)]
+pub struct Gate(Arc<watch::Sender<Passing>>);
+
+struct Passing {
+    /// That came.
+    arrived: u64,
+    /// That may go on.
+    let_through: u64,
+}
+
+impl Gate {
+    fn open() -> Self {
+        Self(Arc::new(watch::Sender::new(Passing { arrived: 0, let_through: u64::MAX })))
+    }
+
+    /// From now on, what comes waits to be let through.
+    pub fn close(&self) {
+        self.0.send_modify(|passing| passing.let_through = passing.arrived);
+    }
+
+    pub fn let_one_through(&self) {
+        self.0.send_modify(|passing| passing.let_through += 1);
+    }
+
+    pub fn arrived(&self) -> u64 {
+        self.0.borrow().arrived
+    }
+
+    async fn pass(&self) {
+        let mut own = 0;
+        self.0.send_modify(|passing| {
+            own = passing.arrived;
+            passing.arrived += 1;
+        });
+        let mut passing = self.0.subscribe();
+        passing.wait_for(|passing| passing.let_through > own).await.expect("the gate is held");
+    }
 }
 
 /// A running member. Dropping it kills it.
@@ -100,6 +143,11 @@ impl Network for Ways {
 impl World {
     /// A cluster of this many voters, of which one leads.
     pub fn of(voters: u64) -> Self {
+        Self::configured(voters, |_| ())
+    }
+
+    /// The same, of members that are not configured as usual.
+    pub fn configured(voters: u64, configure: fn(&mut Config)) -> Self {
         let mut world = Self {
             directory: tempfile::tempdir().expect("a directory"),
             cuts: Arc::new(watch::Sender::new(BTreeSet::new())),
@@ -107,6 +155,8 @@ impl World {
             contacts: BTreeMap::new(),
             ways: BTreeMap::new(),
             epoch: AtomicU64::new(0),
+            configure,
+            trees: Gate::open(),
         };
         for member in 1..=voters {
             world.start(member);
@@ -161,10 +211,11 @@ impl World {
         std::fs::create_dir_all(self.path(member)).expect("a directory");
         let store = open(&self.path(member));
         let listener = Box::new(|_applied| ());
-        let (config, network) = (Config::new(member), Arc::clone(&ways));
+        let (mut config, network) = (Config::new(member), Arc::clone(&ways));
+        (self.configure)(&mut config);
         let started = Node::start(config, store.clone(), network, listener);
         let node = Arc::new(runtime.block_on(started).expect("started"));
-        runtime.spawn(serve(server, Arc::clone(&node), ways));
+        runtime.spawn(serve(server, Arc::clone(&node), ways, self.trees.clone()));
         drop(entered);
         self.members.insert(member, Life { runtime, node, _store: store });
     }
@@ -251,9 +302,9 @@ impl World {
     }
 }
 
-async fn serve(mut server: Server, node: Arc<Node>, ways: Arc<Ways>) {
+async fn serve(mut server: Server, node: Arc<Node>, ways: Arc<Ways>, trees: Gate) {
     while let Some(connection) = server.accept().await {
-        let (served, ways) = (node.served(), Arc::clone(&ways));
+        let (served, ways, trees) = (node.served(), Arc::clone(&ways), trees.clone());
         tokio::spawn(async move {
             while let Ok((sender, mut receiver)) = connection.accept_lane(LIMITS).await {
                 let Ok(Some(head)) = receiver.recv().await else { continue };
@@ -267,7 +318,11 @@ async fn serve(mut server: Server, node: Arc<Node>, ways: Arc<Ways>) {
                     _ => LaneKind::Snapshot,
                 };
                 let (served, from, ways) = (served.clone(), head[1], Arc::clone(&ways));
+                let trees = trees.clone();
                 tokio::spawn(async move {
+                    if kind == LaneKind::Snapshot {
+                        trees.pass().await;
+                    }
                     let pair = (ways.own.min(u64::from(from)), ways.own.max(u64::from(from)));
                     let mut cuts = ways.cuts.subscribe();
                     tokio::select! {

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use quorate_core::change::Change;
 use quorate_core::draft::{Meta, ReadRecords};
 use quorate_core::ids::{Epoch, Millis, Term, Zxid};
+use quorate_core::level::Level;
 use quorate_core::path;
 use quorate_core::transaction::{Entry, EntryBody, Origin, Outcome, Transaction};
 use quorate_core::znode::Lifetime;
@@ -44,7 +45,7 @@ pub fn open(directory: &Path) -> Store {
     let options = TreeOptions { cache_bytes: 8 << 20 };
     let tree = Tree::open(&directory.join("tree"), &options).expect("a tree");
     let incoming = directory.join("incoming");
-    Store { log: Arc::new(log), tree: Arc::new(tree), incoming }
+    Store { log: Arc::new(log), tree: Arc::new(tree), incoming, before_first_vote: None }
 }
 
 impl Life {
@@ -174,6 +175,21 @@ impl Script {
             });
         }
         let body = EntryBody::Batch { base, transactions };
+        Arc::new(Entry { term: self.term, epoch: self.epoch, body })
+    }
+
+    /// One entry that raises the feature level.
+    pub fn raise(&mut self, level: Level) -> Arc<Entry> {
+        let base = self.zxid;
+        self.zxid = self.zxid.next();
+        let transaction = Transaction {
+            zxid: self.zxid,
+            time: Millis(1_000 + self.zxid.0),
+            origin: Origin::Host,
+            changes: vec![Change::LevelRaised { level }],
+            outcome: Outcome::None,
+        };
+        let body = EntryBody::Batch { base, transactions: vec![transaction] };
         Arc::new(Entry { term: self.term, epoch: self.epoch, body })
     }
 }

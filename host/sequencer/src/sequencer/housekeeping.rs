@@ -1,7 +1,8 @@
-//! What the leader does without being asked: sessions expire and are forgotten, containers and TTL znodes go. Each is a
+//! What the leader does without being asked: the feature level rises, sessions expire and are forgotten, containers and TTL
+//! znodes go. Each is a
 //! transaction of its own, and its condition is looked at again when that is executed.
 
-use quorate_core::draft::View;
+use quorate_core::draft::{ReadRecords, View};
 use quorate_core::execute;
 use quorate_core::ids::SessionId;
 use quorate_core::key;
@@ -12,7 +13,7 @@ use quorate_core::transaction::Transaction;
 use quorate_core::txn::Slot;
 
 use super::Sequencer;
-use crate::port::Now;
+use crate::port::{Leadership, Now};
 
 /// Milliseconds between two looks at the sessions that can be forgotten.
 const FORGET_EVERY_MS: u64 = 1_000;
@@ -31,6 +32,32 @@ pub(super) struct Looks {
 }
 
 impl Sequencer {
+    /// Raises the feature level, if every member knows a higher one. What was executed before goes into the same entry, and
+    /// what may use the level into later ones: a member that must not read these stops at this one.
+    pub(super) fn raise_level(&mut self, leadership: Leadership, now: Now) {
+        let Some((told_under, level)) = self.known else { return };
+        if told_under != leadership || level <= self.view().level() {
+            return;
+        }
+        if self.batch_is_full() && self.may_close_batch() {
+            self.close_batch();
+        }
+        if self.batch_is_full() || !self.may_close_batch() {
+            return;
+        }
+        let slot = self.slot();
+        let (view, transaction) = execute::raise_level(self.take_view(), slot, level);
+        self.view = Some(view);
+        if let Some(transaction) = transaction {
+            tracing::info!(
+                level = level.0,
+                "every member knows this feature level: the cluster's is raised"
+            );
+            self.push(transaction, now);
+            self.close_batch();
+        }
+    }
+
     pub(super) fn keep_house(&mut self, now: Now) {
         self.expire_sessions(now);
         self.forget_sessions(now);

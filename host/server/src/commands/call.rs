@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use quorate_client::wave::{self, CallText};
-use quorate_client::{Called, Client, Error};
+use quorate_client::{Called, Client, Consistency, Error};
 use quorate_wire::value::{Function, Value};
 use serde_json::{Value as Json, json};
 
@@ -26,7 +26,11 @@ Examples:
   quorate call counter 'add(\"/hits\", 1)'
   quorate call queue 'offer(\"/jobs\", \"build 7\")'
   quorate call queue 'take(\"/jobs\", some(5000))'
-  quorate call lock 'holder(\"/deploys/web\")' --output json"
+  quorate call lock 'holder(\"/deploys/web\")' --output json
+  quorate call queue 'size(\"/jobs\")' --consistency stale
+
+A function that the recipe's manifest lists as read-only is called as a read: the member that answers runs it on the tree that it
+has, beside everything else, and refuses whatever would change something or wait. --read-only does so with any function."
 )]
 pub struct Call {
     /// The recipe
@@ -36,6 +40,34 @@ pub struct Call {
     /// Cancel the call after this time
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     timeout: Option<Duration>,
+    /// Call it as a read, whatever the manifest says
+    #[arg(long)]
+    read_only: bool,
+    /// How fresh the tree must be on which a read is run: as all reads, by default, with what was acknowledged anywhere
+    #[arg(long, value_enum, default_value_t)]
+    consistency: Freshness,
+}
+
+/// `--consistency`
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+enum Freshness {
+    /// Sees all that was acknowledged before, anywhere
+    #[default]
+    Linearizable,
+    /// Sees what this session has seen or written
+    Session,
+    /// Sees what the member has
+    Stale,
+}
+
+impl From<Freshness> for Consistency {
+    fn from(freshness: Freshness) -> Self {
+        match freshness {
+            Freshness::Linearizable => Self::Linearizable,
+            Freshness::Session => Self::Session,
+            Freshness::Stale => Self::Stale,
+        }
+    }
 }
 
 /// How a call ended, and the signal that asked it to.
@@ -81,11 +113,15 @@ impl Call {
 
     async fn call(&self, client: &Client, text: &CallText) -> anyhow::Result<Ended> {
         let mut signals = Signals::take()?;
-        let recipe = client.recipe(&self.name);
+        let recipe = client.with_consistency(self.consistency.into()).recipe(&self.name);
         let types = recipe.interface().await?;
         let function = types.function(text.function()).map_err(Error::from)?;
         let arguments = text.arguments(function).map_err(Error::from)?;
-        let mut call = recipe.start(text.function(), arguments).await?;
+        let mut call = if self.read_only {
+            recipe.start_read_only(text.function(), arguments).await?
+        } else {
+            recipe.start(text.function(), arguments).await?
+        };
         let timeout = async {
             match self.timeout {
                 Some(timeout) => tokio::time::sleep(timeout).await,

@@ -8,6 +8,7 @@ use quorate_client::Status;
 use quorate_client::admin::{self, ClusterStatus, Command, MemberLine, Outcome};
 use serde_json::{Value, json};
 
+use super::levels::Levels;
 use crate::connect::Global;
 use crate::duration;
 use crate::failure::Usage;
@@ -242,6 +243,7 @@ fn as_json(status: &ClusterStatus, worries: &[String]) -> Value {
         "asked": status.asked,
         "leader": status.leader,
         "changing": status.is_changing,
+        "level": Levels::of(status).map(|levels| levels.as_json()),
         "worries": worries,
         "members": members,
     })
@@ -270,7 +272,8 @@ fn member_json(line: &MemberLine) -> Value {
                 "disk_free_bytes": status.disk_free_bytes,
                 "memory_bytes": status.memory_bytes,
                 "uptime_ms": status.uptime_ms,
-                "feature_level": status.level,
+                "feature_level": status.level.0,
+                "cluster_level": status.cluster_level.0,
             });
         }
     }
@@ -284,7 +287,7 @@ fn hex(bytes: [u8; 16]) -> String {
 /// The table for people.
 struct Table<'a>(&'a ClusterStatus, &'a [String]);
 
-const HEADS: [&str; 11] = [
+const HEADS: [&str; 12] = [
     "member",
     "role",
     "term",
@@ -295,6 +298,7 @@ const HEADS: [&str; 11] = [
     "digest",
     "sessions",
     "disk free",
+    "level",
     "version",
 ];
 
@@ -329,6 +333,9 @@ impl std::fmt::Display for Table<'_> {
                 writeln!(f, "{FAINT}        no answer at {}: {why}{FAINT:#}", found.address)?;
             }
         }
+        if let Some(levels) = Levels::of(status) {
+            writeln!(f, "{levels}")?;
+        }
         for worry in *worries {
             writeln!(f, "{BAD}!{BAD:#} {worry}")?;
         }
@@ -357,6 +364,7 @@ fn row(line: &MemberLine, leader: Option<u64>, last: u64) -> (Style, Vec<String>
         digest[..8].to_owned(),
         status.sessions.to_string(),
         format!("{gib:.1} GiB"),
+        status.level.to_string(),
         version,
     ];
     (style, row)

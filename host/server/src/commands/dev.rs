@@ -3,13 +3,16 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use quorate_client::{Authority, Client, Error, Options as ClientOptions};
+use quorate_client::{Authority, Client, ConnectError, Error, Options as ClientOptions};
 use quorate_core::error::ErrorCode;
+use quorate_core::level::Level;
 use quorate_gateway::member::{Member, Options, StartError};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{demo, dev_cluster, recipe::upload};
 use crate::builtin::{self, Builtin};
@@ -18,8 +21,13 @@ use crate::connect::{Global, goodbye};
 use crate::dev_file::{self, DevFile};
 use crate::failure::hinted;
 use crate::output::{FAINT, NAME, Output, TITLE};
-use crate::signals::Signals;
+use crate::signals::{Ask, Signals};
 use crate::telemetry::{self, LogFormat};
+
+/// A member that starts knows of its leader by then, if there is one.
+const LEADER_SOON: Duration = Duration::from_secs(2);
+/// Before the built-in recipes are deployed again, when the leader went meanwhile.
+const DEPLOY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// `quorate dev`
 #[derive(Debug, clap::Args)]
@@ -69,11 +77,12 @@ impl Dev {
             Some(data) => data.clone(),
             None => dev_file::home()?.join("dev"),
         };
-        let member = start(Options::new(data.clone(), self.listen)).await?;
+        let options = Options::new(data.clone(), self.listen);
+        let member = start(Options { level: global.level, ..options }).await?;
         let file = dev_file::path();
         let found = DevFile::new(member.address(), member.authority_file());
         let ready = async {
-            deploy_builtin(client_options(&member, global)).await?;
+            deploy_builtin_when_led(&member, client_options(&member, global), global.level).await?;
             if let Ok(file) = &file {
                 found.store(file)?;
             }
@@ -88,7 +97,7 @@ impl Dev {
             why = member.failed() => Err(failed(&why)),
         };
         let ended = match ready {
-            Ok(None) => serve(member, &mut signals, output).await,
+            Ok(None) => serve(member, &mut signals, output, HangUp::Ends).await,
             Ok(Some(_)) => Ok(stop(member, &mut signals, output).await),
             Err(error) => {
                 member.shutdown().await;
@@ -101,6 +110,11 @@ impl Dev {
         ended
     }
 }
+
+/// How long built-in recipes wait for the feature level that this binary knows: members that have just met raise it within a
+/// second, and in a cluster of two versions it does not come.
+const LEVEL_PATIENCE: Duration = Duration::from_secs(3);
+const LEVEL_LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Starts a member; a refusal says what to do.
 ///
@@ -121,6 +135,22 @@ pub async fn start(options: Options) -> anyhow::Result<Member> {
     }
 }
 
+/// What SIGHUP asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HangUp {
+    /// To end: the terminal has gone.
+    Ends,
+    /// To look at the certificates: nobody sits before a service.
+    Renews,
+}
+
+/// Returns when a signal asks to end.
+pub async fn to_end(signals: &mut Signals, member: &Member, hang_up: HangUp) {
+    while signals.next().await == Ask::HangUp && hang_up == HangUp::Renews {
+        member.look_at_certificates();
+    }
+}
+
 /// Serves until a signal asks to end, or the member can not go on.
 ///
 /// # Errors
@@ -129,9 +159,10 @@ pub async fn serve(
     member: Member,
     signals: &mut Signals,
     output: Output,
+    hang_up: HangUp,
 ) -> anyhow::Result<ExitCode> {
     let failure = tokio::select! {
-        _ = signals.next() => None,
+        () = to_end(signals, &member, hang_up) => None,
         why = member.failed() => Some(why),
     };
     let stopped = stop(member, signals, output).await;
@@ -147,7 +178,8 @@ pub async fn stop(member: Member, signals: &mut Signals, output: Output) -> Exit
     }
 }
 
-fn failed(why: &str) -> anyhow::Error {
+/// What is said of a member that can not go on.
+pub fn failed(why: &str) -> anyhow::Error {
     anyhow!("this member can not go on: {why}")
 }
 
@@ -160,19 +192,57 @@ pub fn client_options(member: &Member, global: &Global) -> ClientOptions {
     options
 }
 
-/// Deploys the built-in recipes that are not in service, or not as this binary has them.
+/// As [`deploy_builtin`], when there is a leader, for as long as that takes: a member may be started long before its cluster.
 ///
 /// # Errors
 /// If one is refused.
-pub async fn deploy_builtin(options: ClientOptions) -> anyhow::Result<()> {
+pub async fn deploy_builtin_when_led(
+    member: &Member,
+    options: ClientOptions,
+    known: Level,
+) -> anyhow::Result<()> {
+    loop {
+        if timeout(LEADER_SOON, member.led()).await.is_err() {
+            tracing::info!("the built-in recipes wait for a leader");
+            member.led().await;
+        }
+        match deploy_builtin(options.clone(), known).await {
+            Err(error) if is_passing(&error) => {
+                tracing::info!(reason = %format!("{error:#}"), "the built-in recipes are not deployed yet");
+                sleep(DEPLOY_AGAIN_AFTER).await;
+            }
+            deployed => return deployed,
+        }
+    }
+}
+
+/// Whether it may go well when there is a leader again.
+fn is_passing(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let connecting = cause.downcast_ref::<ConnectError>();
+        let asking = cause.downcast_ref::<Error>();
+        matches!(connecting, Some(ConnectError::Unreachable(_)))
+            || asking.is_some_and(|error| {
+                matches!(error, Error::SessionLost { .. }) || error.code() == ErrorCode::NoLeader
+            })
+    })
+}
+
+/// Deploys the built-in recipes that are not in service, or not as this binary, which knows this feature level, has them for
+/// the level that the cluster has.
+///
+/// # Errors
+/// If there is no leader in time, or one is refused.
+pub async fn deploy_builtin(options: ClientOptions, known: Level) -> anyhow::Result<()> {
     let client = Client::connect(options).await.context("the first client of this server")?;
+    let level = level_of(&client, known).await?;
     for builtin in builtin::ALL {
-        if !is_current(&client, builtin).await? {
+        if !is_current(&client, builtin, level).await? {
             let version = upload::deploy(
                 &client,
                 builtin.name,
                 builtin.component,
-                builtin.manifest()?,
+                builtin.manifest(level)?,
                 true,
                 |_| {},
             )
@@ -185,14 +255,26 @@ pub async fn deploy_builtin(options: ClientOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn is_current(client: &Client, builtin: &Builtin) -> anyhow::Result<bool> {
+/// The level of the cluster. That of a new one is about to rise when its members have just met.
+async fn level_of(client: &Client, known: Level) -> anyhow::Result<Level> {
+    let until = Instant::now() + LEVEL_PATIENCE;
+    loop {
+        let level = client.status().await?.cluster_level;
+        if level >= known || Instant::now() >= until {
+            return Ok(level);
+        }
+        tokio::time::sleep(LEVEL_LOOK_EVERY).await;
+    }
+}
+
+async fn is_current(client: &Client, builtin: &Builtin, level: Level) -> anyhow::Result<bool> {
     let history = match client.history(builtin.name).await {
         Ok(history) => history,
         Err(error) if error.code() == ErrorCode::NoRecipe => return Ok(false),
         Err(error) => return Err(Error::into(error)),
     };
     let digest: [u8; 32] = Sha256::digest(builtin.component).into();
-    let manifest = builtin.manifest()?;
+    let manifest = builtin.manifest(level)?;
     let active = history.versions.iter().find(|version| Some(version.number) == history.active);
     Ok(active.is_some_and(|active| active.component == digest && active.manifest == manifest))
 }

@@ -123,7 +123,7 @@ pub async fn run(
     found.others = places[1..].iter().map(|place| place.address).collect();
     let ready = async {
         initialize(&places, &ca).await?;
-        deploy_builtin(options(&places, &ca, global)).await?;
+        deploy_builtin(options(&places, &ca, global), global.level).await?;
         if let Ok(file) = &file {
             found.store(file)?;
         }

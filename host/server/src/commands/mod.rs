@@ -8,6 +8,7 @@ pub mod completions;
 pub mod demo;
 pub mod dev;
 mod dev_cluster;
+mod levels;
 pub mod lock;
 pub mod multi;
 pub mod recipe;

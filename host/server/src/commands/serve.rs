@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::dev::{self, client_options, deploy_builtin};
+use super::dev::{self, HangUp, client_options, deploy_builtin_when_led, to_end};
 use crate::config::Config;
 use crate::connect::Global;
 use crate::signals::Signals;
@@ -43,7 +43,7 @@ pub struct Serve {
 }
 
 impl Serve {
-    /// Runs until a signal asks to end.
+    /// Runs until a signal asks to end; SIGHUP asks to look at the certificates.
     ///
     /// # Errors
     /// If the file is invalid, the member does not start, or can not go on.
@@ -60,7 +60,7 @@ impl Serve {
         }
         telemetry::start(&config.log_level, config.log_format)?;
         let mut signals = Signals::take()?;
-        let member = dev::start(config.options()).await?;
+        let member = dev::start(config.options(global.level)).await?;
         tracing::info!(
             address = %member.address(),
             data = %config.data.display(),
@@ -69,14 +69,17 @@ impl Serve {
         );
         if config.builtin_recipes {
             let deployed = tokio::select! {
-                deployed = deploy_builtin(client_options(&member, global)) => deployed,
-                _ = signals.next() => return Ok(dev::stop(member, &mut signals, output).await),
+                deployed = deploy_builtin_when_led(&member, client_options(&member, global), global.level) => deployed,
+                why = member.failed() => Err(dev::failed(&why)),
+                () = to_end(&mut signals, &member, HangUp::Renews) => {
+                    return Ok(dev::stop(member, &mut signals, output).await);
+                }
             };
             if let Err(error) = deployed {
                 member.shutdown().await;
                 return Err(error);
             }
         }
-        dev::serve(member, &mut signals, output).await
+        dev::serve(member, &mut signals, output, HangUp::Renews).await
     }
 }

@@ -37,6 +37,8 @@ impl Status {
                 "cpu_us": status.cpu_us,
                 "memory_bytes": status.memory_bytes,
                 "uptime_ms": status.uptime_ms,
+                "feature_level": status.level.0,
+                "cluster_level": status.cluster_level.0,
             })
         };
         global.output().show(json, |out| {
@@ -47,6 +49,8 @@ impl Status {
                 status.member, status.term.0
             )?;
             writeln!(out, "version    {}", status.version)?;
+            let (level, knows) = (status.cluster_level, status.level);
+            writeln!(out, "level      {level}  {FAINT}this member knows {knows}{FAINT:#}")?;
             writeln!(
                 out,
                 "zxid       {}  {FAINT}digest {:032x}{FAINT:#}",

@@ -92,6 +92,7 @@ impl Home {
 }
 
 /// How a command ended.
+#[derive(Debug)]
 pub struct Done {
     pub code: i32,
     pub stdout: String,

@@ -1,4 +1,4 @@
-//! Operations on one znode and three recipes, recorded as a history, and whether that is linearizable. It does not know what
+//! Operations on one znode and five recipes, recorded as a history, and whether that is linearizable. It does not know what
 //! happens to the servers meanwhile.
 
 use std::sync::Mutex;
@@ -6,8 +6,9 @@ use std::sync::Mutex;
 use quorate_client::core::error::ErrorCode;
 use quorate_client::{Client, Error};
 use quorate_history::models::{
-    Counter, CounterCall, Lock, LockAnswer, LockCall, Queue, QueueAnswer, QueueCall, Znode,
-    ZnodeAnswer, ZnodeCall,
+    Barrier, BarrierAnswer, BarrierCall, Counter, CounterCall, Election, ElectionAnswer,
+    ElectionCall, Lock, LockAnswer, LockCall, Queue, QueueAnswer, QueueCall, Znode, ZnodeAnswer,
+    ZnodeCall,
 };
 use quorate_history::{Budget, History, Model, Verdict, check};
 
@@ -53,6 +54,8 @@ pub struct Records {
     counter: Record<Counter>,
     lock: Record<Lock>,
     queue: Record<Queue>,
+    election: Record<Election>,
+    barrier: Record<Barrier>,
 }
 
 impl Records {
@@ -62,6 +65,8 @@ impl Records {
             counter: Record::new(),
             lock: Record::new(),
             queue: Record::new(),
+            election: Record::new(),
+            barrier: Record::new(),
         }
     }
 
@@ -71,6 +76,8 @@ impl Records {
         self.counter.assert_linearizable("counter", &Counter);
         self.lock.assert_linearizable("lock", &Lock);
         self.queue.assert_linearizable("queue", &Queue);
+        self.election.assert_linearizable("election", &Election);
+        self.barrier.assert_linearizable("barrier", &Barrier);
     }
 }
 
@@ -177,10 +184,68 @@ async fn queue(client: &Client, asked: &QueueCall) -> Result<QueueAnswer, Error>
     })
 }
 
+async fn election(client: &Client, asked: &ElectionCall) -> Result<ElectionAnswer, Error> {
+    let text = match asked {
+        ElectionCall::Campaign => "campaign(\"/el\", \"me\", none)".to_owned(),
+        ElectionCall::TryCampaign => "campaign(\"/el\", \"me\", some(0))".to_owned(),
+        ElectionCall::Resign(term) => format!("resign(\"/el\", {term})"),
+        ElectionCall::Leader => "leader(\"/el\")".to_owned(),
+    };
+    let text = call(client, "election", &text).await?;
+    Ok(match asked {
+        ElectionCall::Leader if text.contains("none") => ElectionAnswer::Leads(None),
+        ElectionCall::Leader => ElectionAnswer::Leads(Some(number(&text))),
+        _ if text.contains("timed-out") => ElectionAnswer::Led,
+        _ if text.contains("not-leading") => ElectionAnswer::NotLeading,
+        ElectionCall::Resign(_) => ElectionAnswer::Resigned,
+        _ => ElectionAnswer::Elected(number(&text)),
+    })
+}
+
+async fn barrier(client: &Client, asked: BarrierCall) -> Result<BarrierAnswer, Error> {
+    let text = match asked {
+        BarrierCall::Set => "set(\"/b\")",
+        BarrierCall::Lift => "lift(\"/b\")",
+        BarrierCall::IsSet => "is-set(\"/b\")",
+        BarrierCall::TryWait => "wait(\"/b\", some(0))",
+        BarrierCall::Wait => "wait(\"/b\", none)",
+    };
+    let text = call(client, "barrier", text).await?;
+    Ok(match asked {
+        _ if text.contains("timed-out") => BarrierAnswer::Stopped,
+        BarrierCall::TryWait | BarrierCall::Wait => BarrierAnswer::Passed,
+        _ if text.contains("true") => BarrierAnswer::Is(true),
+        _ => BarrierAnswer::Is(false),
+    })
+}
+
+/// Somebody leads for a moment, or asks who does.
+async fn campaign(client: &Client, records: &Records, dice: &mut Dice) -> Result<(), Error> {
+    let kinds = [ElectionCall::Campaign, ElectionCall::TryCampaign, ElectionCall::Leader];
+    let asked = kinds[usize::try_from(dice.throw(3)).expect("small")].clone();
+    let answer = records.election.around(asked.clone(), election(client, &asked)).await?;
+    if let ElectionAnswer::Elected(term) = answer {
+        let asked = ElectionCall::Resign(term);
+        records.election.around(asked.clone(), election(client, &asked)).await?;
+    }
+    Ok(())
+}
+
+/// The barrier is set for a moment, or passed, or looked at. Who sets it lifts it: who waits does not wait for ever.
+async fn stop(client: &Client, records: &Records, dice: &mut Dice) -> Result<(), Error> {
+    use BarrierCall::{IsSet, Lift, Set, TryWait, Wait};
+    let asked = [Set, Set, Wait, TryWait, IsSet][usize::try_from(dice.throw(5)).expect("small")];
+    records.barrier.around(asked, barrier(client, asked)).await?;
+    if asked == Set {
+        records.barrier.around(Lift, barrier(client, Lift)).await?;
+    }
+    Ok(())
+}
+
 /// One operation, or two that belong together.
 pub async fn round(client: &Client, records: &Records, dice: &mut Dice) -> Result<(), Error> {
     let value = dice.throw(1 << 40);
-    match dice.throw(12) {
+    match dice.throw(16) {
         kind @ 0..=4 => {
             let version = (dice.throw(2) == 0).then(|| dice.throw(4));
             let call = match kind {
@@ -206,7 +271,9 @@ pub async fn round(client: &Client, records: &Records, dice: &mut Dice) -> Resul
                 records.lock.around(call.clone(), lock(client, &call)).await?;
             }
         }
-        10 => {
+        10 | 11 => campaign(client, records, dice).await?,
+        12 | 13 => stop(client, records, dice).await?,
+        14 => {
             let call = QueueCall::Offer(value);
             records.queue.around(call.clone(), queue(client, &call)).await?;
         }

@@ -103,6 +103,10 @@ fn calls_take_and_print_wave() {
     let home = Home::new();
     let _server = home.dev();
     assert_eq!(home.ok(&["call", "counter", "add(\"/hits\", 1)"]), "ok(1)\n");
+    for level in ["linearizable", "session", "stale"] {
+        let get = ["call", "counter", "get(\"/hits\")", "--consistency", level];
+        assert_eq!(home.ok(&get), "ok(1)\n", "{level}");
+    }
     assert_eq!(home.json(&["call", "counter", "get(\"/hits\")"])["value"], json!({ "ok": 1 }));
     let Done { code, stdout, .. } =
         home.run(&["call", "counter", "compare-and-set(\"/hits\", 7, 8)"]);

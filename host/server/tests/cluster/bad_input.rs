@@ -2,11 +2,13 @@
 //! the cluster goes on unharmed.
 
 use std::path::Path;
+use std::process::Stdio;
 use std::time::SystemTime;
 
 use quorate_net::{Client, ClientConfig, LaneLimits, Protocol, TrustAnchors, issue};
 
 use crate::cluster::Cluster;
+use crate::harness::Done;
 use crate::node::{Node, until};
 
 /// The member that is not what it should be.
@@ -16,7 +18,8 @@ const RIGHT: [u64; 2] = [1, 2];
 /// Said of a directory that is another than the one that joined.
 const OTHER_DIRECTORY: &str = "its directory was lost, or two members have the number 3";
 
-fn copy(from: &Path, to: &Path) {
+/// Copies a directory, of a member that may run.
+pub fn copy(from: &Path, to: &Path) {
     std::fs::create_dir(to).expect("made");
     for entry in std::fs::read_dir(from).expect("read") {
         let entry = entry.expect("an entry");
@@ -170,19 +173,16 @@ async fn a_copy_made_while_its_member_ran_is_refused() {
     cluster.node_mut(WRONG).data = older;
     cluster.expect_error("has lost entries");
     cluster.expect_error("data directory");
-    // What was copied may be no whole directory: then it does not start.
+    cluster.expect_error("takes no part any more");
+    // What was copied may be no whole directory: then it does not start. Else it is told, and ends.
     let Cluster { home, nodes, .. } = &mut cluster;
     let wrong = nodes.iter_mut().find(|node| node.number == WRONG).expect("a member");
     wrong.spawn(home);
-    let why = until("the copy is refused", async || {
-        if cluster.node_mut(WRONG).has_ended() {
-            return Some("it does not start");
-        }
-        cluster.node(leader).log().contains("has lost entries").then_some("its log is too short")
-    })
-    .await;
-    println!("a copy of a running directory: {why}");
-    cluster.node_mut(WRONG).kill();
+    assert_ne!(cluster.node_mut(WRONG).ends().await, 0);
+    let was_told = cluster.node(WRONG).log().contains("has lost entries");
+    assert_eq!(was_told, cluster.node(leader).log().contains("has lost entries"));
+    println!("a copy of a running directory: it was told: {was_told}");
+    assert_ne!(cluster.start_in_vain(WRONG).await, 0, "it has started again");
     cluster.goes_on(&RIGHT).await;
 }
 
@@ -260,5 +260,54 @@ async fn a_cluster_is_made_once_of_members_that_are_there_under_their_numbers() 
         assert!(said.contains("belongs to a cluster already"), "{said}");
     }
     cluster.goes_on(&[1, 2, 3]).await;
+    cluster.settled().await;
+}
+
+/// Gives `cluster init` at two members at once; what each said of it.
+fn both_at_once(cluster: &Cluster, commands: [(u64, &[&str]); 2]) -> [Done; 2] {
+    let ca = cluster.authority().join(issue::AUTHORITY_FILE);
+    let begun = commands.map(|(member, members)| {
+        let listen = cluster.node(member).listen.to_string();
+        let mut command = cluster.home.command(&["cluster", "init"]);
+        let command = command.args(members).args(["--connect", &listen, "--ca"]).arg(&ca);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts")
+    });
+    begun.map(|child| Done::of(child.wait_with_output().expect("it ends")))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_is_made_at_two_members_at_once_is_one() {
+    let cluster = Cluster::waiting(3).await;
+    let places = [1, 2, 3].map(|number| format!("{number}={}", cluster.node(number).address()));
+    let [one, two, three] = places.each_ref().map(String::as_str);
+    let said = both_at_once(&cluster, [(1, &[one, two, three]), (2, &[one, two, three])]);
+    assert!(said.iter().any(|done| done.code == 0), "{said:?}");
+    cluster.settled().await;
+    cluster.goes_on(&[1, 2, 3]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_clusters_that_are_made_of_one_member_at_once_one_is_refused() {
+    let cluster = Cluster::waiting(3).await;
+    cluster.expect_error("other members refuse this one");
+    let places = [1, 2, 3].map(|number| format!("{number}={}", cluster.node(number).address()));
+    let [one, two, three] = places.each_ref().map(String::as_str);
+    let said = both_at_once(&cluster, [(1, &[one, three]), (2, &[two, three])]);
+    let [winner, loser] = match said.each_ref().map(|done| done.code) {
+        [0, code] if code != 0 => [1_usize, 2],
+        [code, 0] if code != 0 => [2, 1],
+        _ => panic!("one of the two: {said:?}"),
+    };
+    let why = &said[loser - 1].stderr;
+    assert!(
+        why.contains("another `quorate cluster init`") || why.contains("belongs to cluster"),
+        "{why}"
+    );
+    // Who was refused is free, and joins.
+    let (asked, refused) = (winner as u64, loser.to_string());
+    until("the cluster has a leader", async || cluster.status(asked).await?.leader).await;
+    let place = places[loser - 1].clone();
+    cluster.ok(asked, &["cluster", "add", &place]);
+    cluster.ok(asked, &["cluster", "promote", &refused]);
     cluster.settled().await;
 }

@@ -58,7 +58,8 @@ impl Cluster {
         Self::waiting_with(count, |_| ()).await
     }
 
-    async fn waiting_with(count: u64, prepare: impl Fn(&mut Node)) -> Self {
+    /// As `waiting`, of members that are prepared before their first start.
+    pub async fn waiting_with(count: u64, prepare: impl Fn(&mut Node)) -> Self {
         // What the client library says, as the members: with the test's output.
         if let Ok(level) = std::env::var(LOG_VARIABLE) {
             let lines = tracing_subscriber::fmt().with_test_writer().with_env_filter(level);
@@ -79,8 +80,14 @@ impl Cluster {
 
     /// Starts one more member, which waits; its number.
     pub async fn further_member(&mut self) -> u64 {
+        self.further_member_with(|_| ()).await
+    }
+
+    /// As `further_member`, prepared before its first start.
+    pub async fn further_member_with(&mut self, prepare: impl Fn(&mut Node)) -> u64 {
         let number = self.nodes.len() as u64 + 1;
         let mut node = Node::new(&self.home, &self.authority(), number).await;
+        prepare(&mut node);
         node.start(&self.home).await;
         self.nodes.push(node);
         number
@@ -277,10 +284,18 @@ impl Cluster {
 
     /// Nothing passes between this member and the others, either way. Clients reach all of them.
     pub fn cut_off(&self, member: u64) {
-        let cut_off = self.node(member);
-        for node in self.nodes.iter().filter(|node| node.number != member) {
-            node.relay.set_for(cut_off.listen, Some(Faults::CUT));
-            cut_off.relay.set_for(node.listen, Some(Faults::CUT));
+        self.split(&[member]);
+    }
+
+    /// Nothing passes between these members and the others, either way. Clients reach all of them.
+    pub fn split(&self, members: &[u64]) {
+        let (some, others): (Vec<&Node>, Vec<&Node>) =
+            self.nodes.iter().partition(|node| members.contains(&node.number));
+        for one in some {
+            for other in &others {
+                one.relay.set_for(other.listen, Some(Faults::CUT));
+                other.relay.set_for(one.listen, Some(Faults::CUT));
+            }
         }
     }
 

@@ -42,7 +42,7 @@ async fn rounds(progress: &mut watch::Receiver<usize>, wanted: usize) {
 async fn what_clients_at_all_members_see_is_linearizable_through_kills_pauses_and_partitions() {
     let _alone = one_at_a_time().await;
     let mut cluster = Cluster::start(3).await;
-    cluster.deploy(&["counter", "lock", "queue"]);
+    cluster.deploy(&["barrier", "counter", "election", "lock", "queue"]);
     let records = Arc::new(Records::new());
     let (sender, mut progress) = watch::channel(0);
     let clients: Vec<_> = (0..CLIENTS)

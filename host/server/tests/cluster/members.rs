@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use quorate_client::LockOptions;
 use quorate_relay::{Direction, Faults, Relay};
 use tokio::time::Instant;
 
 use crate::cluster::{Cluster, one_at_a_time};
-use crate::harness::Done;
 use crate::load::Load;
-use crate::node::until;
+use crate::node::PATIENCE;
 
 /// After that a silent member counts as dead (3 s), and a little more.
 const DEAD_AFTER: Duration = Duration::from_secs(4);
@@ -105,31 +105,21 @@ async fn a_member_that_lags_does_not_vote_before_it_has_caught_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_change_at_the_same_time_is_refused() {
+async fn a_change_that_could_not_end_is_refused_before_it_begins() {
     let mut cluster = Cluster::start(3).await;
     let new = cluster.further_member().await;
     cluster.ok(1, &["cluster", "add", &place(&cluster, new)]);
     let leader = cluster.settled().await;
     let paused = cluster.others(leader)[0];
-    // With two of four standing still the change begins, and can not end.
+    // Two of four stand still, and have answered a moment ago.
     cluster.node_mut(paused).pause();
     cluster.node_mut(new).pause();
-    let (listen, ca) = (cluster.node(leader).listen.to_string(), cluster.authority());
-    let ca = ca.join("ca.pem");
-    let mut promote = cluster.home.command(&["cluster", "promote", "4", "--connect", &listen]);
-    let promoting = promote.arg("--ca").arg(ca).spawn().expect("it starts");
-    until("the change is under way", async || {
-        cluster.status(leader).await?.is_changing.then_some(())
-    })
-    .await;
-    // Raft itself says it too, in its own words.
-    cluster.expect_error("already undergoing a configuration change");
-    let said = cluster.refused(leader, &["cluster", "remove", &paused.to_string()]);
-    assert!(said.contains("another change of the members is under way"), "{said}");
+    let said = cluster.refused(leader, &["cluster", "promote", "4", "--wait", "1s"]);
+    assert!(said.contains("the cluster would stop"), "{said}");
+    cluster.goes_on(&[leader]).await;
     cluster.node_mut(paused).resume();
     cluster.node_mut(new).resume();
-    let promoted = Done::of(promoting.wait_with_output().expect("it ends"));
-    assert_eq!(promoted.code, 0, "{}", promoted.stderr);
+    cluster.ok(leader, &["cluster", "promote", "4"]);
     cluster.settled().await;
 }
 
@@ -156,4 +146,74 @@ async fn a_member_that_has_moved_is_found_again_and_tells_where_it_is_once_a_sec
     let status = cluster.status(1).await.expect("answered");
     let line = status.members.iter().find(|line| line.member == MOVED).expect("a member");
     assert_eq!(line.address, cluster.node(MOVED).address());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_is_to_deploy_recipes_waits_for_its_cluster_for_as_long_as_it_takes() {
+    // As long as a client tries to connect, and a little more.
+    const NO_CLUSTER: Duration = Duration::from_secs(12);
+    let mut cluster = Cluster::waiting_with(3, |node| {
+        if node.number == 1 {
+            node.further = "builtin_recipes = true".to_owned();
+        }
+    })
+    .await;
+    cluster.node(1).says("the built-in recipes wait for a leader").await;
+    // The length of the wait is the fault.
+    tokio::time::sleep(NO_CLUSTER).await;
+    assert!(!cluster.node_mut(1).has_ended(), "it has ended: {}", cluster.node(1).log());
+    let places: Vec<String> = (1..=3).map(|member| place(&cluster, member)).collect();
+    let places: Vec<&str> = places.iter().map(String::as_str).collect();
+    cluster.ok(1, &[&["cluster", "init"], &places[..]].concat());
+    for recipe in ["lock", "group"] {
+        cluster.node(1).says(&format!("deployed recipe=\"{recipe}\"")).await;
+    }
+    cluster.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_keeps_session_and_lock_while_every_member_is_replaced_by_another() {
+    let _alone = one_at_a_time().await;
+    let mut cluster = Cluster::start(3).await;
+    cluster.deploy(&["lock"]);
+    cluster.settled().await;
+    // It stays at member 3 until that is the last of those that it was told at its welcome.
+    let client = cluster.client(&[3]).await;
+    client.create("/mine").ephemeral().await.expect("created");
+    let held = client.lock("/l", LockOptions::default()).await.expect("nobody has it");
+    for old in 1..=3 {
+        let new = cluster.further_member().await;
+        let asked = cluster.others(new)[0];
+        cluster.ok(asked, &["cluster", "add", &place(&cluster, new)]);
+        cluster.ok(asked, &["cluster", "promote", &new.to_string()]);
+        cluster.settled().await;
+        cluster.ok(new, &["cluster", "remove", &old.to_string()]);
+        // Without a word to those who are connected.
+        cluster.node_mut(old).kill();
+        cluster.settled().await;
+        let set = client.set("/mine", new.to_string(), None);
+        tokio::time::timeout(PATIENCE, set).await.expect("in time").expect("its session lives");
+    }
+    assert!(client.exists("/mine").await.expect("read").is_some());
+    let released = tokio::time::timeout(PATIENCE, held.release()).await.expect("in time");
+    released.expect("it was held all the time");
+    client.close().await.expect("closed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_was_removed_while_it_was_down_learns_it_and_is_quiet() {
+    const GONE: u64 = 3;
+    let mut cluster = Cluster::start(3).await;
+    cluster.settled().await;
+    cluster.goes_on(&[1, 2, 3]).await;
+    assert_eq!(cluster.node_mut(GONE).stop(), 0);
+    cluster.ok(1, &["cluster", "remove", &GONE.to_string()]);
+    cluster.restart(GONE).await;
+    cluster.node(GONE).says("this member was removed from its cluster").await;
+    cluster.goes_on(&[1, 2]).await;
+    for member in [1, 2] {
+        let refused = cluster.node(member).log().matches("a member is refused").count();
+        assert!(refused <= 1, "member {member} says it {refused} times");
+    }
+    cluster.node_mut(GONE).kill();
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use quorate_net::issue;
@@ -45,10 +46,35 @@ pub struct Node {
     pub directory: PathBuf,
     /// Its data.
     pub data: PathBuf,
+    /// Network namespace in which it runs, if it has one of its own: nobody is told of the relay then.
+    pub namespace: Option<String>,
     /// Further lines of its configuration.
     pub further: String,
+    /// Whether it is started as a build of the version before, which knows one feature level less.
+    pub is_older: bool,
     child: Option<Child>,
     is_paused: bool,
+}
+
+/// The build of the version before: an example of this crate.
+pub fn older() -> &'static str {
+    static THERE: OnceLock<String> = OnceLock::new();
+    THERE.get_or_init(|| {
+        let binary =
+            Path::new(env!("CARGO_BIN_EXE_quorate")).with_file_name("examples").join("older");
+        assert!(
+            binary.exists(),
+            "{}: build it with `cargo build -p quorate-server --examples`",
+            binary.display()
+        );
+        binary.to_str().expect("UTF-8").to_owned()
+    })
+}
+
+/// Where a member listens that has a network namespace of its own.
+pub fn address_in_namespace(number: u64) -> SocketAddr {
+    let host = u8::try_from(number).expect("few members");
+    SocketAddr::from(([10, 77, 0, host], 7_000))
 }
 
 /// A UDP port of loopback that nobody has now.
@@ -67,18 +93,39 @@ impl Node {
     pub async fn named(home: &Home, authority: &Path, number: u64, name: &str) -> Self {
         let directory = home.path().join(name);
         std::fs::create_dir(&directory).expect("a new directory");
-        issue::member(&directory.join("certificates"), authority, number, &[], SystemTime::now())
-            .expect("a certificate");
+        let names = [address_in_namespace(number).ip().to_string()];
+        issue::member(
+            &directory.join("certificates"),
+            authority,
+            number,
+            &names,
+            SystemTime::now(),
+        )
+        .expect("a certificate");
         let listen = free_port();
         let relay = Relay::start(listen, number).await.expect("a relay");
         let data = directory.join("data");
         let further = String::new();
-        Self { number, listen, relay, directory, data, further, child: None, is_paused: false }
+        Self {
+            number,
+            listen,
+            relay,
+            directory,
+            data,
+            namespace: None,
+            further,
+            is_older: false,
+            child: None,
+            is_paused: false,
+        }
     }
 
-    /// What others dial: the relay.
+    /// What others dial: the relay, or the member itself in its own namespace.
     pub fn address(&self) -> String {
-        self.relay.address().to_string()
+        match self.namespace {
+            None => self.relay.address().to_string(),
+            Some(_) => self.listen.to_string(),
+        }
     }
 
     /// Starts the process; it may end at once.
@@ -98,7 +145,16 @@ impl Node {
         let config = self.directory.join("quorate.toml");
         std::fs::write(&config, text).expect("written");
         let log = File::options().create(true).append(true).open(self.log_file()).expect("a log");
-        let mut command = home.command(&["serve", "--config"]);
+        let serve = ["serve", "--config"];
+        let mut command = match &self.namespace {
+            None if self.is_older => home.command_named(older(), &serve),
+            None => home.command(&serve),
+            Some(namespace) => {
+                let quorate = env!("CARGO_BIN_EXE_quorate");
+                let within = ["netns", "exec", namespace, quorate];
+                home.command_named("ip", &[&within[..], &serve].concat())
+            }
+        };
         command.arg(config).stdout(Stdio::null()).stderr(log);
         self.child = Some(command.spawn().expect("it starts"));
     }

@@ -1,8 +1,10 @@
-//! Linearizable reads at every member: they see what was acknowledged anywhere before they began, or are not answered.
+//! Linearizable reads at every member, recipe calls that only read among them: they see what was acknowledged anywhere before
+//! they began, or are not answered.
 
 use std::time::Duration;
 
-use quorate_client::Consistency;
+use quorate_client::{Client, Consistency, Error};
+use quorate_wire::value::Value;
 use tokio::time::timeout;
 
 use crate::cluster::Cluster;
@@ -57,4 +59,68 @@ async fn a_cut_off_member_answers_no_linearizable_read_with_what_is_old() {
         .await;
         cluster.settled().await;
     }
+}
+
+/// The count, read where this client is connected.
+async fn count(client: &Client) -> Result<i64, Error> {
+    let counter = client.recipe("counter");
+    let called = counter.call_read_only("get", vec!["/seen".into()]).await?;
+    let Some(Value::Result(Ok(Some(value)))) = called.value else { panic!("{:?}", called.value) };
+    let Value::S64(count) = *value else { panic!("{value:?}") };
+    Ok(count)
+}
+
+async fn add(client: &Client) {
+    let added = client.recipe("counter").call("add", vec!["/seen".into(), Value::S64(1)]).await;
+    added.expect("added");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_only_reads_sees_at_every_member_what_was_acknowledged_at_any() {
+    let cluster = Cluster::start(3).await;
+    cluster.deploy(&["counter"]);
+    let mut clients = Vec::new();
+    for member in 1..=3 {
+        clients.push(cluster.client_direct(member).await);
+    }
+    for (write, expected) in (1..=WRITES).zip(1..) {
+        add(&clients[write % 3]).await;
+        for client in &clients {
+            assert_eq!(count(client).await.expect("read"), expected);
+        }
+        let own = clients[write % 3].with_consistency(Consistency::Session);
+        assert_eq!(count(&own).await.expect("read"), expected, "a session sees its own writes");
+    }
+    for client in &clients {
+        let counter = client.recipe("counter");
+        let arguments = vec!["/seen".into(), Value::S64(1)];
+        let refused = counter.call_read_only("add", arguments).await.expect_err("refused");
+        assert!(refused.to_string().contains("read-only"), "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_off_member_runs_no_linearizable_call_on_what_is_old() {
+    let cluster = Cluster::start(3).await;
+    cluster.deploy(&["counter"]);
+    let leader = cluster.settled().await;
+    let member = cluster.others(leader)[0];
+    let reader = cluster.client(&[member]).await;
+    add(&reader).await;
+    assert_eq!(count(&reader).await.expect("read"), 1);
+    cluster.cut_off_with_its_clients(member);
+    let writer = cluster.client_direct(leader).await;
+    add(&writer).await;
+    let stale = count(&reader.with_consistency(Consistency::Stale)).await;
+    assert_eq!(stale.expect("answered"), 1, "the member is not cut off");
+    if let Ok(Ok(read)) = timeout(WRONG_ANSWER, count(&reader)).await {
+        panic!("read {read} where 2 had been acknowledged");
+    }
+    cluster.heal(member);
+    until("the member runs calls on what is new", async || {
+        let read = timeout(WRONG_ANSWER, count(&reader)).await.ok()?.ok()?;
+        assert_eq!(read, 2);
+        Some(())
+    })
+    .await;
 }

@@ -9,9 +9,11 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use crate::format::{DIRECTORY_MODE, FILE_MODE};
 
 /// The directory of a log: a flat set of files.
 pub trait Files: Send + Sync {
@@ -148,7 +150,7 @@ impl Directory {
     /// # Errors
     /// The file system's.
     pub fn open(path: &Path) -> io::Result<Self> {
-        match fs::create_dir(path) {
+        match fs::DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
             Ok(()) => {
                 let absolute = std::path::absolute(path)?;
                 if let Some(parent) = absolute.parent() {
@@ -175,7 +177,7 @@ impl Files for Directory {
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn LogFile>> {
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(true);
+        let file = options.read(true).write(true).create(true).truncate(true).mode(FILE_MODE);
         Ok(Arc::new(DiskFile(file.open(self.path(name))?)))
     }
 

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use quorate_store::{DataDirectory, OpenError};
+use quorate_store::{DataDirectory, Log, LogOptions, OpenError};
 
 /// Makes this binary hold the directory that it names until its input ends.
 const HOLD: &str = "QUORATE_STORE_TEST_HOLD";
@@ -26,6 +27,31 @@ fn a_new_directory_gets_the_identity_and_keeps_it() {
     assert!(!data.is_new());
     assert_eq!(data.identity(), b"cluster 1 member 2");
     assert_eq!(data.log_path(), path.join("log"));
+}
+
+#[test]
+fn what_is_made_is_its_owner_s_alone() {
+    let parent = tempfile::tempdir().unwrap();
+    let path = parent.path().join("some/where");
+    let data = open(&path).unwrap();
+    data.keep_note("MEMBER", b"a note").unwrap();
+    let log = Log::open(&data.log_path(), LogOptions::default(), Box::new(|_| ())).unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    for directory in [&parent.path().join("some"), &path, &data.log_path()] {
+        assert_eq!(mode(directory), 0o700, "{}", directory.display());
+    }
+    let mut found = 0;
+    for directory in [&path, &data.log_path()] {
+        for entry in fs::read_dir(directory).unwrap() {
+            let file = entry.unwrap().path();
+            if file.is_file() {
+                assert_eq!(mode(&file), 0o600, "{}", file.display());
+                found += 1;
+            }
+        }
+    }
+    assert!(found >= 4, "FORMAT, LOCK, MEMBER and a segment of the log");
+    log.close().unwrap();
 }
 
 #[test]

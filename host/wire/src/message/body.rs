@@ -133,10 +133,7 @@ fn write_operation(writer: &mut Writer, operation: &Operation) {
         }
         Operation::Call(call) => {
             writer.u8(4);
-            writer.text(&call.recipe);
-            writer.text(&call.function);
-            writer.u128(call.signature);
-            writer.bytes(&call.arguments);
+            write_call(writer, call);
         }
     }
 }
@@ -187,12 +184,23 @@ fn read_operation(reader: &mut Reader) -> Result<Operation, Malformed> {
         },
         2 => Operation::Delete { path: reader.text("path")?, version: version(reader)? },
         3 => Operation::Check { path: reader.text("path")?, version: version(reader)? },
-        4 => Operation::Call(Call {
-            recipe: reader.text("recipe name")?,
-            function: reader.text("function name")?,
-            signature: reader.u128("signature")?,
-            arguments: reader.bytes("arguments")?,
-        }),
+        4 => Operation::Call(read_call(reader)?),
         _ => return Err(malformed("kind of an operation")),
+    })
+}
+
+pub(super) fn write_call(writer: &mut Writer, call: &Call) {
+    writer.text(&call.recipe);
+    writer.text(&call.function);
+    writer.u128(call.signature);
+    writer.bytes(&call.arguments);
+}
+
+pub(super) fn read_call(reader: &mut Reader) -> Result<Call, Malformed> {
+    Ok(Call {
+        recipe: reader.text("recipe name")?,
+        function: reader.text("function name")?,
+        signature: reader.u128("signature")?,
+        arguments: reader.bytes("arguments")?,
     })
 }

@@ -17,16 +17,20 @@ pub mod query;
 
 pub use query::{Consistency, Query, Results};
 
-/// The protocol spoken by this version.
-pub const PROTOCOL: u32 = 1;
+use crate::protocol::Versions;
+
+/// The protocols with clients that this version speaks.
+pub const PROTOCOLS: Versions = Versions { min: 1, max: 1 };
 /// First bytes of a client's first frame: what a stranger on this port does not send.
 pub const MAGIC: [u8; 4] = *b"QRT1";
 /// Bytes of one frame on a lane, both ways: the largest reply and its head. What is larger goes on a stream of its own.
 pub const LANE_FRAME_BYTES_MAX: u32 = 2 * 1024 * 1024;
 const _: () = assert!(LANE_FRAME_BYTES_MAX as usize > limits::REPLY_BYTES_MAX + 1024);
+/// Kind of a client's first frame.
+const HELLO: u8 = 0x01;
 /// Bytes of a client's or server's own description of itself.
 const AGENT_BYTES_MAX: usize = 256;
-/// Addresses of members in a welcome.
+/// Addresses at which the service is reached, in one message.
 pub const MEMBERS_MAX: usize = 64;
 
 /// From the client.
@@ -84,10 +88,8 @@ pub enum ClientMessage {
 /// The first frame of a lane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hello {
-    /// Lowest protocol that the client speaks.
-    pub protocol_min: u32,
-    /// Highest protocol that the client speaks.
-    pub protocol_max: u32,
+    /// Protocols that the client speaks.
+    pub protocols: Versions,
     /// The namespace.
     pub namespace: NamespaceId,
     /// Name and version of the client, for logs.
@@ -166,6 +168,8 @@ pub enum ServerMessage {
     },
     /// The member ends the lane; the session lives on.
     Goodbye(Refusal),
+    /// The service is reached at these addresses from now on: instead of those in the welcome.
+    Members(Vec<String>),
     /// What came of a command.
     Administered {
         /// The request.
@@ -205,7 +209,7 @@ impl ClientMessage {
         let mut writer = Writer::new();
         match self {
             Self::Hello(hello) => {
-                writer.u8(0x01);
+                writer.u8(HELLO);
                 hello.write(&mut writer);
             }
             Self::Write { request, write, acks, body } => {
@@ -236,7 +240,7 @@ impl ClientMessage {
             Self::Administer { request, command } => {
                 writer.u8(0x10);
                 writer.raw(&MAGIC);
-                writer.u64(u64::from(PROTOCOL));
+                writer.u64(u64::from(PROTOCOLS.max));
                 writer.u64(*request);
                 command.write(&mut writer);
             }
@@ -252,7 +256,7 @@ impl ClientMessage {
         const WHAT: &str = "client message";
         let mut reader = Reader::new(frame);
         let message = match reader.u8(WHAT)? {
-            0x01 => Self::Hello(Hello::read(&mut reader)?),
+            HELLO => Self::Hello(Hello::read(&mut reader)?),
             0x02 => {
                 let request = reader.u64("request id")?;
                 let write = WriteNumber(reader.u64("write number")?);
@@ -276,7 +280,7 @@ impl ClientMessage {
                 if reader.array::<4>("magic")? != MAGIC {
                     return Err(malformed("magic"));
                 }
-                if reader.u32("protocol")? != PROTOCOL {
+                if !PROTOCOLS.has(reader.u32("protocol")?) {
                     return Err(malformed("protocol of a command to the cluster"));
                 }
                 let request = reader.u64("request id")?;
@@ -289,11 +293,19 @@ impl ClientMessage {
     }
 }
 
+/// The protocols that a client states in the first frame of a session's lane, whatever follows in it: the first bytes are
+/// the same in all versions. None for another frame.
+#[must_use]
+pub fn protocols(first: &Bytes) -> Option<Versions> {
+    let mut reader = Reader::new(first.strip_prefix(&[HELLO]).map(|rest| first.slice_ref(rest))?);
+    (reader.array::<4>("magic") == Ok(MAGIC)).then(|| Versions::read(&mut reader).ok()).flatten()
+}
+
 impl Hello {
     fn write(&self, writer: &mut Writer) {
         writer.raw(&MAGIC);
-        writer.u64(u64::from(self.protocol_min));
-        writer.u64(u64::from(self.protocol_max));
+        writer.u64(u64::from(self.protocols.min));
+        writer.u64(u64::from(self.protocols.max));
         writer.u64(u64::from(self.namespace.0));
         writer.text(&self.agent);
         match &self.attach {
@@ -315,8 +327,7 @@ impl Hello {
             return Err(malformed("magic"));
         }
         Ok(Self {
-            protocol_min: reader.u32("protocol")?,
-            protocol_max: reader.u32("protocol")?,
+            protocols: Versions::read(reader)?,
             namespace: NamespaceId(reader.u32("namespace")?),
             agent: agent(reader)?,
             attach: match reader.u8("attach")? {
@@ -392,6 +403,10 @@ impl ServerMessage {
                 writer.u8(0x88);
                 write_refusal(&mut writer, refusal);
             }
+            Self::Members(members) => {
+                writer.u8(0x89);
+                write_members(&mut writer, members);
+            }
             Self::Administered { request, outcome } => {
                 writer.u8(0x90);
                 writer.u64(*request);
@@ -437,6 +452,7 @@ impl ServerMessage {
                 refusal: read_refusal(&mut reader)?,
             },
             0x88 => Self::Goodbye(read_refusal(&mut reader)?),
+            0x89 => Self::Members(read_members(&mut reader)?),
             0x90 => {
                 let request = reader.u64("request id")?;
                 Self::Administered { request, outcome: admin::read_outcome(&mut reader)? }
@@ -458,14 +474,11 @@ impl Welcome {
         writer.u64(self.attachment);
         writer.u64(self.zxid.0);
         writer.u64(self.last_write.0);
-        writer.u64(self.members.len() as u64);
-        for member in &self.members {
-            writer.text(member);
-        }
+        write_members(writer, &self.members);
     }
 
     fn read(reader: &mut Reader) -> Result<Self, Malformed> {
-        let mut welcome = Self {
+        Ok(Self {
             protocol: reader.u32("protocol")?,
             agent: agent(reader)?,
             session: SessionId(reader.u64("session")?),
@@ -474,13 +487,20 @@ impl Welcome {
             attachment: reader.u64("attachment")?,
             zxid: Zxid(reader.u64("zxid")?),
             last_write: WriteNumber(reader.u64("write number")?),
-            members: Vec::new(),
-        };
-        for _ in 0..reader.count("members", MEMBERS_MAX)? {
-            welcome.members.push(reader.text("member")?);
-        }
-        Ok(welcome)
+            members: read_members(reader)?,
+        })
     }
+}
+
+fn write_members(writer: &mut Writer, members: &[String]) {
+    writer.u64(members.len() as u64);
+    for member in members {
+        writer.text(member);
+    }
+}
+
+fn read_members(reader: &mut Reader) -> Result<Vec<String>, Malformed> {
+    (0..reader.count("members", MEMBERS_MAX)?).map(|_| reader.text("member")).collect()
 }
 
 /// Writes a code and its sentence.

@@ -4,10 +4,14 @@ use bytes::Bytes;
 use quorate_core::codec::{Malformed, Reader, Writer, malformed};
 use quorate_core::deployment::Version;
 use quorate_core::ids::{Epoch, Term, Zxid};
+use quorate_core::level::Level;
 use quorate_core::limits;
 use quorate_core::query::{Child, Listing, Page};
 use quorate_core::read::Direction;
+use quorate_core::request::Call;
 use quorate_core::znode::Stat;
+
+use super::body::{read_call, write_call};
 
 /// How fresh an answer must be (DESIGN D12).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +81,8 @@ pub enum Query {
         /// The stream that broke off, and how many of its bytes are there.
         go_on: Option<SnapshotPlace>,
     },
+    /// A recipe call that only reads: run on this member, on its applied tree. It has no write number.
+    Call(Call),
 }
 
 /// A place in a stream of a snapshot.
@@ -131,6 +137,8 @@ pub enum Results {
         version: u64,
         /// One for each exported interface.
         interfaces: Vec<Bytes>,
+        /// The functions that its manifest lists as read-only, by any of their names.
+        read_only: Vec<String>,
     },
     /// Of `Logs`.
     Logs(Vec<LogLine>),
@@ -139,6 +147,8 @@ pub enum Results {
     /// Of `Snapshot`: what the bulk stream begins with. It is the stream that was asked for if the member still has that,
     /// else another one, from its begin.
     Snapshot(SnapshotPlace),
+    /// Of `Call`: the encoded result, the error case of a `result` included.
+    Called(Bytes),
 }
 
 /// A deployed recipe.
@@ -201,7 +211,9 @@ pub struct Status {
     /// Bytes free where its data directory is.
     pub disk_free_bytes: u64,
     /// The highest feature level that it knows.
-    pub level: u32,
+    pub level: Level,
+    /// The feature level of the cluster, as far as it has applied it.
+    pub cluster_level: Level,
 }
 
 /// Recipes, versions or lines in one reply.
@@ -246,6 +258,10 @@ impl Query {
                 writer.u64(*bulk);
                 writer.option(go_on.as_ref(), |writer, place| place.write(writer));
             }
+            Self::Call(call) => {
+                writer.u8(9);
+                write_call(writer, call);
+            }
         }
     }
 
@@ -275,6 +291,7 @@ impl Query {
                 bulk: reader.u64("number of a bulk stream")?,
                 go_on: reader.option("place in a snapshot", SnapshotPlace::read)?,
             },
+            9 => Self::Call(read_call(reader)?),
             _ => return Err(malformed("kind of a query")),
         })
     }
@@ -319,10 +336,11 @@ impl Results {
                 writer.option(*active, Writer::u64);
                 write_rows(writer, versions, |writer, version| version.write(writer));
             }
-            Self::Interface { version, interfaces } => {
+            Self::Interface { version, interfaces, read_only } => {
                 writer.u8(6);
                 writer.u64(*version);
                 write_rows(writer, interfaces, |writer, interface| writer.bytes(interface));
+                write_rows(writer, read_only, |writer, function| writer.text(function));
             }
             Self::Logs(lines) => {
                 writer.u8(7);
@@ -340,6 +358,10 @@ impl Results {
             Self::Snapshot(place) => {
                 writer.u8(9);
                 place.write(writer);
+            }
+            Self::Called(value) => {
+                writer.u8(10);
+                writer.bytes(value);
             }
         }
     }
@@ -376,6 +398,7 @@ impl Results {
             6 => Self::Interface {
                 version: reader.u64("version")?,
                 interfaces: read_rows(reader, |reader| reader.bytes("interface"))?,
+                read_only: read_rows(reader, |reader| reader.text("function name"))?,
             },
             7 => Self::Logs(read_rows(reader, |reader| {
                 Ok(LogLine {
@@ -387,6 +410,7 @@ impl Results {
             })?),
             8 => Self::Status(Status::read(reader)?),
             9 => Self::Snapshot(SnapshotPlace::read(reader)?),
+            10 => Self::Called(reader.bytes("result")?),
             _ => return Err(malformed("kind of results")),
         })
     }
@@ -411,7 +435,8 @@ impl Status {
         writer.u64(self.memory_bytes);
         writer.u64(self.uptime_ms);
         writer.u64(self.disk_free_bytes);
-        writer.u64(u64::from(self.level));
+        writer.u64(u64::from(self.level.0));
+        writer.u64(u64::from(self.cluster_level.0));
     }
 
     /// Reads it.
@@ -436,7 +461,8 @@ impl Status {
             memory_bytes: reader.u64("memory")?,
             uptime_ms: reader.u64("uptime")?,
             disk_free_bytes: reader.u64("free disk")?,
-            level: reader.u32("feature level")?,
+            level: Level(reader.u32("feature level")?),
+            cluster_level: Level(reader.u32("feature level")?),
         })
     }
 }

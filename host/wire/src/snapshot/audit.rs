@@ -6,6 +6,7 @@ use quorate_core::codec::{Malformed, malformed};
 use quorate_core::deployment::{Component, Recipe, Version};
 use quorate_core::draft::{Meta, record_hash};
 use quorate_core::key::{self, Table};
+use quorate_core::level::Level;
 use quorate_core::path::Path;
 use quorate_core::session::{KeptReply, Parked, Session};
 use quorate_core::znode::Node;
@@ -29,6 +30,7 @@ pub(super) struct Counts {
 pub(super) struct Audit {
     digest: u128,
     meta: Option<Meta>,
+    level: Option<Level>,
     counts: Counts,
     /// Sum over the znodes with data of what their record says of it, less the same of the data that is there: 0 at the
     /// end. As the digest, a sum of hashes does not depend on the order and needs no memory.
@@ -50,6 +52,11 @@ struct Chunks {
 }
 
 impl Audit {
+    /// The tree's feature level, as far as the records have come: its record stands before all that may depend on it.
+    pub(super) fn level(&self) -> Level {
+        self.level.unwrap_or(Level::FIRST)
+    }
+
     pub(super) fn counts(&self) -> Counts {
         self.counts
     }
@@ -63,6 +70,8 @@ impl Audit {
         match key::table(key).ok_or(malformed("its table is not known"))? {
             Table::Meta if *key != key::meta() => return Err(malformed("key of the meta record")),
             Table::Meta => self.meta = Some(Meta::decode(whole())?),
+            Table::Level if *key != key::level() => return Err(malformed("key of the level")),
+            Table::Level => self.level = Some(Level::decode(whole())?),
             Table::Node => {
                 let node = Node::decode(whole())?;
                 path(key)?;

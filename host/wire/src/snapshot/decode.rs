@@ -3,6 +3,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use quorate_core::codec::{Malformed, Reader, malformed};
 use quorate_core::ids::{NamespaceId, Term};
+use quorate_core::level::Level;
 
 use super::audit::Audit;
 use super::encode::frame_hash;
@@ -28,8 +29,8 @@ pub enum Item {
 }
 
 /// Takes in a stream and judges it.
-#[derive(Default)]
 pub struct Decoder {
+    known: Level,
     buffer: BytesMut,
     head: Option<Head>,
     is_ended: bool,
@@ -40,10 +41,19 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// At the begin of a stream.
+    /// At the begin of a stream, whose tree may have this feature level at most.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(known: Level) -> Self {
+        Self {
+            known,
+            buffer: BytesMut::new(),
+            head: None,
+            is_ended: false,
+            last_key: Bytes::new(),
+            records: 0,
+            bytes: 0,
+            audit: Audit::default(),
+        }
     }
 
     /// Takes the next bytes of the stream. Call [`Decoder::poll`] until it gives nothing before the next ones: then it holds
@@ -132,6 +142,11 @@ impl Decoder {
                 return Err(Unsound::Record { at, what: "the keys do not ascend" });
             }
             self.audit.take(&key, &value).map_err(damaged)?;
+            // At once: what follows may have forms that are not known here.
+            let found = self.audit.level();
+            if found > self.known {
+                return Err(Unsound::Level { found, known: self.known });
+            }
             self.last_key = key.clone();
             records.push((key, value));
         }
@@ -161,6 +176,7 @@ impl Decoder {
         Ok(Summary {
             head,
             meta,
+            level: self.audit.level(),
             records: self.records,
             znodes: counts.znodes,
             sessions: counts.sessions,

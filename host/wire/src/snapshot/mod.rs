@@ -24,6 +24,7 @@ use bytes::Bytes;
 use quorate_core::codec::Malformed;
 use quorate_core::draft::Meta;
 use quorate_core::ids::{NamespaceId, Term};
+use quorate_core::level::Level;
 
 pub use decode::{Decoder, Item};
 pub use encode::Encoder;
@@ -63,6 +64,8 @@ pub struct Summary {
     pub head: Head,
     /// Where the tree stands.
     pub meta: Meta,
+    /// Its feature level.
+    pub level: Level,
     /// Records of all kinds.
     pub records: u64,
     /// Znodes; the root counts once something was done to it.
@@ -86,6 +89,14 @@ pub enum Unsound {
     Format {
         /// The format that it states.
         found: u8,
+    },
+    /// Its tree may hold what only later versions understand.
+    #[error("the snapshot has feature level {found}, this program knows {known}")]
+    Level {
+        /// The tree's.
+        found: Level,
+        /// The highest that is known here.
+        known: Level,
     },
     /// It ends in the middle.
     #[error("the snapshot ends at byte {at}, too early")]

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use quorate_core::change::Change;
 use quorate_core::deployment::{Instances, Manifest, Mount, Version};
 use quorate_core::ids::{CallId, Epoch, Millis, SessionId, Term, WriteNumber, Zxid};
+use quorate_core::level::Level;
 use quorate_core::path::Path;
 use quorate_core::session::{Acks, End, Parked};
 use quorate_core::transaction::{Entry, EntryBody, Origin, Outcome, Transaction};
@@ -67,6 +68,7 @@ fn changes() -> Vec<Change> {
         Change::VersionDropped { recipe, version: 2 },
         Change::UploadBegan { session, component: [0xcd; 32] },
         Change::UploadEnded { session, component: [0xcd; 32] },
+        Change::LevelRaised { level: Level(2) },
     ]
 }
 
@@ -170,6 +172,7 @@ fn changes_any() -> impl Strategy<Value = Change> {
             .prop_map(|(session, component)| Change::UploadBegan { session, component }),
         (sessions(), any::<[u8; 32]>())
             .prop_map(|(session, component)| Change::UploadEnded { session, component }),
+        any::<u32>().prop_map(|level| Change::LevelRaised { level: Level(level) }),
     ]
 }
 

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{CallId, Epoch, Millis, NamespaceId, SessionId, Term, WriteNumber, Zxid};
+use quorate_core::level::Level;
 use quorate_core::query::{Child, Listing, Page};
 use quorate_core::read::Direction;
 use quorate_core::request::{
@@ -16,6 +17,7 @@ use quorate_wire::message::query::{LogLine, RecipeLine, SnapshotPlace, Status};
 use quorate_wire::message::{
     Attach, ClientMessage, Consistency, Hello, Query, Results, ServerMessage, Welcome,
 };
+use quorate_wire::protocol::Versions;
 
 use crate::parts::{acks, bytes, manifests, text, versions};
 
@@ -84,12 +86,14 @@ fn operations() -> impl Strategy<Value = Operation> {
         }),
         (text(), version()).prop_map(|(path, version)| Operation::Delete { path, version }),
         (text(), version()).prop_map(|(path, version)| Operation::Check { path, version }),
-        (text(), text(), any::<u128>(), bytes()).prop_map(
-            |(recipe, function, signature, arguments)| {
-                Operation::Call(Call { recipe, function, signature, arguments })
-            }
-        ),
+        calls().prop_map(Operation::Call),
     ]
+}
+
+fn calls() -> impl Strategy<Value = Call> {
+    (text(), text(), any::<u128>(), bytes()).prop_map(|(recipe, function, signature, arguments)| {
+        Call { recipe, function, signature, arguments }
+    })
 }
 
 /// Bodies of writes.
@@ -157,6 +161,7 @@ fn queries() -> impl Strategy<Value = Query> {
         (any::<u64>(), option::of(places()))
             .prop_map(|(bulk, go_on)| Query::Snapshot { bulk, go_on }),
         Just(Query::Status),
+        calls().prop_map(Query::Call),
     ]
 }
 
@@ -170,9 +175,9 @@ pub fn client_messages() -> impl Strategy<Value = ClientMessage> {
         }),
     ];
     let hello = (any::<[u32; 3]>(), text(), attach).prop_map(|(numbers, agent, attach)| {
-        let (protocol_min, protocol_max) = (numbers[0], numbers[1]);
+        let protocols = Versions { min: numbers[0], max: numbers[1] };
         let namespace = NamespaceId(numbers[2]);
-        ClientMessage::Hello(Hello { protocol_min, protocol_max, namespace, agent, attach })
+        ClientMessage::Hello(Hello { protocols, namespace, agent, attach })
     });
     let levels = select(vec![Linearizable, Session, Stale]);
     prop_oneof![
@@ -216,7 +221,8 @@ fn statuses() -> impl Strategy<Value = Status> {
             memory_bytes: numbers[7],
             uptime_ms: numbers[8],
             disk_free_bytes: numbers[3],
-            level: 7,
+            level: Level(7),
+            cluster_level: Level(6),
         },
     )
 }
@@ -236,11 +242,17 @@ fn results() -> impl Strategy<Value = Results> {
         vec(recipe, 0..4).prop_map(Results::Recipes),
         (option::of(any::<u64>()), vec(versions(), 0..3))
             .prop_map(|(active, versions)| Results::History { active, versions }),
-        (any::<u64>(), vec(bytes(), 0..3))
-            .prop_map(|(version, interfaces)| Results::Interface { version, interfaces }),
+        (any::<u64>(), vec(bytes(), 0..3), vec(text(), 0..3)).prop_map(
+            |(version, interfaces, read_only)| Results::Interface {
+                version,
+                interfaces,
+                read_only
+            }
+        ),
         vec(line, 0..4).prop_map(Results::Logs),
         statuses().prop_map(Results::Status),
         places().prop_map(Results::Snapshot),
+        bytes().prop_map(Results::Called),
     ]
 }
 
@@ -279,5 +291,6 @@ pub fn server_messages() -> impl Strategy<Value = ServerMessage> {
         (request(), refusals())
             .prop_map(|(request, refusal)| ServerMessage::Unconfirmed { request, refusal }),
         refusals().prop_map(ServerMessage::Goodbye),
+        prop::collection::vec(".{0,20}", 0..5).prop_map(ServerMessage::Members),
     ]
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use quorate_core::deployment::{Instances, Manifest, Mount, Version};
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{Epoch, Millis, NamespaceId, SessionId, Term, WriteNumber, Zxid};
+use quorate_core::level::Level;
 use quorate_core::path::Path;
 use quorate_core::query::{Child, Listing, Page};
 use quorate_core::read::Direction;
@@ -19,6 +20,7 @@ use quorate_wire::message::query::{LogLine, RecipeLine, SnapshotPlace, Status};
 use quorate_wire::message::{
     Attach, ClientMessage, Consistency, Hello, Query, Results, ServerMessage, Welcome, body,
 };
+use quorate_wire::protocol::Versions;
 
 fn place() -> SnapshotPlace {
     SnapshotPlace { identity: [0xab; 16], offset: 300 }
@@ -74,13 +76,23 @@ fn operations() -> Vec<Operation> {
         Operation::Set { path: path(), data: Bytes::from_static(b"data"), version: Some(300) },
         Operation::Delete { path: path(), version: None },
         Operation::Check { path: path(), version: Some(0) },
-        Operation::Call(Call {
-            recipe: "lock".to_owned(),
-            function: "acquire".to_owned(),
-            signature: 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10,
-            arguments: Bytes::from_static(&[2, b'/', b'a']),
-        }),
+        Operation::Call(call("acquire")),
     ]
+}
+
+fn call(function: &str) -> Call {
+    Call {
+        recipe: "lock".to_owned(),
+        function: function.to_owned(),
+        signature: 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10,
+        arguments: Bytes::from_static(&[2, b'/', b'a']),
+    }
+}
+
+/// One of format 2.
+fn manifest_that_reads() -> Manifest {
+    let read_only = ["holder", "lock.waiting"].map(str::to_owned).into();
+    Manifest { read_only, ..manifest() }
 }
 
 /// Each kind of body.
@@ -104,7 +116,13 @@ pub fn bodies() -> Vec<Body> {
             breaking_allowed: true,
         }),
         Body::Rollback { recipe: recipe.clone(), version: 3 },
-        Body::RemoveRecipe(recipe),
+        Body::RemoveRecipe(recipe.clone()),
+        Body::Deploy(Deploy {
+            recipe,
+            component,
+            manifest: manifest_that_reads(),
+            breaking_allowed: false,
+        }),
     ]
 }
 
@@ -142,6 +160,7 @@ fn queries() -> Vec<Query> {
         Query::Status,
         Query::Snapshot { bulk: 300, go_on: None },
         Query::Snapshot { bulk: 1, go_on: Some(place()) },
+        Query::Call(call("holder")),
     ]
 }
 
@@ -149,8 +168,8 @@ fn queries() -> Vec<Query> {
 pub fn client_messages() -> Vec<ClientMessage> {
     let hello = |attach| {
         let (agent, namespace) = ("quorate-client 0.1.0".to_owned(), NamespaceId::DEFAULT);
-        let (protocol_min, protocol_max) = (1, 2);
-        ClientMessage::Hello(Hello { protocol_min, protocol_max, namespace, agent, attach })
+        let protocols = Versions { min: 1, max: 2 };
+        ClientMessage::Hello(Hello { protocols, namespace, agent, attach })
     };
     let acks = Acks { low: WriteNumber(3), ranges: vec![(WriteNumber(5), WriteNumber(300))] };
     let mut messages = vec![
@@ -211,7 +230,11 @@ fn results() -> Vec<Results> {
         Results::Children(Listing { children: vec![child], has_more: false }),
         Results::Recipes(vec![line("lock", Some(3)), line("old", None)]),
         Results::History { active: Some(3), versions: vec![version] },
-        Results::Interface { version: 3, interfaces: vec![Bytes::from_static(b"description")] },
+        Results::Interface {
+            version: 3,
+            interfaces: vec![Bytes::from_static(b"description")],
+            read_only: vec!["holder".to_owned(), "lock.waiting".to_owned()],
+        },
         Results::Logs(vec![LogLine {
             time_ms: 1_700_000_000_000,
             zxid: Zxid(300),
@@ -220,6 +243,7 @@ fn results() -> Vec<Results> {
         }]),
         Results::Status(status()),
         Results::Snapshot(place()),
+        Results::Called(Bytes::from_static(b"value")),
     ]
 }
 
@@ -241,7 +265,8 @@ fn status() -> Status {
         memory_bytes: 1 << 30,
         uptime_ms: 3_600_000,
         disk_free_bytes: 1 << 40,
-        level: 1,
+        level: Level(2),
+        cluster_level: Level(1),
     }
 }
 
@@ -323,6 +348,7 @@ pub fn server_messages() -> Vec<ServerMessage> {
         ServerMessage::Confirmed { request },
         ServerMessage::Unconfirmed { request, refusal: refusal() },
         ServerMessage::Goodbye(refusal()),
+        ServerMessage::Members(vec!["one.example".to_owned(), "three.example".to_owned()]),
         ServerMessage::ReadReply { request, zxid, events, results: Err(refusal()) },
     ];
     messages.extend(results().into_iter().map(|results| ServerMessage::ReadReply {

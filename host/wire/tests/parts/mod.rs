@@ -34,8 +34,9 @@ pub fn manifests() -> impl Strategy<Value = Manifest> {
     });
     let callers = proptest::collection::btree_map(text(), vec(text(), 0..3), 0..3);
     let config = proptest::collection::btree_map(text(), text(), 0..3);
-    (any::<[u64; 6]>(), paths(), mounts, callers, config, any::<bool>()).prop_map(
-        |(numbers, root, mounts, callers, config, reused)| {
+    let read_only = proptest::collection::btree_set(text(), 0..3);
+    (any::<[u64; 6]>(), paths(), mounts, callers, config, any::<bool>(), read_only).prop_map(
+        |(numbers, root, mounts, callers, config, reused, read_only)| {
             let callers: BTreeMap<_, _> = callers;
             let limits = RunLimits {
                 memory_bytes: numbers[0],
@@ -46,7 +47,7 @@ pub fn manifests() -> impl Strategy<Value = Manifest> {
                 log_bytes: numbers[5],
             };
             let instances = if reused { Instances::Reused } else { Instances::Fresh };
-            Manifest { root, mounts, limits, instances, callers, config }
+            Manifest { root, mounts, limits, instances, callers, config, read_only }
         },
     )
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,7 +11,9 @@ use bytes::Bytes;
 use quorate_core::apply::{self, Applied};
 use quorate_core::draft::{Draft, ReadRecords};
 use quorate_core::error::{ErrorCode, Refusal};
+use quorate_core::execute;
 use quorate_core::ids::{Millis, SessionId, Term, WriteNumber, Zxid};
+use quorate_core::level::Level;
 use quorate_core::path::Path;
 use quorate_core::query as tree;
 use quorate_core::read::MemoryTree;
@@ -23,7 +26,7 @@ use quorate_sequencer::port::DirectAnswer;
 use quorate_sequencer::{Input, Leadership, Now, Output, Sequencer, Submission, Token};
 use quorate_wire::message::query::Status;
 use quorate_wire::message::{
-    Attach, ClientMessage, Consistency, Hello, PROTOCOL, Query, Results, ServerMessage, Welcome,
+    Attach, ClientMessage, Consistency, Hello, PROTOCOLS, Query, Results, ServerMessage, Welcome,
     body, bulk,
 };
 use tokio::sync::{mpsc, watch};
@@ -45,6 +48,8 @@ pub(super) struct Faults {
     pub(super) cut_after_writes: Option<u64>,
     /// Confirm no heartbeat and execute nothing: no leader.
     pub(super) is_leaderless: bool,
+    /// Say of `add` that it only reads.
+    pub(super) lists_add: bool,
 }
 
 /// One lane's session: where answers go, and under which request numbers.
@@ -63,6 +68,8 @@ struct World {
     next_token: u64,
     origin: Instant,
     faults: Faults,
+    /// Calls that are still refused with `compiling`.
+    compiling: Arc<AtomicU32>,
     /// Writes that came on lanes, copies included.
     writes_count: u64,
 }
@@ -72,7 +79,9 @@ pub(super) struct Member {
     world: Arc<Mutex<World>>,
     pub(super) address: SocketAddr,
     pub(super) trust: TrustAnchors,
-    _directory: tempfile::TempDir,
+    identity: Arc<Identity>,
+    /// Of the certificates, until nobody needs them.
+    directory: Arc<tempfile::TempDir>,
     cut: watch::Sender<u64>,
     task: JoinHandle<()>,
     ticker: JoinHandle<()>,
@@ -83,13 +92,11 @@ impl Member {
         let directory = tempfile::tempdir().expect("a directory");
         let identity = Identity::open_or_make(directory.path(), &[], 1, SystemTime::now())
             .expect("certificates");
-        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let server =
-            Server::bind(&ServerConfig::new(listen, identity.server, identity.trust.clone()))
-                .expect("a port");
         let tree = Arc::new(MemoryTree::new());
         seed(&tree);
-        let sequencer = Sequencer::new(tree.clone(), Box::new(Closures));
+        let compiling = Arc::new(AtomicU32::new(0));
+        let sequencer =
+            Sequencer::new(tree.clone(), Box::new(Closures { compiling: compiling.clone() }));
         let mut world = World {
             tree,
             sequencer,
@@ -98,10 +105,28 @@ impl Member {
             next_token: 1,
             origin: Instant::now(),
             faults: Faults::default(),
+            compiling,
             writes_count: 0,
         };
         world.handle(Input::Lead(Leadership { term: Term(1) }));
         let world = Arc::new(Mutex::new(world));
+        Self::of(world, Arc::new(identity), Arc::new(directory))
+    }
+
+    /// Another way to the same service, as a second member is one.
+    pub(super) fn beside(&self) -> Self {
+        Self::of(self.world.clone(), self.identity.clone(), self.directory.clone())
+    }
+
+    fn of(
+        world: Arc<Mutex<World>>,
+        identity: Arc<Identity>,
+        directory: Arc<tempfile::TempDir>,
+    ) -> Self {
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let (server, trust) = (identity.server.clone(), identity.trust.clone());
+        let server =
+            Server::bind(&ServerConfig::new(listen, server, trust.clone())).expect("a port");
         let (cut, cuts) = watch::channel(0);
         let address = server.local_address();
         let task = tokio::spawn(serve(server, world.clone(), cuts));
@@ -113,7 +138,7 @@ impl Member {
                 lock(&ticked).step();
             }
         });
-        Self { world, address, trust: identity.trust, _directory: directory, cut, task, ticker }
+        Self { world, address, trust, identity, directory, cut, task, ticker }
     }
 
     /// Ends all lanes without a word; the member goes on.
@@ -125,12 +150,26 @@ impl Member {
         lock(&self.world).faults = faults;
     }
 
+    /// So many calls are refused as if their code were being compiled.
+    pub(super) fn compile_during(&self, calls: u32) {
+        lock(&self.world).compiling.store(calls, Ordering::SeqCst);
+    }
+
+    pub(super) fn compiling_left(&self) -> u32 {
+        lock(&self.world).compiling.load(Ordering::SeqCst)
+    }
+
     pub(super) fn writes_count(&self) -> u64 {
         lock(&self.world).writes_count
     }
 
     pub(super) fn tree(&self) -> Arc<MemoryTree> {
         lock(&self.world).tree.clone()
+    }
+
+    /// Lanes that were attached, at any member of the service.
+    pub(super) fn attached_count(&self) -> u64 {
+        lock(&self.world).next_token - 1
     }
 
     pub(super) fn parked_count(&self) -> usize {
@@ -275,7 +314,7 @@ impl World {
         self.attached.insert(id, attached);
         let record = self.tree.session(id).expect("it was there just now");
         let welcome = Welcome {
-            protocol: PROTOCOL,
+            protocol: PROTOCOLS.max,
             agent: "test".to_owned(),
             session: id,
             secret: SECRET,
@@ -316,7 +355,7 @@ impl World {
         self.handle(Input::Heartbeat { token, session });
     }
 
-    fn read(&self, query: &Query) -> Result<Results, Refusal> {
+    fn read(&self, session: SessionId, query: &Query) -> Result<Results, Refusal> {
         let read = &*self.tree;
         Ok(match query {
             Query::Get(path) => {
@@ -327,7 +366,17 @@ impl World {
             Query::Children { path, page, .. } => {
                 Results::Names(tree::children(read, &Path::parse(path)?, page)?)
             }
-            Query::Interface(_) => Results::Interface { version: 1, interfaces: interfaces() },
+            Query::Interface(_) => {
+                let listed: &[&str] =
+                    if self.faults.lists_add { &["get", "add"] } else { &["get"] };
+                let read_only = listed.iter().map(|&function| function.to_owned()).collect();
+                Results::Interface { version: 1, interfaces: interfaces(), read_only }
+            }
+            Query::Call(call) => {
+                let tree = self.tree.clone();
+                let mut recipes = Closures { compiling: self.compiling.clone() };
+                Results::Called(execute::read_call(tree, session, call, &mut recipes).1?)
+            }
             Query::Status => Results::Status(status(self.tree.meta().zxid)),
             other => return Err(Refusal::new(ErrorCode::BadArguments, format!("{other:?}"))),
         })
@@ -352,7 +401,8 @@ fn status(zxid: Zxid) -> Status {
         memory_bytes: 0,
         uptime_ms: 0,
         disk_free_bytes: 0,
-        level: 1,
+        level: Level::NEWEST,
+        cluster_level: Level::NEWEST,
     }
 }
 
@@ -432,7 +482,7 @@ async fn take(
             let is_leaderless = world.faults.is_leaderless;
             let results = match is_leaderless && consistency != Consistency::Stale {
                 true => Err(Refusal::new(ErrorCode::NoLeader, "no leader")),
-                false => world.read(&query),
+                false => world.read(session, &query),
             };
             let zxid = world.tree.meta().zxid;
             let answer = ServerMessage::ReadReply { request, zxid, events: 0, results };

@@ -1,7 +1,9 @@
 //! The client against a member in this process: real QUIC, real sequencer, real tree semantics; recipes are closures.
 
 mod member;
+mod reading;
 mod recipes;
+mod silence;
 mod typed;
 
 use std::future::{Future, IntoFuture};
@@ -207,6 +209,25 @@ async fn a_recipe_is_called_by_its_types_as_values_and_as_text() {
     let (_, answers) = client.multi().operation(add.expect("encoded")).await.expect("executed");
     let value = recipe.result("add", &answers[0]).await.expect("decoded");
     assert_eq!(value, Some(crate::value::Value::S64(50)));
+}
+
+#[tokio::test]
+async fn a_call_of_a_recipe_that_is_being_compiled_is_made_again_until_it_is_and_runs_once() {
+    let member = Member::start();
+    let client = connect(&member).await;
+    let recipe = client.recipe("lock");
+    member.compile_during(5);
+    let sum = soon(recipe.call_wave("add(\"/hits\", 3)")).await.expect("it runs in the end");
+    assert_eq!(sum, "3");
+    assert_eq!(member.compiling_left(), 0);
+    // Who gives it up is told so, and it is not made again.
+    member.compile_during(u32::MAX);
+    let call = recipe.start("add", vec!["/hits".into(), crate::value::Value::S64(1)]).await;
+    let given_up = soon(call.expect("sent").within(Duration::from_millis(50))).await;
+    assert_eq!(given_up.expect_err("it never ran").code(), ErrorCode::Compiling);
+    member.compile_during(0);
+    let sum = soon(recipe.call_wave("add(\"/hits\", 1)")).await.expect("it runs");
+    assert_eq!(sum, "4");
 }
 
 #[tokio::test]

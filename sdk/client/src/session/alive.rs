@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::limits::{HEARTBEAT_DIVISOR, HEARTBEAT_RETRY_DIVISOR};
+use crate::limits::{HEARTBEAT_DIVISOR, HEARTBEAT_RETRY_DIVISOR, PROBE_MS};
 
 /// Times are milliseconds of one monotonic clock.
 #[derive(Debug)]
@@ -18,6 +18,9 @@ pub(super) struct Alive {
     is_confirmed: bool,
     attached_ms: Option<u64>,
     due_ms: u64,
+    /// When the last request was sent, and after how long a heartbeat follows it while it is unanswered.
+    asked_ms: u64,
+    probe_after_ms: u64,
     /// Heartbeats under way on this connection: request -> when it was sent.
     under_way: BTreeMap<u64, u64>,
 }
@@ -31,6 +34,8 @@ impl Alive {
             is_confirmed: false,
             attached_ms: None,
             due_ms: began_ms,
+            asked_ms: began_ms,
+            probe_after_ms: PROBE_MS,
             under_way: BTreeMap::new(),
         }
     }
@@ -39,11 +44,18 @@ impl Alive {
     pub(super) fn attached(&mut self, now_ms: u64) {
         self.attached_ms = Some(now_ms);
         self.due_ms = now_ms;
+        self.asked(now_ms);
     }
 
     pub(super) fn detached(&mut self) {
         self.attached_ms = None;
         self.under_way.clear();
+    }
+
+    /// A request is sent.
+    pub(super) fn asked(&mut self, now_ms: u64) {
+        self.asked_ms = now_ms;
+        self.probe_after_ms = PROBE_MS;
     }
 
     /// The leader has heard something that was sent at this time.
@@ -66,10 +78,15 @@ impl Alive {
         }
     }
 
-    /// Whether a heartbeat is to be sent now; if so, it is taken to be sent under this request number.
-    pub(super) fn poll_heartbeat(&mut self, request: u64, now_ms: u64) -> bool {
-        if self.attached_ms.is_none() || now_ms < self.due_ms {
+    /// Whether a heartbeat is to be sent now; if so, it is taken to be sent under this request number. `is_waiting`: for the
+    /// answer to a request.
+    pub(super) fn poll_heartbeat(&mut self, request: u64, is_waiting: bool, now_ms: u64) -> bool {
+        let probe_ms = self.probe_ms().filter(|at| is_waiting && now_ms >= *at);
+        if self.attached_ms.is_none() || (now_ms < self.due_ms && probe_ms.is_none()) {
             return false;
+        }
+        if probe_ms.is_some() {
+            self.probe_after_ms = self.probe_after_ms * 2 + PROBE_MS;
         }
         self.due_ms = now_ms + self.timeout_ms / HEARTBEAT_DIVISOR;
         self.under_way.insert(request, now_ms);
@@ -92,15 +109,22 @@ impl Alive {
     }
 
     /// The next time at which one of the answers above changes.
-    pub(super) fn next_timer_ms(&self, now_ms: u64) -> u64 {
+    pub(super) fn next_timer_ms(&self, is_waiting: bool, now_ms: u64) -> u64 {
         let times = [
             self.attached_ms.map(|_| self.due_ms),
+            self.attached_ms.and_then(|_| self.probe_ms()).filter(|_| is_waiting),
             self.leave_at_ms(),
             Some(self.doubt_at_ms()),
             Some(self.lost_at_ms()),
         ];
         let later = times.into_iter().flatten().filter(|at| *at > now_ms);
         later.min().unwrap_or(now_ms.saturating_add(1))
+    }
+
+    /// When an unanswered request is followed by a heartbeat. Not for ever: a call may wait for as long as it likes.
+    fn probe_ms(&self) -> Option<u64> {
+        let is_young = self.probe_after_ms < self.timeout_ms / HEARTBEAT_DIVISOR;
+        is_young.then(|| self.asked_ms.saturating_add(self.probe_after_ms))
     }
 
     fn doubt_at_ms(&self) -> u64 {

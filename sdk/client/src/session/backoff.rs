@@ -6,13 +6,31 @@ pub(crate) struct Backoff {
     first_ms: u64,
     max_ms: u64,
     attempts: u32,
-    random: u64,
+    jitter: Jitter,
+}
+
+/// Random numbers that are good enough for delays.
+#[derive(Debug, Clone)]
+pub(crate) struct Jitter(u64);
+
+impl Jitter {
+    pub(crate) fn new(seed: u64) -> Self {
+        // Xorshift stays at 0 for ever.
+        Self(seed | 1)
+    }
+
+    /// A number up to and including this one.
+    pub(crate) fn up_to(&mut self, most: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % most.saturating_add(1)
+    }
 }
 
 impl Backoff {
     pub(crate) fn new(first_ms: u64, max_ms: u64, seed: u64) -> Self {
-        // Xorshift stays at 0 for ever.
-        Self { first_ms, max_ms, attempts: 0, random: seed | 1 }
+        Self { first_ms, max_ms, attempts: 0, jitter: Jitter::new(seed) }
     }
 
     /// The next delay, in milliseconds: between a half of it and the whole.
@@ -20,10 +38,7 @@ impl Backoff {
         let doublings = self.attempts.min(32);
         self.attempts = self.attempts.saturating_add(1);
         let whole = self.first_ms.saturating_mul(1 << doublings).min(self.max_ms);
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        whole - self.random % (whole / 2 + 1)
+        whole - self.jitter.up_to(whole / 2)
     }
 
     /// The first retry comes at once, later ones after a delay: for refusals that say "resend now".

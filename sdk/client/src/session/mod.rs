@@ -11,6 +11,7 @@ mod alive;
 mod answered;
 mod backoff;
 mod reads;
+mod silence;
 #[cfg(test)]
 mod tests;
 mod writes;
@@ -29,6 +30,7 @@ use quorate_wire::message::{
 use crate::limits::FAREWELLS_MAX;
 use alive::Alive;
 pub(crate) use backoff::Backoff;
+pub(crate) use silence::{Heard, Silence};
 
 use reads::{Read, ReadEnd, Reads};
 use writes::{Purpose, Settled, Verdict, Writes};
@@ -223,7 +225,8 @@ impl Session {
         }
     }
 
-    /// A lane is open: what its `Hello` asks for.
+    /// A lane is open: what its `Hello` asks for. Until it is answered nothing may be sent on the lane before, if that still
+    /// stands: the member that is asked must know of all that was sent.
     pub(crate) fn attach(&mut self, now_ms: u64) -> Attach {
         self.attaching_since_ms = Some(now_ms);
         match self.key {
@@ -286,6 +289,8 @@ impl Session {
                     }
                 }
             }
+            // The dialer's.
+            ServerMessage::Members(_) => {}
             ServerMessage::Administered { .. } => {
                 tracing::debug!("an answer to a command that was not given");
                 return Flow::Leave;
@@ -331,17 +336,30 @@ impl Session {
     /// The heartbeat that is due.
     pub(crate) fn poll_heartbeat(&mut self, now_ms: u64) -> Option<ClientMessage> {
         self.handle_time(now_ms);
-        let request = self.next_request;
+        let (request, is_waiting) = (self.next_request, self.is_waiting());
         let alive = self.alive.as_mut().filter(|_| self.is_attached && self.loss.is_none())?;
-        alive.poll_heartbeat(request, now_ms).then(|| {
+        alive.poll_heartbeat(request, is_waiting, now_ms).then(|| {
             self.next_request += 1;
             ClientMessage::Heartbeat { request }
         })
     }
 
+    /// Whether a request has been sent here that is not answered.
+    fn is_waiting(&self) -> bool {
+        self.reads.is_waiting() || self.writes.as_ref().is_some_and(Writes::is_waiting)
+    }
+
     /// The next request to send. Bodies of any length come as `Write`.
     pub(crate) fn poll_transmit(&mut self, now_ms: u64) -> Option<ClientMessage> {
         self.handle_time(now_ms);
+        let message = self.poll_request(now_ms)?;
+        if let Some(alive) = &mut self.alive {
+            alive.asked(now_ms);
+        }
+        Some(message)
+    }
+
+    fn poll_request(&mut self, now_ms: u64) -> Option<ClientMessage> {
         if !self.is_attached || self.loss.is_some() {
             return None;
         }
@@ -373,10 +391,15 @@ impl Session {
         self.outcomes.pop_front()
     }
 
+    /// When it is lost, unless something is confirmed before.
+    pub(crate) fn lost_at_ms(&self) -> Option<u64> {
+        self.alive.as_ref().map(Alive::lost_at_ms)
+    }
+
     /// When to call [`Session::handle_time`] and the polls again, if nothing comes before. In the past: at once.
     pub(crate) fn next_timer_ms(&self, now_ms: u64) -> Option<u64> {
         let alive = self.alive.as_ref().filter(|_| self.loss.is_none())?;
-        let mut next_ms = alive.next_timer_ms(now_ms);
+        let mut next_ms = alive.next_timer_ms(self.is_waiting(), now_ms);
         if self.is_attached {
             let held = self.writes.as_ref().and_then(Writes::hold_until_ms);
             for at_ms in [held, self.reads.next_timer_ms()].into_iter().flatten() {
@@ -398,6 +421,10 @@ impl Session {
         // A timeout of 0: the member has lost sight of the session since.
         if self.key.is_some_and(|key| key.id != welcome.session) || welcome.timeout_ms == 0 {
             return Flow::Leave;
+        }
+        if self.is_attached {
+            // To another member, which was asked while this one was silent.
+            self.handle_disconnected();
         }
         let is_new = self.key.is_none();
         self.key = Some(SessionKey { id: welcome.session, secret: welcome.secret });

@@ -9,7 +9,7 @@ use quorate_wire::message::{ClientMessage, Consistency, Query, Results};
 
 use super::Token;
 use super::backoff::Backoff;
-use crate::limits::{REFUSALS_MAX, RETRY_MS_FIRST, RETRY_MS_MAX};
+use crate::limits::{COMPILING_REFUSALS_MAX, REFUSALS_MAX, RETRY_MS_FIRST, RETRY_MS_MAX};
 
 /// A read that has not been answered.
 #[derive(Debug, Clone)]
@@ -67,6 +67,11 @@ impl Reads {
         Some(self.send(request, read))
     }
 
+    /// Whether one is under way.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.under_way.is_empty()
+    }
+
     pub(super) fn next_timer_ms(&self) -> Option<u64> {
         self.again.values().map(|(at_ms, _)| *at_ms).min()
     }
@@ -94,7 +99,7 @@ impl Reads {
             Err(refusal) => refusal,
         };
         let is_passing = matches!(refusal.code.advice(), Advice::Backoff | Advice::SameSession);
-        read.refusals += 1;
+        read.refusals = read.refusals.saturating_add(1);
         match refusal.code {
             ErrorCode::NoSession | ErrorCode::SessionEnded => {
                 self.again.insert(request, (0, read));
@@ -104,7 +109,7 @@ impl Reads {
                 self.again.insert(request, (0, read));
                 ReadEnd::Leave
             }
-            code if is_passing && (code == ErrorCode::NoLeader || read.refusals < REFUSALS_MAX) => {
+            code if is_passing && read.refusals < refusals_max(code) => {
                 let at_ms = now_ms + self.backoff.next_ms();
                 self.again.insert(request, (at_ms, read));
                 ReadEnd::GoOn
@@ -118,5 +123,47 @@ impl Reads {
         let under_way = std::mem::take(&mut self.under_way).into_values();
         let again = std::mem::take(&mut self.again).into_values().map(|(_, read)| read);
         under_way.chain(again).map(|read| read.token)
+    }
+}
+
+/// How often a read is sent again that is refused for this reason.
+fn refusals_max(code: ErrorCode) -> u32 {
+    match code {
+        ErrorCode::NoLeader => u32::MAX,
+        ErrorCode::Compiling => COMPILING_REFUSALS_MAX,
+        _ => REFUSALS_MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_core::request::Call;
+
+    use super::*;
+
+    /// Refusals after which a read is answered with them.
+    fn refusals(code: ErrorCode) -> u32 {
+        let mut reads = Reads::new(1);
+        let (recipe, function) = ("lock".to_owned(), "holder".to_owned());
+        let call = Call { recipe, function, signature: 0, arguments: bytes::Bytes::new() };
+        let consistency = Consistency::Session;
+        let read = Read { token: 1, consistency, query: Query::Call(call), refusals: 0 };
+        reads.send(0, read);
+        for request in 0.. {
+            let refused = Err(Refusal::new(code, "not now"));
+            if let ReadEnd::Answered(..) = reads.handle(request, Zxid(0), refused, 0) {
+                return u32::try_from(request).expect("few") + 1;
+            }
+            let due = reads.next_timer_ms().expect("it is sent again");
+            reads.poll_again(request + 1, due).expect("it is due");
+        }
+        0
+    }
+
+    #[test]
+    fn a_recipe_that_is_compiled_is_waited_for_longer_than_for_what_an_operator_must_end() {
+        assert_eq!(refusals(ErrorCode::ReadOnly), 1);
+        assert_eq!(refusals(ErrorCode::Overloaded), REFUSALS_MAX);
+        assert_eq!(refusals(ErrorCode::Compiling), COMPILING_REFUSALS_MAX);
     }
 }

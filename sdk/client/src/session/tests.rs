@@ -7,7 +7,7 @@ use quorate_core::error::ErrorCode;
 use quorate_core::ids::{WriteNumber, Zxid};
 use quorate_core::limits::SECRET_BYTES;
 use quorate_core::session::Acks;
-use quorate_wire::message::{ClientMessage, PROTOCOL, ServerMessage, Welcome};
+use quorate_wire::message::{ClientMessage, PROTOCOLS, ServerMessage, Welcome};
 
 use super::*;
 
@@ -97,7 +97,7 @@ proptest! {
 
 fn welcome() -> Welcome {
     Welcome {
-        protocol: PROTOCOL,
+        protocol: PROTOCOLS.max,
         agent: "fake".to_owned(),
         session: SESSION,
         secret: [1; SECRET_BYTES],
@@ -390,4 +390,58 @@ fn a_resumption_without_the_leader_proves_nothing() {
     };
     session.handle_message(ServerMessage::Confirmed { request }, 20);
     assert_eq!(session.state(20), SessionState::Connected);
+}
+
+#[test]
+fn an_answer_that_does_not_come_is_followed_by_a_few_heartbeats_and_idleness_by_no_more_than_ever()
+{
+    use crate::limits::{HEARTBEAT_DIVISOR, PROBE_MS};
+    let heartbeats = |session: &mut Session| {
+        let mut sent_ms = Vec::new();
+        for now_ms in 1..=TIMEOUT_MS / HEARTBEAT_DIVISOR {
+            if let Some(ClientMessage::Heartbeat { request }) = session.poll_heartbeat(now_ms) {
+                session.handle_message(ServerMessage::Confirmed { request }, now_ms);
+                sent_ms.push(now_ms);
+            }
+            let timer_ms = session.next_timer_ms(now_ms).expect("a timer");
+            assert!(timer_ms > now_ms, "it would be woken for nothing");
+        }
+        sent_ms
+    };
+    let idle = TIMEOUT_MS / HEARTBEAT_DIVISOR;
+    assert_eq!(heartbeats(&mut attached()), [idle]);
+    let mut session = attached();
+    write(&mut session, 1, "a call that waits");
+    sent(&mut session, 0);
+    let probes = [1, 3, 7, 15, 31].map(|times| times * PROBE_MS);
+    assert_eq!(heartbeats(&mut session), probes, "20 s of it");
+    assert_eq!(
+        heartbeats(&mut session).len(),
+        0,
+        "then it is as an idle one: the next is due after the last"
+    );
+}
+
+#[test]
+fn a_session_that_is_welcomed_elsewhere_sends_all_that_is_unanswered_again_there() {
+    let mut session = attached();
+    for (token, body) in [(1, "a"), (2, "b")] {
+        write(&mut session, token, body);
+    }
+    let copies = sent(&mut session, 0);
+    let Attach::Resume { sent: sent_up_to, .. } = session.attach(900) else { panic!("a session") };
+    assert_eq!(sent_up_to, WriteNumber(2));
+    // The silent member says one thing more, which is as true as ever.
+    let reply = Bytes::from_static(b"kept");
+    let (request, zxid) = (copies[0].0, Zxid(3));
+    session.handle_message(ServerMessage::Reply { request, zxid, events: 0, reply }, 950);
+    assert!(matches!(session.poll_outcome(), Some((1, Outcome::Replied(..)))));
+    assert_eq!(session.handle_message(ServerMessage::Welcome(welcome()), 1_000), Flow::GoOn);
+    assert_eq!(numbers(&sent(&mut session, 1_000)), [2]);
+    assert!(session.poll_heartbeat(1_000).is_some(), "the proof that it has a leader");
+    // What the old lane says of copies that were replaced changes nothing.
+    let gap = refusal(ErrorCode::ResendFrom);
+    let message = ServerMessage::NotExecuted { request: copies[1].0, refusal: gap };
+    assert_eq!(session.handle_message(message, 1_001), Flow::GoOn);
+    assert_eq!(sent(&mut session, 1_001), []);
 }

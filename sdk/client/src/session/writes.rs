@@ -168,6 +168,11 @@ impl Writes {
             || self.unanswered.values().next().is_some_and(|write| write.purpose == Purpose::Probe)
     }
 
+    /// Whether one was sent on this connection and is not answered.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.copies.is_empty()
+    }
+
     /// The number of a caller's write whose fate is open, for a cancellation: once, and not while its number is filled.
     pub(super) fn cancel(&mut self, token: Token) -> Option<WriteNumber> {
         let mut writes = self.unanswered.iter_mut();

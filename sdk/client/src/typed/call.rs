@@ -11,7 +11,7 @@ use quorate_core::request::{Answer, Operation};
 use quorate_wire::value::{Type, Value};
 
 use crate::error::Error;
-use crate::recipe::{CallHandle, Called, Recipe, result};
+use crate::recipe::{CallHandle, Called, Recipe, Wanted, result};
 use crate::tree::unexpected;
 use crate::typed::{Payload, Signature};
 
@@ -43,6 +43,7 @@ pub struct Call<T, E = Infallible> {
     recipe: Recipe,
     signature: &'static Signature,
     arguments: Vec<Value>,
+    wanted: Wanted,
     gives: PhantomData<fn() -> (T, E)>,
 }
 
@@ -50,7 +51,15 @@ impl<T: Payload, E: Payload> Call<T, E> {
     /// A call of this function with arguments of its types.
     #[doc(hidden)]
     pub fn new(recipe: &Recipe, signature: &'static Signature, arguments: Vec<Value>) -> Self {
-        Self { recipe: recipe.clone(), signature, arguments, gives: PhantomData }
+        let (recipe, wanted) = (recipe.clone(), Wanted::Either);
+        Self { recipe, signature, arguments, wanted, gives: PhantomData }
+    }
+
+    /// The same call as a read, as [`Recipe::call_read_only`]: `recipe.size("/jobs").read_only().await`. A call of a function that
+    /// this client knows to be listed as read-only is one without this; it knows that from [`Recipe::interface`].
+    pub fn read_only(mut self) -> Self {
+        self.wanted = Wanted::Read;
+        self
     }
 
     /// Sends the call and does not wait for its result. The handle gives it, and can give the call up.
@@ -59,7 +68,8 @@ impl<T: Payload, E: Payload> Call<T, E> {
     /// `Arguments` over a limit; `SessionLost`.
     pub async fn start(self) -> Result<Started<T, E>, Error> {
         let function = self.signature.function()?;
-        let handle = self.recipe.start_as(self.signature.name(), function, &self.arguments).await?;
+        let (name, wanted) = (self.signature.name(), self.wanted);
+        let handle = self.recipe.start_as(name, function, self.arguments, wanted).await?;
         Ok(Started { handle, signature: self.signature, gives: PhantomData })
     }
 

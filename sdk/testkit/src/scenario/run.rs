@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::kit::{CallHandle, Kit};
-use crate::scenario::script::{Action, Consequence, Names, Step};
+use crate::scenario::script::{Action, Consequence, How, Names, Step};
 use crate::wave::Bindings;
 use crate::{Outcome, SessionId};
 
@@ -57,11 +57,15 @@ impl Run {
     /// Does what the step says; gives the call that it made, with the number of its session.
     fn act(&mut self, action: &Action) -> Result<Option<(u64, CallHandle)>, String> {
         match action {
-            Action::Call { session: number, function, arguments, .. } => {
+            Action::Call { session: number, function, arguments, how, .. } => {
                 let session = self.open(*number)?;
                 let texts: Vec<&str> = arguments.iter().map(String::as_str).collect();
                 let values = self.kit.arguments(function, &texts, &self.bindings)?;
-                let call = self.kit.call(session, function, values).map_err(sentence)?;
+                let call = match how {
+                    How::Write => self.kit.call(session, function, values),
+                    How::Read => self.kit.call_read_only(session, function, values),
+                };
+                let call = call.map_err(sentence)?;
                 return Ok(Some((*number, call)));
             }
             Action::Expire(number) => {

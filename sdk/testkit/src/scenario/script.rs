@@ -15,7 +15,7 @@ pub(super) struct Step {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Action {
-    Call { session: u64, function: String, arguments: Vec<String>, outcome: String },
+    Call { session: u64, function: String, arguments: Vec<String>, outcome: String, how: How },
     Expire(u64),
     Close(u64),
     Cancel(u64),
@@ -23,6 +23,15 @@ pub(super) enum Action {
     Reset,
     Upgrade,
     Tree { path: String, names: Names },
+}
+
+/// How a function is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    /// `call`
+    Write,
+    /// `read`
+    Read,
 }
 
 /// The children that a znode is to have.
@@ -82,12 +91,15 @@ pub(super) fn parse(text: &str) -> Result<Vec<Step>, (usize, String)> {
 
 fn action(cut: &Cut<'_>) -> Result<Action, String> {
     Ok(match (&cut.words[..], cut.behind_arrow) {
-        (["session", session, "call", function, arguments @ ..], Some(outcome)) => Action::Call {
-            session: session_number(session)?,
-            function: (*function).to_owned(),
-            arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
-            outcome: checked_outcome(outcome)?,
-        },
+        (["session", session, "call", function, arguments @ ..], Some(outcome)) => {
+            call(How::Write, session, function, arguments, outcome)?
+        }
+        (["session", session, "read", function, arguments @ ..], Some(outcome)) => {
+            if outcome == "parked" {
+                return Err("a read can not wait: it is never `parked`".to_owned());
+            }
+            call(How::Read, session, function, arguments, outcome)?
+        }
         (["expire", session], None) => Action::Expire(session_number(session)?),
         (["close", session], None) => Action::Close(session_number(session)?),
         (["cancel", session], None) => Action::Cancel(session_number(session)?),
@@ -102,9 +114,25 @@ fn action(cut: &Cut<'_>) -> Result<Action, String> {
             return Err("`tree` needs `->` and the names of children".to_owned());
         }
         _ => {
-            let known = "session N call FUNCTION ARG* -> OUTCOME, expire N, close N, cancel N, advance MS, reset, upgrade, tree PATH -> NAMES";
+            let known = "session N call FUNCTION ARG* -> OUTCOME, session N read FUNCTION ARG* -> OUTCOME, expire N, close N, cancel N, advance MS, reset, upgrade, tree PATH -> NAMES";
             return Err(format!("this is no step; there are: {known}"));
         }
+    })
+}
+
+fn call(
+    how: How,
+    session: &str,
+    function: &str,
+    arguments: &[&str],
+    outcome: &str,
+) -> Result<Action, String> {
+    Ok(Action::Call {
+        session: session_number(session)?,
+        function: function.to_owned(),
+        arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+        outcome: checked_outcome(outcome)?,
+        how,
     })
 }
 
@@ -171,7 +199,9 @@ mod tests {
         let text = "# A lock.\nsession 1 call acquire \"/a b\" {:} -> ok({token: $first})\n\nexpire 1\n # then\n    => 2  lock.acquire -> ok(_)\ntree / -> a, _\n";
         let steps = parse(text).expect("well-formed");
         assert_eq!(steps.len(), 3);
-        let Action::Call { session: 1, function, arguments, outcome } = &steps[0].action else {
+        let Action::Call { session: 1, function, arguments, outcome, how: How::Write } =
+            &steps[0].action
+        else {
             panic!("{:?}", steps[0]);
         };
         assert_eq!((function.as_str(), outcome.as_str()), ("acquire", "ok({token: $first})"));
@@ -207,6 +237,9 @@ mod tests {
             "sesion 1 call f -> ok",
             "session 1 call f",
             "session 1 call f ->",
+            "session 1 read f",
+            "session 1 read f -> parked",
+            "session 1 reads f -> ok",
             "session 1 call -> ok",
             "session 1 call f -> failed",
             "session 1 call f -> failed no such",

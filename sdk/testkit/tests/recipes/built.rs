@@ -19,7 +19,17 @@ pub fn component(name: &str) -> Component {
 /// The manifest that the service deploys its own recipes with.
 pub fn manifest(name: &str) -> Manifest {
     let root = quorate_testkit::Path::parse(&format!("/recipes/{name}")).expect("a path");
-    Manifest { instances: Instances::Reused, ..Manifest::for_root(root) }
+    let read_only: &[&str] = match name {
+        "lock" => &["holder", "waiters"],
+        "counter" => &["get"],
+        "queue" => &["peek", "length"],
+        "barrier" => &["is-set", "attendance"],
+        "election" => &["leader", "candidates"],
+        "group" => &["members"],
+        _ => &[],
+    };
+    let read_only = read_only.iter().map(|&function| function.to_owned()).collect();
+    Manifest { instances: Instances::Reused, read_only, ..Manifest::for_root(root) }
 }
 
 /// The folder of a recipe's sources.

@@ -128,6 +128,15 @@ pub enum Event {
         /// The lock.
         lock: String,
     },
+    /// A member stands for election, told to by nobody.
+    Stands {
+        /// Who.
+        member: u64,
+        /// In which term.
+        term: Term,
+        /// For how many milliseconds a majority has been in touch with its leader, as far as one can tell.
+        heard_ms: u64,
+    },
     /// A member's vote goes on its way to a candidate.
     Granted {
         /// Who votes.

@@ -10,6 +10,7 @@ pub mod linearizable;
 pub mod locks;
 pub mod sequences;
 pub mod sessions;
+pub mod steady;
 pub mod votes;
 pub mod zxids;
 
@@ -57,6 +58,7 @@ impl Oracle {
             Box::<heartbeats::Heartbeats>::default(),
             Box::<freshness::Freshness>::default(),
             Box::<votes::Votes>::default(),
+            Box::<steady::Steady>::default(),
         ];
         Self {
             agreement: agreement::Agreement::new(&beginning),

@@ -362,7 +362,7 @@ impl Client {
         let member = wire.end(1);
         wire.send(0, move || {
             if let Some(running) = world.member(member).and_then(|member| member.running()) {
-                running.gateway.receive(&running, lane, message);
+                running.gateway.receive(&running, lane.clone(), message.clone());
             }
         });
     }

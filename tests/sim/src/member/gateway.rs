@@ -46,7 +46,7 @@ pub struct Lane {
 impl Lane {
     fn say(&self, message: ToClient) {
         let (client, wire) = (self.client.clone(), self.wire.clone());
-        self.wire.send(1, move || client.hear(&wire, message));
+        self.wire.send(1, move || client.hear(&wire, message.clone()));
     }
 }
 
@@ -374,7 +374,11 @@ impl Gateway {
             heartbeats: RefCell::default(),
             settled: Signal::default(),
         });
-        self.sessions.borrow_mut().insert(session, attachment.clone());
+        let before = self.sessions.borrow_mut().insert(session, attachment.clone());
+        if let Some(before) = before.filter(|one| !Rc::ptr_eq(&one.lane.wire, &lane.wire)) {
+            // A newer connection has taken the session over.
+            before.lane.wire.close(1);
+        }
         lane.say(ToClient::Attached(session));
         let running = running.clone();
         let process = running.process.clone();

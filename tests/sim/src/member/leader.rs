@@ -26,6 +26,9 @@ use crate::signal::Signal;
 /// How often the sequencer steps without an input.
 const TICK: Duration = Duration::from_millis(20);
 
+/// Milliseconds that a thread stalls at most: a few elections.
+const STALL_MS_MAX: u64 = 2_500;
+
 enum Message {
     Input(Input),
     /// What came over a link, for one epoch only.
@@ -48,7 +51,7 @@ struct Heard {
     token: Token,
     session: SessionId,
     is_live: bool,
-    term: Term,
+    tag: Tag,
     heard_ns: u64,
 }
 
@@ -62,6 +65,8 @@ pub struct Leader {
     open: Cell<Option<Tag>>,
     heard: RefCell<Vec<Heard>>,
     has_heard: Signal,
+    /// Milliseconds for which the thread stands still as soon as it has executed something, once.
+    pub stalls_ms: Cell<u64>,
 }
 
 /// A proposal that has not come out of the log yet.
@@ -167,7 +172,31 @@ impl Running {
             for message in messages {
                 thread.handle(message);
             }
+            self.stall().await;
             thread.step();
+            self.stall().await;
+            let outputs = thread.outputs();
+            if !outputs.is_empty() {
+                self.stand_still(self.leader.stalls_ms.take()).await;
+            }
+            thread.carry_out_all(outputs);
+        }
+    }
+
+    /// Now and then the thread is not run for a while, and everything else of the process is.
+    async fn stall(&self) {
+        let (world, random) = (&self.world, &self.world.random);
+        let stalls_of_10000 = world.stalls_of_10000.get();
+        if stalls_of_10000 > 0 && random.below(10_000) < stalls_of_10000 {
+            self.stand_still(random.below(STALL_MS_MAX)).await;
+        }
+    }
+
+    async fn stand_still(&self, ms: u64) {
+        if ms > 0 {
+            self.world.count(|counts| counts.stalls += 1);
+            self.world.trace(|| format!("the sequencer of member {} stalls", self.member));
+            world_sleep(Duration::from_millis(ms)).await;
         }
     }
 
@@ -178,14 +207,20 @@ impl Running {
             self.leader.has_heard.after(seen).await;
             seen = self.leader.has_heard.count();
             let heard = self.leader.heard.take();
-            let is_leader =
-                self.world.has(Mutant::HeartbeatAlone) || self.read_index().await.is_some();
-            if !is_leader {
-                continue;
-            }
+            let alone = self.world.has(Mutant::HeartbeatAlone);
+            let led = if alone { None } else { self.read_index().await };
             for one in heard {
-                let Heard { token, session, is_live, term, heard_ns } = one;
+                let Heard { token, session, is_live, tag, heard_ns } = one;
+                // A quorum for a later term says nothing for this one: another member may have led in between.
+                let is_confirmed = led.is_some_and(|(term, _)| {
+                    let is_open = self.leader.open.get() == Some(tag) && term == tag.term;
+                    is_open || self.world.has(Mutant::LaterQuorum)
+                });
+                if !is_confirmed && !alone {
+                    continue;
+                }
                 if is_live {
+                    let term = tag.term;
                     self.world.see(&Event::Confirmed { term, session, heard_ns });
                 }
                 let route = self.leader.routes.borrow_mut().remove(&token);
@@ -276,8 +311,15 @@ impl Thread {
     fn step(&mut self) {
         let now = self.now();
         self.sequencer.step(now);
+    }
+
+    fn outputs(&mut self) -> Vec<Output> {
+        std::iter::from_fn(|| self.sequencer.poll_output()).collect()
+    }
+
+    fn carry_out_all(&mut self, outputs: Vec<Output>) {
         self.close_unless_ready();
-        while let Some(output) = self.sequencer.poll_output() {
+        for output in outputs {
             self.carry_out(output);
         }
     }
@@ -312,10 +354,14 @@ impl Thread {
                 self.route(token, FromLeader::SessionOpened { token, session, zxid });
             }
             Output::HeartbeatConfirmed { token, session, is_live } => {
-                let heard_ns = world_ns();
-                let heard = Heard { token, session, is_live, term: self.term, heard_ns };
-                running.leader.heard.borrow_mut().push(heard);
-                running.leader.has_heard.ring();
+                let (heard_ns, open) = (world_ns(), running.leader.open_tag());
+                let late = || Tag { term: self.term, epoch: Epoch(0) };
+                let late = running.world.has(Mutant::LaterQuorum).then(late);
+                if let Some(tag) = open.or(late) {
+                    let heard = Heard { token, session, is_live, tag, heard_ns };
+                    running.leader.heard.borrow_mut().push(heard);
+                    running.leader.has_heard.ring();
+                }
             }
         }
     }

@@ -84,7 +84,7 @@ impl Down {
             None => running.gateway.hear(&running, None, message),
             Some(wire) => {
                 let from = wire.clone();
-                wire.send(1, move || running.gateway.hear(&running, Some(&from), message));
+                wire.send(1, move || running.gateway.hear(&running, Some(&from), message.clone()));
             }
         }
     }
@@ -123,7 +123,7 @@ impl Up {
                 let (world, leader) = (running.world.clone(), self.leader);
                 wire.send(0, move || {
                     if let Some(there) = world.member(leader).and_then(|there| there.running()) {
-                        there.leader.receive(tag, down, input);
+                        there.leader.receive(tag, down.clone(), input.clone());
                     }
                 });
             }
@@ -132,12 +132,14 @@ impl Up {
 
     /// Asks the leader for a read index, once a quorum has confirmed it.
     pub async fn read_index(&self, running: &Rc<Running>) -> Option<u64> {
-        let Some(wire) = &self.wire else { return running.read_index().await };
+        let index = |(_, index)| index;
+        let Some(wire) = &self.wire else { return running.read_index().await.map(index) };
         let (world, leader) = (running.world.clone(), self.leader);
         let asked = wire.ask(0, move || {
+            let world = world.clone();
             Box::pin(async move {
                 let there = world.member(leader).and_then(|there| there.running())?;
-                there.read_index().await
+                there.read_index().await.map(index)
             })
         });
         asked.await.flatten()
@@ -193,7 +195,9 @@ impl Running {
             let (world, running, there) = (self.world.clone(), self.clone(), wire.clone());
             wire.send(0, move || {
                 if let Some(leader) = world.member(leader).and_then(|one| one.running()) {
-                    leader.leader.link(Down { running, wire: Some(there) });
+                    leader
+                        .leader
+                        .link(Down { running: running.clone(), wire: Some(there.clone()) });
                 }
             });
         }

@@ -26,12 +26,13 @@ use quorate_sequencer::{Input, Leadership};
 use send_wrapper::SendWrapper;
 
 use crate::check::event::{Event, What};
-use crate::mutant::Mutant;
-use crate::process::{Clock, Process, spawn_in_world, world_sleep};
+use crate::mutant::{Mutant, Mutants};
+use crate::process::{Clock, Process, spawn_in_world, world_ns, world_sleep};
 use crate::raft::disk::{Disk, TreeImage};
 use crate::raft::log_store::LogStore;
 use crate::raft::machine::{Applied, Applier, Kind, Listener, Machine, Standing};
-use crate::raft::network::{Around, RaftNode, Ways};
+use crate::raft::network::{Around, Here, RaftNode, Ways};
+use crate::raft::transfer::Arrivals;
 use crate::raft::types::{CommittedLeaderId, Payload, Responder, TypeConfig, WriteResult};
 use crate::random::Random;
 use crate::runtime::MemberRuntime;
@@ -55,14 +56,14 @@ const ELECTION_MS: (u64, u64) = (300, 500);
 /// How often it is looked whether a flush is due.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-fn raft_config(config: Config, mutant: Option<Mutant>) -> openraft::Config {
+fn raft_config(config: Config, mutants: Mutants) -> openraft::Config {
     openraft::Config {
         cluster_name: "simulated".to_owned(),
         heartbeat_interval: HEARTBEAT_MS,
         election_timeout_min: ELECTION_MS.0,
         election_timeout_max: ELECTION_MS.1,
         enable_pre_vote: Some(true),
-        enable_leader_restore: Some(mutant == Some(Mutant::LeaderRestore)),
+        enable_leader_restore: Some(mutants.has(Mutant::LeaderRestore)),
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: config.log_keep_entries,
         replication_lag_threshold: u64::MAX,
@@ -83,6 +84,8 @@ pub struct Member {
     config: Config,
     running: RefCell<Option<Rc<Running>>>,
     starts: Cell<u64>,
+    /// When it was started, went on after a pause, or its disk was quick again, in nanoseconds.
+    steady_ns: Cell<u64>,
 }
 
 /// The process of a member.
@@ -100,6 +103,10 @@ pub struct Running {
     /// Lanes and what is unanswered.
     pub gateway: Gateway,
     raft: RefCell<Option<RaftNode>>,
+    /// The tree that arrives from another member.
+    arrivals: Rc<Arrivals>,
+    /// Since when it leads, in nanoseconds; none while it does not.
+    pub led_since_ns: Cell<Option<u64>>,
     /// The last applied entry that was told.
     applied_index: Cell<Option<u64>>,
     applied_term: Cell<Term>,
@@ -120,7 +127,22 @@ impl Member {
             config,
             running: RefCell::default(),
             starts: Cell::new(0),
+            steady_ns: Cell::new(0),
         })
+    }
+
+    /// Since when it has run without trouble of its own, in nanoseconds of the world; none while it does not.
+    #[must_use]
+    pub fn steady_since_ns(&self) -> Option<u64> {
+        let is_steady = self.running().is_some_and(|running| !running.process.is_paused())
+            && self.disk.is_quick()
+            && !self.disk.is_failing.get();
+        is_steady.then(|| self.steady_ns.get())
+    }
+
+    /// Some trouble of its own is over.
+    pub fn steady(&self) {
+        self.steady_ns.set(world_ns());
     }
 
     /// The process, if there is one.
@@ -135,6 +157,7 @@ impl Member {
             return;
         }
         self.starts.set(self.starts.get() + 1);
+        self.steady();
         let name = format!("member {}", self.number);
         let process = Process::new(name, self.clock.clone(), world.panics.clone());
         let standing = Standing::recover(&self.disk.image());
@@ -145,6 +168,8 @@ impl Member {
             leader: Leader::new(),
             gateway: Gateway::default(),
             raft: RefCell::default(),
+            arrivals: Rc::default(),
+            led_since_ns: Cell::new(None),
             applied_index: Cell::new(standing.applied().map(|at| at.index)),
             applied_term: Cell::new(
                 standing.applied().map_or(Term(0), |at| Term(at.leader_id.term)),
@@ -180,13 +205,13 @@ impl Member {
             });
             Rc::new(listener)
         };
-        let log_store = LogStore::new(self.disk.clone(), random.clone(), world.mutant);
+        let log_store = LogStore::new(self.disk.clone(), random.clone(), world.mutants);
         let applier = Applier {
             standing: running.standing.clone(),
             disk: self.disk.clone(),
             random,
             listener,
-            mutant: world.mutant,
+            mutants: world.mutants,
         };
         let machine = Machine(SendWrapper::new(Rc::new(applier)));
         let members = world.clone();
@@ -195,13 +220,17 @@ impl Member {
             from: self.number,
             find: Rc::new(move |process| {
                 let all = members.members.borrow();
-                let running = all.values().filter_map(|member| member.running());
-                let mut found = running.filter(|running| Rc::ptr_eq(&running.process, process));
-                found.next().and_then(|running| running.raft())
+                all.values().find_map(|member| {
+                    let running = member.running()?;
+                    let is_it = Rc::ptr_eq(&running.process, process);
+                    let raft = running.raft().filter(|_| is_it)?;
+                    let (disk, arrivals) = (member.disk.clone(), running.arrivals.clone());
+                    Some(Here { raft, disk, arrivals })
+                })
             }),
         };
         let ways = Ways(SendWrapper::new(Rc::new(ways)));
-        let config = Arc::new(raft_config(self.config, world.mutant));
+        let config = Arc::new(raft_config(self.config, world.mutants));
         let raft = RaftNode::new(self.number, config, ways, log_store, machine).await;
         let raft = raft.unwrap_or_else(|error| panic!("does not start: {error}"));
         *running.raft.borrow_mut() = Some(raft.clone());
@@ -336,6 +365,7 @@ impl Running {
             let now = leadership(&server.borrow_watched(), self.applied_term.get());
             if now != told {
                 told = now;
+                self.led_since_ns.set(now.map(|_| world_ns()));
                 let (world, member) = (&self.world, self.member);
                 world.trace(|| format!("member {member} leads: {:?}", now.map(|now| now.term.0)));
                 self.leader.send(now.map_or(Input::Follow, Input::Lead));
@@ -387,11 +417,13 @@ impl Running {
         }
     }
 
-    /// Returns the index up to which a read must wait here, once a quorum has confirmed that this member leads.
-    pub async fn read_index(&self) -> Option<u64> {
+    /// Returns the index up to which a read must wait here, once a quorum has confirmed that this member leads; and in which
+    /// term it does.
+    pub async fn read_index(&self) -> Option<(Term, u64)> {
         let raft = self.raft()?;
-        let read = raft.ensure_linearizable(ReadPolicy::ReadIndex).await.ok()?;
-        Some(read.index())
+        let read = raft.get_read_linearizer(ReadPolicy::ReadIndex).await.ok()?;
+        let at = *read.read_log_id().log_id();
+        Some((Term(at.leader_id.term), at.index))
     }
 
     /// Returns when everything up to this index has been applied here.

@@ -72,7 +72,21 @@ pub struct TreeImage {
     pub applied: Option<LogId>,
     /// The last membership that it has applied.
     pub membership: StoredMembership,
+    /// Which flush of its disk it is.
+    pub flush: u64,
 }
+
+/// A tree that has arrived in part. Written without a sync: a crash leaves a beginning of it.
+#[derive(Debug, Clone, Default)]
+pub struct Part {
+    /// Names the stream that it is of.
+    pub stream: (u64, u64),
+    /// The pieces that are there.
+    pub pieces: Vec<Piece>,
+}
+
+/// Records of a tree, in the order of their keys.
+pub type Piece = Rc<[(Bytes, Bytes)]>;
 
 type Callback = Box<dyn FnOnce()>;
 
@@ -88,6 +102,8 @@ pub struct Disk {
     /// Rung when something that somebody waits for was written.
     work: Signal,
     image: RefCell<Rc<TreeImage>>,
+    /// What has arrived of a tree; none if there is nothing.
+    pub part: RefCell<Option<Part>>,
     /// The next sync fails.
     pub is_failing: Cell<bool>,
     /// Rung when a vote was written.
@@ -109,6 +125,7 @@ impl Disk {
             unsynced: RefCell::default(),
             work: Signal::default(),
             image: RefCell::new(Rc::new(image)),
+            part: RefCell::default(),
             is_failing: Cell::new(false),
             voted: Signal::default(),
             sync_ms_max: Cell::new(1),
@@ -142,7 +159,14 @@ impl Disk {
 
     /// The tree is flushed: all of it at once.
     pub fn flush(&self, image: TreeImage) {
-        self.image.replace(Rc::new(image));
+        let flush = self.image.borrow().flush + 1;
+        self.image.replace(Rc::new(TreeImage { flush, ..image }));
+    }
+
+    /// Whether syncs take as long as they should.
+    #[must_use]
+    pub fn is_quick(&self) -> bool {
+        self.sync_ms_max.get() <= 1
     }
 
     /// How long the next sync takes.
@@ -198,6 +222,10 @@ impl Disk {
             }
         }
         *self.written.borrow_mut() = durable.clone();
+        if let Some(part) = self.part.borrow_mut().as_mut() {
+            let left = self.random.below(part.pieces.len() as u64 + 1);
+            part.pieces.truncate(usize::try_from(left).unwrap_or(0));
+        }
         self.is_failing.set(false);
     }
 }

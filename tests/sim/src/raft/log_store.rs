@@ -10,7 +10,7 @@ use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use send_wrapper::SendWrapper;
 use tokio::sync::oneshot;
 
-use crate::mutant::Mutant;
+use crate::mutant::{Mutant, Mutants};
 use crate::raft::disk::{Disk, Record};
 use crate::raft::types::{LogId, RaftEntry, TypeConfig, Vote};
 use crate::random::Random;
@@ -20,14 +20,14 @@ use crate::random::Random;
 pub struct LogStore {
     disk: SendWrapper<Rc<Disk>>,
     random: SendWrapper<Rc<Random>>,
-    mutant: Option<Mutant>,
+    mutants: Mutants,
 }
 
 impl LogStore {
     /// Over this disk.
     #[must_use]
-    pub fn new(disk: Rc<Disk>, random: Rc<Random>, mutant: Option<Mutant>) -> Self {
-        Self { disk: SendWrapper::new(disk), random: SendWrapper::new(random), mutant }
+    pub fn new(disk: Rc<Disk>, random: Rc<Random>, mutants: Mutants) -> Self {
+        Self { disk: SendWrapper::new(disk), random: SendWrapper::new(random), mutants }
     }
 
     fn range(&self, range: &impl RangeBounds<u64>) -> Vec<RaftEntry> {
@@ -92,7 +92,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
-        if self.mutant == Some(Mutant::SkipVoteSync) {
+        if self.mutants.has(Mutant::SkipVoteSync) {
             self.disk.write(Record::Vote(*vote), None);
             return Ok(());
         }
@@ -117,7 +117,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I::IntoIter: OptionalSend,
     {
         let record = Record::Append(entries.into_iter().collect());
-        if self.mutant == Some(Mutant::SkipSync) {
+        if self.mutants.has(Mutant::SkipSync) {
             self.disk.write(record, None);
             callback.io_completed(Ok(()));
             return Ok(());

@@ -19,7 +19,7 @@ use quorate_core::read::{Direction, MemoryTree, Read, Writes};
 use quorate_core::transaction::{Entry, EntryBody};
 use send_wrapper::SendWrapper;
 
-use crate::mutant::Mutant;
+use crate::mutant::{Mutant, Mutants};
 use crate::process::world_sleep;
 use crate::raft::disk::{Disk, TreeImage};
 use crate::raft::types::{
@@ -95,6 +95,7 @@ impl Standing {
             records: self.tree.records(),
             applied: self.applied(),
             membership: self.membership.borrow().clone(),
+            flush: 0,
         }
     }
 
@@ -123,7 +124,7 @@ pub struct Applier {
     /// Who is told.
     pub listener: Rc<Listener>,
     /// What is wrong.
-    pub mutant: Option<Mutant>,
+    pub mutants: Mutants,
 }
 
 type RaftSnapshot = Snapshot<CommittedLeaderId, u64, openraft::impls::BasicNode, SnapshotData>;
@@ -200,7 +201,7 @@ impl Applier {
         entry: &Entry,
         term: Term,
     ) -> apply::Applied {
-        if self.mutant == Some(Mutant::AnyBase)
+        if self.mutants.has(Mutant::AnyBase)
             && let EntryBody::Batch { base, transactions } = &entry.body
             && *base != draft.meta().zxid
         {

@@ -5,4 +5,5 @@ pub mod disk;
 pub mod log_store;
 pub mod machine;
 pub mod network;
+pub mod transfer;
 pub mod types;

@@ -1,5 +1,5 @@
-//! openraft's messages over the simulated network: appends in one ordered lane, votes and heartbeats in another, snapshots
-//! on a connection of their own. It knows neither what they say nor who is right.
+//! openraft's messages over the simulated network: appends in one ordered lane, votes and heartbeats in another, whole trees
+//! on a connection of their own ([`transfer`]). It knows neither what they say nor who is right.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -25,7 +25,9 @@ use send_wrapper::SendWrapper;
 use crate::check::event::Event;
 use crate::mutant::Mutant;
 use crate::process::{Process, current};
+use crate::raft::disk::Disk;
 use crate::raft::machine::{Machine, SnapshotData};
+use crate::raft::transfer::{self, Arrivals};
 use crate::raft::types::{CommittedLeaderId, TypeConfig, Vote};
 use crate::runtime::{LocalInstant, MemberRuntime};
 use crate::wire::{Address, Local, Wire};
@@ -34,8 +36,19 @@ use crate::world::World;
 /// openraft, as the simulation runs it.
 pub type RaftNode = Raft<TypeConfig, Machine>;
 
-/// Finds the raft of the member that a process is.
-pub type FindRaft = Rc<dyn Fn(&Rc<Process>) -> Option<RaftNode>>;
+/// What serves others at a member.
+#[derive(Clone)]
+pub struct Here {
+    /// openraft.
+    pub raft: RaftNode,
+    /// The member's disk.
+    pub disk: Rc<Disk>,
+    /// The tree that arrives.
+    pub arrivals: Rc<Arrivals>,
+}
+
+/// Finds what serves at the member that a process is, once it has started.
+pub type Find = Rc<dyn Fn(&Rc<Process>) -> Option<Here>>;
 
 /// Appends that are under way to one member at most.
 const PIPELINE_MAX: usize = 8;
@@ -50,8 +63,8 @@ pub struct Around {
     pub world: Rc<World>,
     /// This member.
     pub from: Address,
-    /// Who is raft there.
-    pub find: FindRaft,
+    /// Who serves there.
+    pub find: Find,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Ways {
@@ -64,16 +77,17 @@ impl RaftNetworkFactory<TypeConfig> for Ways {
 
 /// One lane to one member.
 pub struct Way {
-    ways: SendWrapper<Rc<Around>>,
-    to: Address,
+    pub(super) ways: SendWrapper<Rc<Around>>,
+    pub(super) to: Address,
     wire: SendWrapper<Option<Rc<Wire>>>,
 }
 
-type Serve<T> = Box<dyn FnOnce(RaftNode) -> Local<T>>;
+/// Serves a request, and serves it again if it arrives again.
+type Serve<T> = Rc<dyn Fn(RaftNode) -> Local<T>>;
 type SendServe<T> = SendWrapper<Serve<T>>;
 
-fn send<T>(serve: impl FnOnce(RaftNode) -> Local<T> + 'static) -> SendServe<T> {
-    SendWrapper::new(Box::new(serve))
+fn send<T>(serve: impl Fn(RaftNode) -> Local<T> + 'static) -> SendServe<T> {
+    SendWrapper::new(Rc::new(serve))
 }
 
 fn lost(to: Address) -> RPCError<TypeConfig> {
@@ -82,7 +96,7 @@ fn lost(to: Address) -> RPCError<TypeConfig> {
 
 impl Way {
     /// The connection, made again if it broke.
-    async fn wire(&mut self) -> Result<Rc<Wire>, RPCError<TypeConfig>> {
+    pub(super) async fn wire(&mut self) -> Result<Rc<Wire>, RPCError<TypeConfig>> {
         if let Some(wire) = self.wire.as_ref().filter(|wire| !wire.is_closed(0)) {
             return Ok(wire.clone());
         }
@@ -102,9 +116,10 @@ impl Way {
         Box::pin(async move {
             let there = wire.clone();
             let ask = wire.ask(0, move || {
+                let (find, serve, there) = (find.clone(), serve.clone(), there.clone());
                 Box::pin(async move {
                     match current().and_then(|process| find(&process)) {
-                        Some(raft) => serve.take()(raft).await,
+                        Some(here) => serve(here.raft).await,
                         None => {
                             // It is starting, or has stopped: it serves nobody.
                             there.close(1);
@@ -117,7 +132,7 @@ impl Way {
         })
     }
 
-    fn trace(&self, line: impl FnOnce() -> String) {
+    pub(super) fn trace(&self, line: impl FnOnce() -> String) {
         self.ways.world.trace(|| format!("raft {} -> {}: {}", self.ways.from, self.to, line()));
     }
 
@@ -159,7 +174,8 @@ impl RaftNetworkV2<TypeConfig> for Way {
         request: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        let serve: SendServe<_> = send(|raft| {
+        let serve: SendServe<_> = send(move |raft| {
+            let request = request.clone();
             Box::pin(async move { or_never(raft.append_entries(request).await).await })
         });
         SendWrapper::new(self.call(RPCTypes::AppendEntries, &option, serve)).await
@@ -208,9 +224,15 @@ impl RaftNetworkV2<TypeConfig> for Way {
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
         let vote = request.vote;
-        let world = self.ways.world.clone();
+        let world = SendWrapper::new(self.ways.world.clone());
         let (voter, candidate) = (self.to, self.ways.from);
+        if !request.leadership_transfer {
+            let (member, term) = (candidate, Term(vote.leader_id.term));
+            let heard_ms = crate::calm::heard_ms(&world, candidate);
+            world.see(&Event::Stands { member, term, heard_ms });
+        }
         let serve: SendServe<_> = send(move |raft| {
+            let (world, request) = (world.clone(), request.clone());
             Box::pin(async move {
                 let response = or_never(raft.vote(request).await).await;
                 if response.vote_granted {
@@ -230,8 +252,10 @@ impl RaftNetworkV2<TypeConfig> for Way {
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
         let vote = request.vote;
-        let serve: SendServe<_> =
-            send(|raft| Box::pin(async move { or_never(raft.pre_vote(request).await).await }));
+        let serve: SendServe<_> = send(move |raft| {
+            let request = request.clone();
+            Box::pin(async move { or_never(raft.pre_vote(request).await).await })
+        });
         let answer = SendWrapper::new(self.call(RPCTypes::Vote, &option, serve)).await;
         self.or_granted(answer, vote, Mutant::PreGrantForThem)
     }
@@ -245,21 +269,15 @@ impl RaftNetworkV2<TypeConfig> for Way {
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         // A connection of its own, as the real one.
         let mut way = Way { ways: self.ways.clone(), to: self.to, wire: SendWrapper::new(None) };
-        let to = self.to;
         let sent = async {
             let wire = way.wire().await.map_err(|error| {
                 StreamingError::Unreachable(Unreachable::from_string(error.to_string()))
             })?;
-            let serve: SendServe<_> = send(move |raft| {
-                Box::pin(
-                    async move { or_never(raft.install_full_snapshot(vote, snapshot).await).await },
-                )
-            });
-            let broke = || StreamingError::Network(NetworkError::from_string(format!("{to} went")));
-            way.trace(|| "a snapshot".to_owned());
-            let answer = way.ask(wire, serve).await.ok_or_else(broke);
-            way.trace(|| format!("the snapshot is taken: {answer:?}"));
-            answer
+            let sent = transfer::send(&way, wire, vote, snapshot).await;
+            sent.map_err(|why| {
+                way.trace(|| format!("the tree did not arrive: {why}"));
+                StreamingError::Network(NetworkError::from_string(why))
+            })
         };
         let sent = SendWrapper::new(Box::pin(sent));
         match select(sent, pin!(cancel)).await {
@@ -273,7 +291,8 @@ impl RaftNetworkV2<TypeConfig> for Way {
         request: TransferLeaderRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
-        let serve: SendServe<_> = send(|raft| {
+        let serve: SendServe<_> = send(move |raft| {
+            let request = request.clone();
             Box::pin(async move { or_never(raft.handle_transfer_leader(request).await).await })
         });
         SendWrapper::new(self.call(RPCTypes::TransferLeader, &option, serve)).await
@@ -320,7 +339,8 @@ where
     fn send(&mut self, request: AppendEntriesRequest<TypeConfig>) {
         let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
         let range = (request.prev_log_id, last);
-        let serve: SendServe<_> = send(|raft| {
+        let serve: SendServe<_> = send(move |raft| {
+            let request = request.clone();
             Box::pin(async move { or_never(raft.append_entries(request).await).await })
         });
         let mut answer = self.way.ask(self.wire.clone(), serve);

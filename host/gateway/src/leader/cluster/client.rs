@@ -82,9 +82,8 @@ impl Client {
         assert!(one.has_session(self.session), "it was opened before");
         let frames: Arc<Mutex<Vec<Bytes>>> = Arc::default();
         let lane = ClientLane::Kept(frames.clone());
-        let attachment = one.registry.attach(self.session, lane).unwrap();
-        let last = one.last_write(self.session).0;
-        attachment.note_doubtful(WriteNumber(self.sent.max(last)));
+        let attachment = one.registry.attach(self.session, lane, WriteNumber(self.sent)).unwrap();
+        attachment.note_doubtful(one.last_write(self.session));
         self.member = member;
         self.lane = Some((attachment, frames));
         self.requests.clear();

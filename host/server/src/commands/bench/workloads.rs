@@ -40,6 +40,8 @@ pub enum Workload {
     Counter(BenchRecipe),
     /// What an addition to a counter changes, done by a native set.
     CounterNative,
+    /// Reads of one counter by its recipe, so many under way.
+    CounterRead { in_flight: usize },
     /// So many clients that hand a lock round.
     Lock { clients: usize },
     /// Offers and takes.
@@ -60,6 +62,8 @@ pub fn all() -> Vec<Workload> {
         Workload::CounterNative,
         Workload::Counter(BenchRecipe::Counter),
         Workload::Counter(BenchRecipe::FreshCounter),
+        Workload::CounterRead { in_flight: 1 },
+        Workload::CounterRead { in_flight: 64 },
         Workload::Lock { clients: 1 },
         Workload::Lock { clients: 10 },
         Workload::Lock { clients: 100 },
@@ -88,6 +92,7 @@ impl Workload {
             Self::Counter(BenchRecipe::FreshCounter) => "counter-fresh".to_owned(),
             Self::Counter(_) => "counter-reused".to_owned(),
             Self::CounterNative => "counter-native".to_owned(),
+            Self::CounterRead { in_flight } => format!("counter-read-{in_flight}"),
             Self::Lock { clients } => format!("lock-{clients}"),
             Self::Queue => "queue".to_owned(),
             Self::Parked => "parked".to_owned(),
@@ -115,6 +120,9 @@ impl Workload {
             }
             Self::CounterNative => {
                 format!("native sets of a number, {IN_FLIGHT} in flight: what counter.add changes")
+            }
+            Self::CounterRead { in_flight } => {
+                format!("linearizable read-only calls of counter.get, {in_flight} in flight")
             }
             Self::Lock { clients } => {
                 format!(
@@ -147,6 +155,7 @@ impl Workload {
             }
             Self::Counter(recipe) => counter(client, recipe, length).await,
             Self::CounterNative => counter_native(client, length).await,
+            Self::CounterRead { in_flight } => counter_read(client, in_flight, length).await,
             Self::Lock { clients: count } => {
                 BenchRecipe::Lock.deploy(client).await?;
                 let clients = clients(global, count).await?;
@@ -265,6 +274,24 @@ async fn counter_native(client: &Client, length: Duration) -> anyhow::Result<Fig
     .await?;
     check.end(client, figures.operations()).await?;
     Ok(figures)
+}
+
+async fn counter_read(
+    client: &Client,
+    in_flight: usize,
+    length: Duration,
+) -> anyhow::Result<Figures> {
+    BenchRecipe::Counter.deploy(client).await?;
+    let counter = client.recipe(BenchRecipe::Counter.name());
+    done(counter.call("add", vec![Value::from("/hits"), Value::S64(1)]).await?)?;
+    repeat(in_flight, length, |_| {
+        let counter = counter.clone();
+        move |_| {
+            let counter = counter.clone();
+            async move { done(counter.call_read_only("get", vec![Value::from("/hits")]).await?) }
+        }
+    })
+    .await
 }
 
 async fn lock(clients: &[Client], length: Duration) -> anyhow::Result<Figures> {

@@ -1,7 +1,7 @@
 //! `quorate.toml`, the manifest of a recipe as its author writes it: every key, its default and what it becomes. An unknown
 //! key is refused: a misspelt limit must not be a silent default.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path as FilePath;
 
 use anyhow::Context;
@@ -18,6 +18,7 @@ The manifest is quorate.toml beside the recipe's Cargo.toml; every key may be le
   name = \"my-semaphore\"           # the deployment's name; else that of the crate
   root = \"/recipes/my-semaphore\"  # the subtree that the recipe sees as /
   instances = \"fresh\"             # \"reused\" for recipes that keep nothing in memory: faster
+  read-only = [\"peek\"]            # functions that change nothing and wait for nothing: any member runs them
   [limits]                        # of one run; these are the defaults
   memory-bytes = 16777216         # at most 268435456
   time-ms = 100                   # at most 5000
@@ -42,6 +43,8 @@ pub struct ManifestFile {
     pub name: Option<String>,
     root: Option<String>,
     instances: Option<InstancesKey>,
+    #[serde(rename = "read-only")]
+    read_only: BTreeSet<String>,
     limits: LimitsTable,
     config: BTreeMap<String, String>,
     callers: BTreeMap<String, Vec<String>>,
@@ -118,6 +121,7 @@ impl ManifestFile {
         };
         manifest.config = self.config;
         manifest.callers = self.callers;
+        manifest.read_only = self.read_only;
         Ok(manifest)
     }
 }
@@ -137,6 +141,7 @@ mod tests {
         usual.config.insert("permits".to_owned(), "3".to_owned());
         assert_eq!(manifest.config, usual.config);
         assert_eq!(manifest.mounts.len(), 1);
+        assert_eq!(manifest.read_only, ["peek".to_owned()].into());
         assert!(manifest.allows("anybody", "anything"));
     }
 

@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use quorate_client::{Client, Error, Progress};
 use quorate_core::deployment::{self, Manifest};
 use quorate_core::error::ErrorCode;
+use quorate_core::level::Level;
 use serde_json::json;
 
 use super::build;
@@ -48,6 +49,8 @@ struct Parcel {
     name: String,
     component: Vec<u8>,
     manifest: Manifest,
+    /// Whether it comes with this binary, and so in the form that the cluster's level allows.
+    is_builtin: bool,
 }
 
 /// How long a member may take to compile a recipe.
@@ -61,7 +64,7 @@ impl Deploy {
     /// # Errors
     /// What the disk or the service refuses.
     pub async fn run(self, global: &Global) -> anyhow::Result<()> {
-        let Parcel { name, component, manifest } = self.parcel()?;
+        let Parcel { name, component, mut manifest, is_builtin } = self.parcel()?;
         deployment::check_name(&name).map_err(Error::from)?;
         let bytes = component.len();
         let bar = ProgressBar::new(bytes as u64)
@@ -72,6 +75,9 @@ impl Deploy {
         let version = global
             .with_client(async |client| {
                 let component = bytes::Bytes::from(component);
+                if is_builtin {
+                    manifest = manifest.of_level(client.status().await?.cluster_level);
+                }
                 deploy(&client, &name, component, manifest, self.allow_breaking, up).await
             })
             .await;
@@ -114,7 +120,8 @@ impl Deploy {
             Some(builtin) if self.manifest.is_none() && self.name.is_none() => Ok(Parcel {
                 name: builtin.name.to_owned(),
                 component: builtin.component.to_vec(),
-                manifest: builtin.manifest()?,
+                manifest: builtin.manifest(Level::NEWEST)?,
+                is_builtin: true,
             }),
             Some(builtin) => {
                 self.packed(self.manifest.as_deref(), builtin.name, builtin.component.to_vec())
@@ -136,7 +143,7 @@ impl Deploy {
         let name =
             self.name.clone().or_else(|| file.name.clone()).unwrap_or_else(|| usual.to_owned());
         let manifest = file.manifest(&name)?;
-        Ok(Parcel { name, component, manifest })
+        Ok(Parcel { name, component, manifest, is_builtin: false })
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use quorate_core::level::Level;
 use quorate_wire::snapshot::{Decoder, Head, Item, Summary, Unsound};
 use serde_json::json;
 
@@ -33,7 +34,7 @@ impl Inspect {
     /// # Errors
     /// If the file can not be read, or does not even begin as a snapshot.
     pub fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
-        let (head, found) = read(&self.file)?;
+        let (head, found) = read(&self.file, global.level)?;
         match (found, head) {
             (Ok(summary), _) => {
                 show(global, &summary)?;
@@ -66,15 +67,16 @@ pub(super) fn refused(file: &Path, unsound: &Unsound) -> anyhow::Error {
     let hint = match unsound {
         Unsound::NotASnapshot => "Name a file that `quorate snapshot save` has written.",
         Unsound::Format { .. } => "Use the version of quorate that wrote it.",
+        Unsound::Level { .. } => "Use a version of quorate that knows this level.",
         _ => "Take another snapshot: nothing of this one can be trusted.",
     };
     hinted(anyhow::anyhow!("{}: {unsound}", file.display()), hint)
 }
 
-fn read(file: &Path) -> anyhow::Result<(Option<Head>, Result<Summary, Unsound>)> {
+fn read(file: &Path, known: Level) -> anyhow::Result<(Option<Head>, Result<Summary, Unsound>)> {
     let name = file.display();
     let mut opened = File::open(file).with_context(|| format!("{name} can not be read"))?;
-    let mut decoder = Decoder::new();
+    let mut decoder = Decoder::new(known);
     let (mut head, mut summary) = (None, None);
     let mut piece = vec![0; PIECE_BYTES];
     loop {
@@ -117,6 +119,7 @@ fn show(global: &Global, summary: &Summary) -> anyhow::Result<()> {
         let meta = &summary.meta;
         let digest = digest(meta.digest);
         writeln!(out, "zxid       {}  {FAINT}digest {digest}{FAINT:#}", meta.zxid.0)?;
+        writeln!(out, "level      {}", summary.level)?;
         writeln!(out, "time       {} ms since 1970", meta.time.0)?;
         writeln!(out, "znodes     {}", summary.znodes)?;
         writeln!(out, "sessions   {}", summary.sessions)?;

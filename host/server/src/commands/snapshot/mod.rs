@@ -49,13 +49,14 @@ impl Snapshot {
 
 /// What a sound snapshot is, for machines.
 fn described(summary: &Summary) -> Value {
-    let Summary { head, meta, records, znodes, sessions, recipes, bytes } = summary;
+    let Summary { head, meta, level, records, znodes, sessions, recipes, bytes } = summary;
     json!({
         "format": FORMAT,
         "namespace": head.namespace.0,
         "term": head.place.map(|(Term(term), _)| term),
         "index": head.place.map(|(_, index)| index),
         "zxid": meta.zxid.0,
+        "feature_level": level.0,
         "time_ms": meta.time.0,
         "digest": digest(meta.digest),
         "znodes": znodes,

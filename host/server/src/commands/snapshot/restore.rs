@@ -35,7 +35,8 @@ impl Restore {
     /// # Errors
     /// If the file is not sound or the directory not empty: it is then as it was.
     pub async fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
-        let restored = restore_into(&self.file, &self.data, self.member.get()).await;
+        let restored = restore_into(&self.file, &self.data, self.member.get(), global.level);
+        let restored = restored.await;
         let restored = restored.map_err(|refused| self.failure(refused))?;
         let stated = restored.summary.meta.digest;
         anyhow::ensure!(

@@ -10,6 +10,7 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use quorate_client::{Client, Error, SnapshotPlace};
 use quorate_core::error::ErrorCode;
+use quorate_core::level::Level;
 use quorate_wire::snapshot::{Decoder, Item, Summary};
 
 use super::{described, digest};
@@ -44,7 +45,7 @@ impl Save {
         if self.file.try_exists().with_context(|| format!("{name} can not be looked at"))? {
             return Err(Usage(format!("{name} is there already: name a new file")).into());
         }
-        let mut part = Part::begin(&self.file)?;
+        let mut part = Part::begin(&self.file, global.level)?;
         let received = global.with_client(async |client| receive(&client, &mut part).await).await;
         part.bar.finish_and_clear();
         let summary = match received {
@@ -131,13 +132,14 @@ struct Part {
     file: File,
     identity: Option<[u8; 16]>,
     bytes: u64,
+    known: Level,
     decoder: Decoder,
     summary: Option<Summary>,
     bar: ProgressBar,
 }
 
 impl Part {
-    fn begin(file: &Path) -> anyhow::Result<Self> {
+    fn begin(file: &Path, known: Level) -> anyhow::Result<Self> {
         let mut name = file.file_name().context("name a file")?.to_owned();
         name.push(".part");
         let path = file.with_file_name(name);
@@ -148,8 +150,8 @@ impl Part {
         } else {
             ProgressBar::hidden()
         };
-        let decoder = Decoder::new();
-        Ok(Self { path, file, identity: None, bytes: 0, decoder, summary: None, bar })
+        let decoder = Decoder::new(known);
+        Ok(Self { path, file, identity: None, bytes: 0, known, decoder, summary: None, bar })
     }
 
     fn begin_again(&mut self, identity: [u8; 16]) -> anyhow::Result<()> {
@@ -158,7 +160,7 @@ impl Part {
             opened.with_context(|| format!("{} can not be written", self.path.display()))?;
         self.identity = Some(identity);
         self.bytes = 0;
-        self.decoder = Decoder::new();
+        self.decoder = Decoder::new(self.known);
         self.summary = None;
         Ok(())
     }

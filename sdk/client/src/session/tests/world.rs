@@ -10,7 +10,7 @@ use quorate_core::ids::{SessionId, WriteNumber, Zxid};
 use quorate_core::limits::SECRET_BYTES;
 use quorate_core::session::Acks;
 use quorate_wire::message::{
-    Attach, ClientMessage, Consistency, PROTOCOL, Query, Results, ServerMessage, Welcome,
+    Attach, ClientMessage, Consistency, PROTOCOLS, Query, Results, ServerMessage, Welcome,
 };
 
 use super::super::*;
@@ -222,7 +222,7 @@ impl World {
         let is_new = matches!(attach, Attach::New { .. });
         assert!(!is_new || self.service.executed.is_empty());
         let welcome = Welcome {
-            protocol: PROTOCOL,
+            protocol: PROTOCOLS.max,
             agent: "fake".to_owned(),
             session: SESSION,
             secret: [1; SECRET_BYTES],

@@ -1,22 +1,17 @@
 //! What goes wrong in a run, and when: each run has some kinds of faults and not others, so that none hides another. Every
 //! fault ends by itself, and all of them when the run heals. It knows what can be broken, not what must hold.
 
+mod elections;
+mod operator;
+
 use std::cell::Cell;
-use std::collections::BTreeSet;
-use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures::future::{Either, select};
-use openraft::ChangeMembers;
-use openraft::async_runtime::WatchReceiver;
-use openraft::impls::BasicNode;
-
 use crate::client::Client;
 use crate::member::{Config, Member, Running};
-use crate::process::{Process, spawn_in_world, world_sleep};
+use crate::process::{spawn_in_world, world_sleep};
 use crate::random::Random;
-use crate::recipes;
 use crate::wire::Address;
 use crate::world::World;
 
@@ -33,6 +28,8 @@ enum Kind {
     Loss,
     /// Messages are slow.
     Delay,
+    /// Connections break behind a message that arrived, and some messages arrive again.
+    Break,
     /// Nothing passes between two groups of members, one way or both.
     Partition,
     /// The leader is cut off from the other members, and not from its clients.
@@ -45,8 +42,13 @@ enum Kind {
     Pause,
     /// A client stands still.
     PausedClient,
+    /// The threads of sequencers stand still, and their processes do not.
+    Stall,
     /// A wall clock jumps.
     Jump,
+    /// A leader is cut off, its sequencer's thread stands still with what it has executed, and it leads again before the
+    /// thread goes on: what was executed under one leadership is proposed under another.
+    Bounce,
     /// The leadership is handed over on demand.
     Transfer,
     /// A member comes, first as a learner.
@@ -61,18 +63,21 @@ enum Kind {
     CrashOnVote,
 }
 
-const KINDS: [Kind; 18] = [
+const KINDS: [Kind; 21] = [
     Kind::Crash,
     Kind::CrashLeader,
     Kind::PowerCut,
     Kind::Loss,
     Kind::Delay,
+    Kind::Break,
     Kind::Partition,
     Kind::Isolation,
     Kind::SlowDisk,
     Kind::FailedSync,
     Kind::Pause,
     Kind::PausedClient,
+    Kind::Stall,
+    Kind::Bounce,
     Kind::Jump,
     Kind::Transfer,
     Kind::Grow,
@@ -138,6 +143,7 @@ impl Faults {
             if let Some(running) = member.running() {
                 running.process.go_on();
             }
+            member.steady();
             member.start(&self.world);
         }
         for client in &self.clients {
@@ -147,8 +153,9 @@ impl Faults {
 
     fn calm(&self) {
         self.world.busy_of_10000.set(0);
-        self.world.net.lost_of_10000.set(0);
-        self.world.net.delay_us_max.set(1_000);
+        self.world.stalls_of_10000.set(0);
+        self.world.net.calm();
+        self.world.stir();
     }
 
     fn members(&self) -> Vec<Rc<Member>> {
@@ -199,6 +206,15 @@ impl Faults {
                 self.world.net.delay_us_max.set(1_000 * self.random.within(5, 400));
                 self.calm_later();
             }
+            Kind::Break => {
+                self.world.net.breaks_of_10000.set(self.random.within(20, 400));
+                self.calm_later();
+            }
+            Kind::Stall => {
+                self.world.stalls_of_10000.set(self.random.within(5, 100));
+                self.calm_later();
+            }
+            Kind::Bounce => self.bounce(),
             Kind::Partition => self.partition(),
             Kind::Isolation => self.isolate(),
             Kind::SlowDisk => self.slow_disk(),
@@ -251,45 +267,6 @@ impl Faults {
         });
     }
 
-    /// Two members that do not hear of each other stand for election in the same term, one soon after the other; who votes
-    /// for the first crashes right behind that, and is back before the second one asks.
-    fn crash_on_vote(self: &Rc<Self>) {
-        let members = self.members();
-        let (Some(one), Some(other)) =
-            (self.random.pick(&members).cloned(), self.random.pick(&members).cloned())
-        else {
-            return;
-        };
-        if one.number == other.number {
-            return;
-        }
-        self.block(&[one.number], &[other.number], 2);
-        stand(&one);
-        for member in members.iter().filter(|member| member.number != one.number) {
-            if let Some(running) = member.running() {
-                self.arm(member.clone(), running.process.clone());
-            }
-        }
-        self.later(self.random.within(5, 100), move || stand(&other));
-    }
-
-    /// Lets a member crash soon after its next vote.
-    fn arm(self: &Rc<Self>, member: Rc<Member>, process: Rc<Process>) {
-        let faults = self.clone();
-        let soon_us = self.random.below(5_000);
-        let patience = world_sleep(Duration::from_secs(1));
-        spawn_in_world(async move {
-            let voted = pin!(member.disk.voted.after(member.disk.voted.count()));
-            if let Either::Right(_) = select(voted, pin!(patience)).await {
-                return;
-            }
-            world_sleep(Duration::from_micros(soon_us)).await;
-            if process.is_alive() && !faults.is_healed.get() {
-                faults.crash(Some(member.clone()), 20);
-            }
-        });
-    }
-
     /// Splits the members in two, and blocks one way between the halves or both.
     fn partition(self: &Rc<Self>) {
         let (mut one, mut other): (Vec<Address>, Vec<Address>) = (Vec::new(), Vec::new());
@@ -332,7 +309,10 @@ impl Faults {
     fn slow_disk(self: &Rc<Self>) {
         let Some(member) = self.any_member() else { return };
         member.disk.sync_ms_max.set(self.random.within(20, 800));
-        self.later(self.random.within(200, 4_000), move || member.disk.sync_ms_max.set(1));
+        self.later(self.random.within(200, 4_000), move || {
+            member.disk.sync_ms_max.set(1);
+            member.steady();
+        });
     }
 
     fn pause(self: &Rc<Self>) {
@@ -343,7 +323,13 @@ impl Faults {
         self.world.trace(|| format!("member {} stands still", running.member));
         self.world.count(|counts| counts.pauses += 1);
         let most_ms = if self.random.one_in(3) { 8_000 } else { 1_500 };
-        self.later(self.random.within(20, most_ms), move || running.process.go_on());
+        let member = self.world.member(running.member);
+        self.later(self.random.within(20, most_ms), move || {
+            running.process.go_on();
+            if let Some(member) = member {
+                member.steady();
+            }
+        });
     }
 
     fn pause_client(self: &Rc<Self>) {
@@ -352,99 +338,4 @@ impl Faults {
         self.world.count(|counts| counts.pauses += 1);
         self.later(self.random.within(100, 9_000), move || client.process().go_on());
     }
-
-    // --- what an operator does --------------------------------------------------------------------------------------
-
-    fn transfer(self: &Rc<Self>) {
-        let Some(leader) = self.leader() else { return };
-        let Some(raft) = leader.raft() else { return };
-        let others: Vec<u64> = raft.voter_ids().filter(|number| *number != leader.member).collect();
-        let Some(to) = self.random.pick(&others).copied() else { return };
-        self.world.trace(|| format!("member {} hands over to {to}", leader.member));
-        self.world.count(|counts| counts.transfers += 1);
-        drop(leader.process.spawn(async move {
-            // An openraft that has stopped can hand nothing over.
-            let _asked = raft.trigger().transfer_leader(to).await;
-        }));
-    }
-
-    fn grow(self: &Rc<Self>) {
-        let members = self.members();
-        let Some(leader) = self.leader() else { return };
-        let Some(raft) = leader.raft() else { return };
-        if members.len() >= MEMBERS_MAX {
-            return;
-        }
-        let number = self.world.next_member();
-        let member = Member::new(&self.world, number, recipes::beginning(), self.config);
-        self.world.members.borrow_mut().insert(number, member.clone());
-        member.start(&self.world);
-        let is_voter = self.random.one_in(2);
-        self.world.trace(|| format!("member {number} comes; a voter: {is_voter}"));
-        let world = self.world.clone();
-        drop(leader.process.spawn(async move {
-            let node = BasicNode { addr: number.to_string() };
-            if raft.add_learner(number, node, false).await.is_err() {
-                return;
-            }
-            world.count(|counts| counts.memberships += 1);
-            if is_voter {
-                let voters = ChangeMembers::AddVoterIds(BTreeSet::from([number]));
-                let changed = raft.change_membership(voters, true).await;
-                world.count(|counts| counts.memberships += u64::from(changed.is_ok()));
-            }
-        }));
-    }
-
-    fn shrink(self: &Rc<Self>) {
-        let Some(leader) = self.leader() else { return };
-        let Some(raft) = leader.raft() else { return };
-        let voters: Vec<u64> = raft.voter_ids().collect();
-        if voters.len() <= VOTERS_MIN {
-            return;
-        }
-        let Some(number) = self.random.pick(&voters).copied() else { return };
-        self.world.trace(|| format!("member {number} goes"));
-        let world = self.world.clone();
-        drop(leader.process.spawn(async move {
-            let voters = ChangeMembers::RemoveVoters(BTreeSet::from([number]));
-            if raft.change_membership(voters, false).await.is_err() {
-                return;
-            }
-            world.count(|counts| counts.memberships += 1);
-            spawn_in_world(async move {
-                world_sleep(Duration::from_millis(200)).await;
-                let gone = world.members.borrow_mut().remove(&number);
-                if let Some(gone) = gone {
-                    world.trace(|| format!("member {number} is gone"));
-                    gone.crash(&world);
-                }
-            });
-        }));
-    }
-
-    fn flush(self: &Rc<Self>) {
-        let running = self.any_member().and_then(|member| member.running());
-        let Some(raft) = running.as_ref().and_then(|running| running.raft()) else { return };
-        let Some(running) = running else { return };
-        drop(running.process.spawn(async move {
-            if raft.trigger().snapshot().await.is_ok() {
-                let flushed = raft.data_metrics().borrow_watched().snapshot;
-                if let Some(flushed) = flushed {
-                    // An openraft that has stopped purges nothing.
-                    let _asked = raft.trigger().purge_log(flushed.index).await;
-                }
-            }
-        }));
-    }
-}
-
-/// A member stands for election, told to by an operator, without asking whether it would win.
-fn stand(member: &Member) {
-    let Some(running) = member.running() else { return };
-    let Some(raft) = running.raft() else { return };
-    drop(running.process.spawn(async move {
-        // An openraft that has stopped stands for nothing.
-        let _asked = raft.trigger().elect(false).await;
-    }));
 }

@@ -164,7 +164,7 @@ async fn a_session_goes_on_in_another_client() {
     assert_eq!(second.session().id, key.id);
     second.create("/more").ephemeral().await.expect("its number was found");
     let stat = second.stat("/mine").await.expect("still there");
-    assert_eq!(stat.owner, Some(key.id));
+    assert_eq!(stat.owner(), Some(key.id));
     soon(second.close()).await.expect("closed");
     let gone = Client::resume(options(&member), crate::SessionKey { secret: [0; 32], ..key }).await;
     assert!(matches!(gone, Err(ConnectError::Rejected { .. })), "{gone:?}");

@@ -67,6 +67,7 @@ sim:
 	$(CARGO) run $(LOCKED) -q $(SIM) -- --seeds $(SIM_SEEDS)
 
 unit: recipes
+	$(CARGO) build $(LOCKED) -q -p quorate-server --example older
 	$(CARGO) test $(LOCKED) --workspace --all-targets
 	$(CARGO) test $(LOCKED) --workspace --doc
 	$(CARGO) test $(LOCKED) --manifest-path tests/history/second-opinion/Cargo.toml

@@ -41,9 +41,9 @@ const WIT: &str = r"
 
 const GUEST: &str = r#"(module
     (import "quorate:recipe/tree@0.1.0" "create"
-      (func $create (param i32 i32 i32 i32 i32 i32 i32 i32)))
+      (func $create (param i32 i32 i32 i32 i32 i64 i32 i32 i32)))
     (import "quorate:recipe/tree@0.1.0" "create-blob"
-      (func $create-blob (param i32 i32 i32 i32 i32 i32 i32)))
+      (func $create-blob (param i32 i32 i32 i32 i64 i32 i32 i32)))
     (import "quorate:recipe/blobs@0.1.0" "[resource-drop]blob" (func $drop (param i32)))
     (memory (export "memory") 4)
     (global $heap (mut i32) (i32.const 65536))
@@ -59,12 +59,12 @@ const GUEST: &str = r#"(module
     (func (export "bench:guest/api@0.1.0#put") (param i32 i32 i32 i32) (result i32)
       (global.set $heap (i32.const 65536))
       (call $create (local.get 0) (local.get 1) (local.get 2) (local.get 3)
-        (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 1024))
+        (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 0) (i32.const 1024))
       (i32.const 1024))
     (func (export "bench:guest/api@0.1.0#put-blob") (param i32 i32 i32) (result i32)
       (global.set $heap (i32.const 65536))
       (call $create-blob (local.get 0) (local.get 1) (local.get 2)
-        (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 1024))
+        (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 0) (i32.const 1024))
       (call $drop (local.get 2))
       (i32.const 1024))
     (func (export "bench:guest/api@0.1.0#take") (param i32 i32)

@@ -80,8 +80,13 @@ impl Administration {
         let internal = |error: String| Refusal::new(ErrorCode::Internal, error);
         let note = self.mesh.note();
         let was_free = note.cluster().is_none();
-        let joined = note.join(cluster).map_err(|error| internal(error.to_string()))?;
-        // A cluster of one that was named before its first start came through is as good.
+        let mut joined = note.join(cluster).map_err(|error| internal(error.to_string()))?;
+        if joined != cluster && contacts.len() == 1 {
+            // Named by a start that did not come through, or claimed for a cluster that others may have begun since: alone
+            // under its name this member would be taken for theirs.
+            note.leave(joined).map_err(|error| internal(error.to_string()))?;
+            joined = note.join(cluster).map_err(|error| internal(error.to_string()))?;
+        }
         if joined != cluster && contacts.len() > 1 {
             let message = format!(
                 "this member was claimed by another `quorate cluster init`, for cluster {joined}: {ADVICE}"

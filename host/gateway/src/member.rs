@@ -339,7 +339,6 @@ impl Member {
             engine,
             node: node.clone(),
             mesh: mesh.clone(),
-            tree: tree.clone(),
             sequencer: sequencer.clone(),
             began: Instant::now(),
             free,

@@ -122,6 +122,8 @@ impl ReadCalls {
     }
 
     /// Runs a call of this session on the tree as it is when a thread comes to it. A call that is dropped before is not run.
+    /// The lane's turn comes with the answer, to be kept until that is delivered: results of a client that does not read are
+    /// bounded by it.
     ///
     /// # Errors
     /// `overloaded` if too many wait for a thread; `shutting-down`; `internal`. What the run itself refuses stands in the answer.
@@ -130,9 +132,9 @@ impl ReadCalls {
         taken: &Taken,
         session: SessionId,
         call: Call,
-    ) -> Result<Answered, Refusal> {
+    ) -> Result<(Answered, OwnedSemaphorePermit), Refusal> {
         let ended = || Refusal::new(ErrorCode::ShuttingDown, "this member is shutting down");
-        let _turn = taken.turns.acquire().await.map_err(|_| ended())?;
+        let turn = Arc::clone(&taken.turns).acquire_owned().await.map_err(|_| ended())?;
         let (answer, answered) = oneshot::channel();
         let job = Job { session, call, queued: Instant::now(), answer };
         let queued = lock(&self.jobs).as_ref().ok_or_else(ended)?.try_send(job);
@@ -143,11 +145,12 @@ impl ReadCalls {
             }
             mpsc::TrySendError::Disconnected(_) => ended(),
         })?;
-        answered.await.unwrap_or_else(|_| {
+        let answered = answered.await.unwrap_or_else(|_| {
             let message =
                 "a call that only reads ended without an answer; the server's log says more";
             Err(Refusal::new(ErrorCode::Internal, message))
-        })
+        })?;
+        Ok((answered, turn))
     }
 
     /// Ends the threads: each after the call that it is at, and those that wait. Blocks for as long as that takes.

@@ -60,6 +60,14 @@ impl Retention {
         }
     }
 
+    /// A whole tree that stands at this index was installed on this member: openraft has purged the log up to there, and
+    /// nobody finds in it what comes behind an older tree.
+    pub(crate) fn installed(&self, index: u64) {
+        let mut holds = self.lock();
+        holds.clear();
+        self.purged.fetch_max(index, Ordering::SeqCst);
+    }
+
     /// How far the log may be purged. `matched`: the last index that each member is known to have; none of one that does
     /// not lead, which keeps nothing for others.
     pub(crate) fn purge(
@@ -125,6 +133,17 @@ mod tests {
 
     fn matched(of_two: Option<u64>) -> BTreeMap<u64, Option<u64>> {
         BTreeMap::from([(1, Some(1000)), (2, of_two)])
+    }
+
+    #[test]
+    fn after_a_tree_was_installed_here_nothing_older_is_given_or_kept() {
+        let (retention, now) = (Retention::default(), Instant::now());
+        retention.begin(2, 500, now);
+        assert_eq!(retention.is_kept_behind(500), Some(true));
+        retention.installed(700);
+        assert_eq!(retention.is_kept_behind(500), Some(false), "its log went with the tree");
+        assert_eq!(retention.is_kept_behind(700), None);
+        assert_eq!(retention.purge(usual(900), Some(&matched(Some(500))), now), 900);
     }
 
     #[test]

@@ -112,6 +112,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let (done, installed) = oneshot::channel();
         self.ask(Job::Install { meta: meta.clone(), data: snapshot, done }).await?;
         installed.await.map_err(|_| ended())??;
+        self.checkpoints.installed(meta.last_log_id.map_or(0, |at| at.index));
         self.has_snapshot.store(true, Ordering::Release);
         Ok(())
     }

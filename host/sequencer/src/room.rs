@@ -54,14 +54,23 @@ impl Disk {
 pub(crate) struct Disks {
     disks: BTreeMap<u64, Disk>,
     voters: BTreeSet<u64>,
-    led_ms: u64,
+    /// Since when this member leads. Others report to the leader alone: who does not lead knows of its own disk only, and has
+    /// nothing to refuse.
+    led_ms: Option<u64>,
     room: Room,
 }
 
 impl Disks {
-    /// This member leads from now on: what it has not heard of the others it will hear soon.
-    pub(crate) fn lead(&mut self, now_ms: u64) {
-        self.led_ms = now_ms;
+    /// This member leads from now on: what it has not heard of the others it will hear soon. Gives the room, if it has
+    /// changed.
+    pub(crate) fn lead(&mut self, now_ms: u64) -> Option<Room> {
+        self.led_ms = Some(now_ms);
+        self.settle(now_ms)
+    }
+
+    /// This member leads no more.
+    pub(crate) fn follow(&mut self) {
+        self.led_ms = None;
     }
 
     /// These members vote. While nobody is known to, all that have reported count.
@@ -81,7 +90,12 @@ impl Disks {
         if self.voters.is_empty() || self.voters.contains(&member) {
             self.disks.entry(member).or_default().report(free_bytes, reserve, now_ms);
         }
-        let room = self.room_at(now_ms);
+        self.settle(now_ms)
+    }
+
+    fn settle(&mut self, now_ms: u64) -> Option<Room> {
+        let Some(led_ms) = self.led_ms else { return None };
+        let room = self.room_at(led_ms, now_ms);
         let before = std::mem::replace(&mut self.room, room);
         match (before, room) {
             (Room::Enough, Room::Short { free_bytes, needed_bytes, members }) => tracing::warn!(
@@ -97,11 +111,14 @@ impl Disks {
     }
 
     /// Too little, while those that have room are no majority of the voters: what they alone keep would not survive.
-    fn room_at(&self, now_ms: u64) -> Room {
+    fn room_at(&self, led_ms: u64, now_ms: u64) -> Room {
         let reported: BTreeSet<u64> = self.disks.keys().copied().collect();
         let voters = if self.voters.is_empty() { &reported } else { &self.voters };
-        let without: Vec<u64> =
-            voters.iter().copied().filter(|member| !self.has_room(*member, now_ms)).collect();
+        let without: Vec<u64> = voters
+            .iter()
+            .copied()
+            .filter(|member| !self.has_room(*member, led_ms, now_ms))
+            .collect();
         if voters.len() - without.len() > voters.len() / 2 || without.is_empty() {
             return Room::Enough;
         }
@@ -116,11 +133,11 @@ impl Disks {
         }
     }
 
-    fn has_room(&self, member: u64, now_ms: u64) -> bool {
+    fn has_room(&self, member: u64, led_ms: u64, now_ms: u64) -> bool {
         let recent = |at_ms: u64| now_ms < at_ms.saturating_add(REPORT_MS_MAX);
         match self.disks.get(&member) {
             Some(disk) if recent(disk.reported_ms) => !disk.is_short,
-            _ => recent(self.led_ms),
+            _ => recent(led_ms),
         }
     }
 }
@@ -145,6 +162,7 @@ mod tests {
     #[test]
     fn between_the_thresholds_it_stays_as_it_was() {
         let mut disks = Disks::default();
+        assert_eq!(disks.lead(0), None);
         assert_eq!(report(&mut disks, 1, 450, 0), None);
         assert_eq!(report(&mut disks, 1, 400, 1), None);
         // One byte below, and where it is free again, by how much.
@@ -157,12 +175,15 @@ mod tests {
 
     #[test]
     fn a_reserve_of_nothing_is_never_short() {
-        assert_eq!(Disks::default().report(1, 0, Reserve::of(0), 0), None);
+        let mut disks = Disks::default();
+        assert_eq!(disks.lead(0), None);
+        assert_eq!(disks.report(1, 0, Reserve::of(0), 0), None);
     }
 
     #[test]
     fn a_cluster_is_short_of_room_while_those_that_have_some_are_no_majority() {
         let mut disks = Disks::default();
+        assert_eq!(disks.lead(0), None);
         disks.set_voters([1, 2, 3].into());
         for member in 1..=3 {
             assert_eq!(report(&mut disks, member, 1_000, 0), None);
@@ -181,14 +202,22 @@ mod tests {
     fn a_member_that_is_silent_has_no_room_and_a_new_leader_waits_for_its_word() {
         let mut disks = Disks::default();
         disks.set_voters([1, 2, 3].into());
-        disks.lead(5_000);
-        assert_eq!(report(&mut disks, 1, 1_000, 5_000), None, "it has just begun to lead");
-        let silent_ms = 5_000 + REPORT_MS_MAX;
+        for second in 0..20 {
+            let told = report(&mut disks, 1, 1_000, second * 1_000);
+            assert_eq!(told, None, "it follows, and hears of no other");
+        }
+        assert_eq!(disks.lead(20_000), None, "it has just begun to lead");
+        assert_eq!(report(&mut disks, 1, 1_000, 20_000), None);
+        let silent_ms = 20_000 + REPORT_MS_MAX;
         let mut members = [0; MEMBERS_NAMED_MAX];
         members[..2].copy_from_slice(&[2, 3]);
         let nobody_known = Some(Room::Short { free_bytes: 0, needed_bytes: 0, members });
         assert_eq!(report(&mut disks, 1, 1_000, silent_ms), nobody_known);
         assert_eq!(report(&mut disks, 3, 1_000, silent_ms + 1), Some(Room::Enough));
         assert!(report(&mut disks, 1, 1_000, silent_ms + 1 + REPORT_MS_MAX).is_some());
+        // What it found then is nothing to begin with when it leads again.
+        disks.follow();
+        let again_ms = silent_ms + 3 * REPORT_MS_MAX;
+        assert_eq!(disks.lead(again_ms), Some(Room::Enough));
     }
 }

@@ -165,7 +165,9 @@ impl Sequencer {
         self.liveness.tick(now.monotonic_ms);
         match input {
             Input::Lead(leadership) => {
-                self.disks.lead(now.monotonic_ms);
+                if let Some(room) = self.disks.lead(now.monotonic_ms) {
+                    self.view().set_room(room);
+                }
                 let meta = self.base.meta();
                 // Epochs do not repeat in the life of a sequencer, whatever the term: an answer that comes late is
                 // never taken for one to a later proposal.
@@ -176,6 +178,7 @@ impl Sequencer {
             }
             Input::Follow => {
                 self.drop_everything();
+                self.disks.follow();
                 self.stage = Stage::Following;
             }
             Input::Submit(submission) => self.enqueue(submission, now),
@@ -314,6 +317,7 @@ impl Sequencer {
     fn be_superseded(&mut self) {
         tracing::info!(epoch = self.epoch.0, "another leader's entries are applied: stopping");
         self.drop_everything();
+        self.disks.follow();
         self.stage = Stage::Following;
     }
 

@@ -46,11 +46,16 @@ impl Moving {
         Self { silence: Silence::new(seed), way: Way::Stay, backoff, not_before_ms: 0 }
     }
 
-    /// Something is being sent to the member on this connection.
-    pub(crate) fn sent(&mut self, connection: &Connection, now_ms: u64) {
-        if !self.silence.is_waiting() {
-            self.silence.sent(heard(connection), now_ms);
+    /// Something was sent to the member; what had been heard before.
+    pub(crate) fn sent(&mut self, before: Option<Heard>, now_ms: u64) {
+        if let Some(before) = before {
+            self.silence.sent(before, now_ms);
         }
+    }
+
+    /// What was heard on this connection before something is sent on it; none if an answer is waited for already.
+    pub(crate) fn heard_before(&self, connection: &Connection) -> Option<Heard> {
+        (!self.silence.is_waiting()).then(|| heard(connection))
     }
 
     /// The member has said something, or there is another: whatever was begun is given up.

@@ -186,8 +186,10 @@ impl Owner {
     /// Sends what is to be sent, unless another member is being asked for the session.
     fn transmit(&mut self, wire: &mut Wire) -> Result<(), String> {
         let Desk { session, clock, .. } = &mut self.desk;
+        // Before it is sent: the acknowledgement may be here before this thread goes on.
+        let before = self.moving.heard_before(&wire.link.connection);
         if !self.moving.is_asking() && wire.transmit(session, *clock)? {
-            self.moving.sent(&wire.link.connection, clock.now_ms());
+            self.moving.sent(before, clock.now_ms());
         }
         Ok(())
     }

@@ -65,9 +65,9 @@ pub fn tree() -> Bytes {
     let fields = format!(
         r#"
         (import "quorate:recipe/tree@0.1.0" "create"
-          (func $create (param i32 i32 i32 i32 i32 i32 i32 i32)))
+          (func $create (param i32 i32 i32 i32 i32 i64 i32 i32 i32)))
         (import "quorate:recipe/tree@0.1.0" "create-blob"
-          (func $create-blob (param i32 i32 i32 i32 i32 i32 i32)))
+          (func $create-blob (param i32 i32 i32 i32 i64 i32 i32 i32)))
         (import "quorate:recipe/tree@0.1.0" "get" (func $get (param i32 i32 i32)))
         (import "quorate:recipe/tree@0.1.0" "get-blob" (func $get-blob (param i32 i32 i32)))
         (import "quorate:recipe/tree@0.1.0" "delete"
@@ -79,15 +79,15 @@ pub fn tree() -> Bytes {
         (data (i32.const 2048) "refused by the guest")
         (func (export "{api}put") (param i32 i32 i32 i32) (result i32)
           (call $create (local.get 0) (local.get 1) (local.get 2) (local.get 3)
-            (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 1024))
+            (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 1) (i32.const 1024))
           (i32.const 1024))
         (func (export "{api}enqueue") (param i32 i32 i32 i32) (result i32)
           (call $create (local.get 0) (local.get 1) (local.get 2) (local.get 3)
-            (i32.const 0) (i32.const 1) (i32.const 0) (i32.const 1024))
+            (i32.const 0) (i64.const 0) (i32.const 1) (i32.const 0) (i32.const 1024))
           (i32.const 1024))
         (func (export "{api}hold") (param i32 i32 i32 i32) (result i32)
           (call $create (local.get 0) (local.get 1) (local.get 2) (local.get 3)
-            (i32.const 2) (i32.const 0) (i32.const 0) (i32.const 1024))
+            (i32.const 2) (i64.const 0) (i32.const 0) (i32.const 0) (i32.const 1024))
           (i32.const 1024))
         (func (export "{api}get") (param i32 i32) (result i32)
           (call $get (local.get 0) (local.get 1) (i32.const 1024))
@@ -101,12 +101,12 @@ pub fn tree() -> Bytes {
           (i32.const 1024))
         (func (export "{api}store") (param i32 i32 i32) (result i32)
           (call $create-blob (local.get 0) (local.get 1) (local.get 2)
-            (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 1024))
+            (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 1) (i32.const 1024))
           (call $drop (local.get 2))
           (i32.const 1024))
         (func (export "{api}lend") (param i32 i32 i32) (result i32)
           (call $create-blob (local.get 0) (local.get 1) (local.get 2)
-            (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 1024))
+            (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 1) (i32.const 1024))
           (call $drop (local.get 2))
           (i32.const 1024))
         (func (export "{api}fetch") (param i32 i32) (result i32)
@@ -121,7 +121,7 @@ pub fn tree() -> Bytes {
             (br $more)))
         (func (export "{api}put-and-refuse") (param i32 i32) (result i32)
           (call $create (local.get 0) (local.get 1) (i32.const 0) (i32.const 0)
-            (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 1024))
+            (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 1) (i32.const 1024))
           (i32.store8 (i32.const 1024) (i32.const 1))
           (i32.store (i32.const 1028) (i32.const 2048))
           (i32.store (i32.const 1032) (i32.const 20))
@@ -258,7 +258,7 @@ pub fn migrating() -> Bytes {
     let fields = format!(
         r#"
         (import "quorate:recipe/tree@0.1.0" "create"
-          (func $create (param i32 i32 i32 i32 i32 i32 i32 i32)))
+          (func $create (param i32 i32 i32 i32 i32 i64 i32 i32 i32)))
         {PRELUDE}
         (data (i32.const 2048) "/from-0")
         (data (i32.const 2064) "too old")
@@ -266,7 +266,7 @@ pub fn migrating() -> Bytes {
           (i32.store8 (i32.const 2054)
             (i32.add (i32.const 48) (i32.wrap_i64 (local.get 0))))
           (call $create (i32.const 2048) (i32.const 7) (i32.const 0) (i32.const 0)
-            (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 1024))
+            (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 0) (i32.const 1024))
           (i32.store8 (i32.const 1024) (i64.eq (local.get 0) (i64.const 9)))
           (i32.store (i32.const 1028) (i32.const 2064))
           (i32.store (i32.const 1032) (i32.const 7))

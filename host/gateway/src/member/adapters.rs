@@ -124,7 +124,6 @@ pub(super) struct Around {
     pub(super) engine: Engine,
     pub(super) node: Arc<Node>,
     pub(super) mesh: Arc<Mesh>,
-    pub(super) tree: SharedRead,
     pub(super) sequencer: SequencerHandle,
     pub(super) began: Instant,
     /// Bytes free on the data directory's disk, when it was last looked.
@@ -168,7 +167,9 @@ impl Surroundings for Around {
 
     fn status(&self) -> Status {
         let metrics = self.node.metrics();
-        let meta = self.tree.meta();
+        // At one moment: members that stand at one index are compared by their digests.
+        let (applied, tree) = self.node.tree_at_index();
+        let meta = tree.meta();
         let usage = process::usage();
         Status {
             member: metrics.member,
@@ -180,7 +181,7 @@ impl Surroundings for Around {
             leader: metrics.leader,
             last_index: metrics.last_log.unwrap_or(0),
             committed_index: metrics.committed.map_or(0, |at| at.index),
-            applied_index: metrics.applied.map_or(0, |at| at.index),
+            applied_index: applied.unwrap_or(0),
             digest: meta.digest,
             sessions: meta.sessions_count,
             cpu_us: usage.cpu_us,
@@ -188,7 +189,7 @@ impl Surroundings for Around {
             uptime_ms: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
             disk_free_bytes: self.free.load(Ordering::Relaxed),
             level: self.mesh.own().level,
-            cluster_level: self.tree.level(),
+            cluster_level: tree.level(),
         }
     }
 }

@@ -157,7 +157,14 @@ impl Mesh {
         level::check(from, self.level())?;
         match self.served_by().map(|serve| serve.contact(from.member)) {
             Some(Some(known)) => check_directory(from, known.incarnation)?,
-            Some(None) => self.check_not_removed(from)?,
+            Some(None) => {
+                self.check_not_removed(from)?;
+                // One that is too new for this member's log: it counts as met when the log has brought it. Were it noted
+                // now, it would be taken for one that was removed the next time.
+                if self.is_member() {
+                    return Ok(());
+                }
+            }
             None => {}
         }
         let met =
@@ -165,11 +172,14 @@ impl Mesh {
         met.map_err(|older| refused(older.to_string()))
     }
 
+    /// Whether the membership, as far as it is known here, names this member.
+    fn is_member(&self) -> bool {
+        self.served_by().is_some_and(|serve| serve.contact(self.own.member).is_some())
+    }
+
     /// Who was met is or was a member. One that the membership does not name may be too new for this member's log.
     fn check_not_removed(&self, from: &Identity) -> Result<(), Refusal> {
-        let is_member =
-            self.served_by().is_some_and(|serve| serve.contact(self.own.member).is_some());
-        if !is_member || !self.note.has_met(from.member, Incarnation(from.incarnation)) {
+        if !self.is_member() || !self.note.has_met(from.member, Incarnation(from.incarnation)) {
             return Ok(());
         }
         let message = format!("member {} was removed from the cluster", from.member);

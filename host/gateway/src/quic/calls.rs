@@ -7,6 +7,7 @@ use quorate_core::draft::ReadRecords;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::request::Call;
 use quorate_wire::message::{Consistency, Results};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Face, Lane, deliver, fresh, read_reply};
 use crate::read_calls::{Answered, Taken};
@@ -26,10 +27,11 @@ impl Lane {
         };
         self.reads.spawn(async move {
             let recipe = call.recipe.clone();
-            let (zxid, result) = match run(&face, &attachment, &taken, consistency, call).await {
-                Ok(answered) => answered,
-                Err(refusal) => (face.registry.zxid(), Err(refusal)),
-            };
+            let (_turn, (zxid, result)) =
+                match run(&face, &attachment, &taken, consistency, call).await {
+                    Ok((answered, turn)) => (Some(turn), answered),
+                    Err(refusal) => (None, (face.registry.zxid(), Err(refusal))),
+                };
             if result.as_ref().is_err_and(|refusal| refusal.code == ErrorCode::Compiling) {
                 face.compile(&recipe);
             }
@@ -44,7 +46,7 @@ async fn run(
     taken: &Taken,
     consistency: Consistency,
     call: Call,
-) -> Result<Answered, Refusal> {
+) -> Result<(Answered, OwnedSemaphorePermit), Refusal> {
     if consistency != Consistency::Stale {
         fresh(face, attachment, consistency == Consistency::Linearizable).await?;
     }

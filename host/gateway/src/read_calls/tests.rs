@@ -91,7 +91,10 @@ type Going = tokio::task::JoinHandle<Result<Answered, Refusal>>;
 fn send(calls: &Arc<ReadCalls>, lane: &LaneShare, arguments: &'static str) -> Going {
     let taken = calls.take(lane, &call(arguments)).unwrap();
     let calls = calls.clone();
-    tokio::spawn(async move { calls.run(&taken, SessionId(1), call(arguments)).await })
+    tokio::spawn(async move {
+        let (answered, _turn) = calls.run(&taken, SessionId(1), call(arguments)).await?;
+        Ok(answered)
+    })
 }
 
 async fn answered(going: Going) -> Result<Bytes, Refusal> {
@@ -155,7 +158,7 @@ async fn the_queue_is_bounded_and_who_finds_it_full_is_told() {
     assert_eq!(refusal.code, ErrorCode::Overloaded);
     gate.open.send(()).unwrap();
     assert_eq!(answered(held).await.unwrap(), "wait");
-    assert_eq!(timeout(PATIENCE, waits).await.unwrap().unwrap().1.unwrap(), "next");
+    assert_eq!(timeout(PATIENCE, waits).await.unwrap().unwrap().0.1.unwrap(), "next");
 }
 
 #[tokio::test]
@@ -172,13 +175,32 @@ async fn one_lane_does_not_have_the_queue_to_itself() {
     let mut mine = Box::pin(calls.run(&taken, SessionId(2), call("mine")));
     assert!(timeout(Duration::ZERO, &mut mine).await.is_err());
     gate.open.send(()).unwrap();
-    assert_eq!(timeout(PATIENCE, mine).await.unwrap().unwrap().1.unwrap(), "mine");
+    assert_eq!(timeout(PATIENCE, mine).await.unwrap().unwrap().0.1.unwrap(), "mine");
     let before = lock(&gate.ran).iter().position(|ran| ran == "mine").unwrap();
     assert!(before <= limits::READ_CALLS_PER_LANE_TURN, "{before} ran before it");
     assert_eq!(answered(held).await.unwrap(), "wait");
     for one in many {
         assert_eq!(answered(one).await.unwrap(), "more");
     }
+}
+
+#[tokio::test]
+async fn a_lane_whose_answers_are_not_taken_gets_no_more_of_them() {
+    let calls = start(1, 8, |_| {});
+    let (lane, other) = (LaneShare::default(), LaneShare::default());
+    let mut kept = Vec::new();
+    for _ in 0..limits::READ_CALLS_PER_LANE_TURN {
+        let taken = calls.take(&lane, &call("kept")).unwrap();
+        let run = calls.run(&taken, SessionId(1), call("kept"));
+        kept.push(timeout(PATIENCE, run).await.unwrap().unwrap());
+    }
+    let taken = calls.take(&lane, &call("late")).unwrap();
+    let mut late = Box::pin(calls.run(&taken, SessionId(1), call("late")));
+    assert!(timeout(Duration::ZERO, &mut late).await.is_err());
+    assert_eq!(answered(send(&calls, &other, "other")).await.unwrap(), "other");
+    assert!(timeout(Duration::ZERO, &mut late).await.is_err(), "not run yet");
+    kept.pop();
+    assert_eq!(timeout(PATIENCE, late).await.unwrap().unwrap().0.1.unwrap(), "late");
 }
 
 #[test]

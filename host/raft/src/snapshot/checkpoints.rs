@@ -86,6 +86,11 @@ impl Checkpoints {
         Ok(Self { tree, namespace, directory, behind_max, retention, kept })
     }
 
+    /// A whole tree that stands at this index was installed on this member.
+    pub(crate) fn installed(&self, index: u64) {
+        self.retention.installed(index);
+    }
+
     /// A stream for a member that lacks entries which the log has no more: one that is there already if the member will
     /// find in the log what comes behind it, or if no more can be made.
     pub(crate) fn for_member(&self) -> io::Result<Arc<Outgoing>> {

@@ -94,7 +94,10 @@ impl World {
 
     /// An epoch is open: everything unanswered is submitted, as the gateway does it.
     fn resubmit(&mut self, member: usize) {
-        self.serving = member;
+        // One that was replaced and has not been told yet does not take the clients away from who leads.
+        if self.leader.is_none_or(|leader| leader == member || leader != self.serving) {
+            self.serving = member;
+        }
         for client in 0..self.clients.len() {
             let (token, timeout_ms) = (self.clients[client].token, self.clients[client].timeout_ms);
             self.clients[client].heartbeats.clear();

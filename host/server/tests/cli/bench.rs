@@ -11,7 +11,7 @@ fn a_short_run_gives_figures_that_machines_can_read() {
     let names = ["get-16", "set-16x16", "create-64", "counter", "lock-10", "queue", "parked"];
     let told = home.json(&[&["bench", "--seconds", "1"], &names[..]].concat());
     let rows = told["workloads"].as_array().expect("rows");
-    assert_eq!(rows.len(), names.len() + 2, "counter stands for three: {told}");
+    assert_eq!(rows.len(), names.len() + 4, "counter stands for five: {told}");
     for row in rows {
         let number = |key: &str| row[key].as_f64().unwrap_or_else(|| panic!("{key}: {row}"));
         assert!(number("operations") > 0.0 && number("per_second") > 0.0, "{row}");

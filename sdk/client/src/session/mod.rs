@@ -366,11 +366,12 @@ impl Session {
         let writes = self.writes.as_mut()?;
         let request = self.next_request;
         self.next_request += 1;
-        if let Some(message) = self.reads.poll_again(request, now_ms) {
-            return Some(message);
-        }
+        // First: a read that is asked again on a new lane may have been asked behind them, and has to see them.
         if writes.is_behind() {
             return writes.poll(request, now_ms);
+        }
+        if let Some(message) = self.reads.poll_again(request, now_ms) {
+            return Some(message);
         }
         let Waiting { token, ask } = self.waiting.pop_front()?;
         let (purpose, body) = match (ask, token) {
@@ -402,7 +403,10 @@ impl Session {
         let mut next_ms = alive.next_timer_ms(self.is_waiting(), now_ms);
         if self.is_attached {
             let held = self.writes.as_ref().and_then(Writes::hold_until_ms);
-            for at_ms in [held, self.reads.next_timer_ms()].into_iter().flatten() {
+            // Reads wait for the writes before them.
+            let is_behind = self.writes.as_ref().is_some_and(Writes::is_behind);
+            let again = self.reads.next_timer_ms().filter(|_| !is_behind);
+            for at_ms in [held, again].into_iter().flatten() {
                 next_ms = next_ms.min(at_ms);
             }
         }

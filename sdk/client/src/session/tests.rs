@@ -331,6 +331,28 @@ fn a_resumed_session_says_what_it_has_sent() {
 }
 
 #[test]
+fn a_read_that_is_asked_again_elsewhere_comes_behind_the_writes_before_it() {
+    let mut session = attached();
+    write(&mut session, 1, "one");
+    session.submit(2, Ask::Read(Consistency::Linearizable, Query::Status));
+    let purpose = |message: ClientMessage| match message {
+        ClientMessage::Write { .. } => "write",
+        ClientMessage::Read { .. } => "read",
+        ClientMessage::Heartbeat { .. } => "heartbeat",
+        other => panic!("{other:?}"),
+    };
+    let poll = |session: &mut Session| {
+        let sent = std::iter::from_fn(|| session.poll_transmit(1)).map(purpose);
+        sent.filter(|kind| *kind != "heartbeat").collect::<Vec<_>>()
+    };
+    assert_eq!(poll(&mut session), ["write", "read"]);
+    session.handle_disconnected();
+    session.attach(2);
+    session.handle_message(ServerMessage::Welcome(welcome()), 2);
+    assert_eq!(poll(&mut session), ["write", "read"]);
+}
+
+#[test]
 fn a_session_that_has_ended_tells_what_was_certainly_not_executed() {
     let mut session = attached();
     for (token, body) in [(1, "parked"), (2, "b"), (3, "c")] {

@@ -94,7 +94,7 @@ impl Disks {
     }
 
     fn settle(&mut self, now_ms: u64) -> Option<Room> {
-        let Some(led_ms) = self.led_ms else { return None };
+        let led_ms = self.led_ms?;
         let room = self.room_at(led_ms, now_ms);
         let before = std::mem::replace(&mut self.room, room);
         match (before, room) {

@@ -17,16 +17,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use crate::error::OpenError;
+use crate::modes::FILE_MODE;
 
 /// Version of everything that is stored below the data directory.
 pub(crate) const FORMAT_VERSION: u32 = 1;
 /// Most bytes of an identity. A cluster's and a member's id are some dozens; this bounds what is read from a disk.
 pub(crate) const IDENTITY_BYTES_MAX: usize = 4096;
-
-/// Permissions of the files that are made here: what the tree holds is nobody else's to read.
-pub(crate) const FILE_MODE: u32 = 0o600;
-/// Permissions of the directories that are made here. Of those that are there already, they are their owner's to set.
-pub(crate) const DIRECTORY_MODE: u32 = 0o700;
 
 const MAGIC: [u8; 8] = *b"QUORATE\n";
 const HEADER_BYTES: usize = 16;

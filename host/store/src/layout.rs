@@ -16,7 +16,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::OpenError;
-use crate::format::{self, DIRECTORY_MODE, FILE_MODE};
+use crate::format;
+use crate::modes::{DIRECTORY_MODE, FILE_MODE};
 
 const LOCK: &str = "LOCK";
 const FORMAT: &str = "FORMAT";

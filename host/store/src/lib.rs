@@ -9,6 +9,7 @@ pub mod error;
 mod format;
 pub mod layout;
 pub mod log;
+mod modes;
 pub mod tree;
 
 pub use error::OpenError;

@@ -6,6 +6,8 @@
 #[path = "../../../host/store/src/error.rs"]
 #[allow(dead_code, reason = "the log's are used")]
 mod error;
+#[path = "../../../host/store/src/modes.rs"]
+mod modes;
 #[path = "../../../host/store/src/log"]
 #[allow(dead_code, reason = "the log is only read here")]
 mod log {

@@ -13,7 +13,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::format::{DIRECTORY_MODE, FILE_MODE};
+use crate::modes::{DIRECTORY_MODE, FILE_MODE};
 
 /// The directory of a log: a flat set of files.
 pub trait Files: Send + Sync {

@@ -247,3 +247,97 @@ fn check_directory(found: &Identity, joined: Incarnation) -> Result<(), Refusal>
          add the new one with a number that was never used"
     )))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+    use std::time::SystemTime;
+
+    use quorate_core::level::Level;
+    use quorate_net::{Port, Server, ServerConfig};
+    use quorate_raft::{Contact, Lane};
+    use quorate_store::DataDirectory;
+
+    use super::super::{Note, Own, Purpose, Serve, Task, lock};
+    use super::*;
+
+    const CLUSTER: ClusterId = ClusterId([7; 16]);
+
+    /// The membership as far as this member knows it.
+    struct Known(BTreeMap<u64, Contact>);
+
+    impl Serve for Known {
+        fn lane(&self, _from: u64, _purpose: Purpose, _lane: Lane) -> Task<'_, ()> {
+            Box::pin(std::future::ready(()))
+        }
+
+        fn contact(&self, member: u64) -> Option<Contact> {
+            self.0.get(&member).cloned()
+        }
+    }
+
+    fn contact(directory: u8) -> Contact {
+        let incarnation = Incarnation([directory; 16]);
+        Contact { address: "there:1".to_owned(), incarnation, clients: Vec::new() }
+    }
+
+    fn identity(member: u64, starts: u64) -> Identity {
+        Identity {
+            member,
+            cluster: Some(CLUSTER),
+            incarnation: [u8::try_from(member).unwrap(); 16],
+            starts,
+            life: starts,
+            clients: Vec::new(),
+            agent: String::new(),
+            level: Level::NEWEST,
+        }
+    }
+
+    /// Member 1, which knows these members.
+    fn mesh(directory: &std::path::Path, members: &[u64]) -> Arc<Mesh> {
+        let files = directory.join("certificates");
+        let identity =
+            quorate_net::Identity::open_or_make(&files, &[], 1, SystemTime::now()).unwrap();
+        let at = "127.0.0.1:0".parse().unwrap();
+        let config = ServerConfig::new(at, identity.server, identity.trust);
+        let server = Server::listen(Port::take(at).unwrap(), &config).unwrap();
+        let data = DataDirectory::open(&directory.join("data"), || b"member 1".to_vec()).unwrap();
+        let note = Note::open(Arc::new(data)).unwrap();
+        note.join(CLUSTER).unwrap();
+        let own = Own {
+            member: 1,
+            address: at.to_string(),
+            clients: Vec::new(),
+            agent: String::new(),
+            level: Level::NEWEST,
+        };
+        let mesh = Mesh::new(own, note, server.dialer());
+        know(&mesh, members);
+        mesh
+    }
+
+    fn know(mesh: &Mesh, members: &[u64]) {
+        let contacts = members.iter().map(|&one| (one, contact(u8::try_from(one).unwrap())));
+        *lock(&mesh.serve) = Some(Arc::new(Known(contacts.collect())));
+    }
+
+    #[tokio::test]
+    async fn a_member_that_is_too_new_for_the_log_here_is_not_taken_for_a_removed_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let mesh = mesh(directory.path(), &[1, 2, 3]);
+        // Added while this member was away: it comes again and again before the log has brought it.
+        for starts in 1..4 {
+            assert_eq!(mesh.check_dialler(&identity(4, starts)), Ok(()));
+        }
+        know(&mesh, &[1, 2, 4]);
+        assert_eq!(mesh.check_dialler(&identity(4, 4)), Ok(()));
+        assert!(mesh.check_dialler(&identity(4, 3)).is_err(), "an older copy of it");
+        // And one that was known, and is no member any more, is told so.
+        know(&mesh, &[1, 2]);
+        let refusal = mesh.check_dialler(&identity(4, 5)).unwrap_err();
+        assert_eq!(refusal.code, ErrorCode::MemberRemoved);
+    }
+}

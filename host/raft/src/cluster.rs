@@ -244,7 +244,7 @@ impl Node {
         if to == self.config.member {
             return Ok(());
         }
-        self.check_caught_up(to)?;
+        self.caught_up(to).await?;
         self.check_alive(to)?;
         let stopped =
             |error: openraft::errors::Fatal<TypeConfig>| ChangeRefusal::Stopped(error.to_string());
@@ -269,6 +269,23 @@ impl Node {
                 patience.as_millis()
             ))),
         }
+    }
+
+    /// Waits for a voter to catch up, for a moment: one that leads since just now has heard of nobody yet.
+    async fn caught_up(&self, member: u64) -> Result<(), ChangeRefusal> {
+        let mut metrics = self.raft.metrics();
+        let until = async {
+            loop {
+                // Seen before it is judged: what changes meanwhile is judged again.
+                drop(metrics.borrow_watched());
+                match self.check_caught_up(member) {
+                    Err(ChangeRefusal::NotCaughtUp(_)) if metrics.changed().await.is_ok() => {}
+                    judged => return judged,
+                }
+            }
+        };
+        let judged = tokio::time::timeout(DEAD_AFTER, until).await;
+        judged.unwrap_or_else(|_| self.check_caught_up(member))
     }
 
     /// A voter that lags holds up every commit in which it is needed.

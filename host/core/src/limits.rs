@@ -43,6 +43,8 @@ pub const ENTRY_BYTES_MAX: usize = 12 * 1024 * 1024;
 pub const BATCHES_IN_FLIGHT_MAX: usize = 16;
 /// Requests that wait for the sequencer before new ones are refused with `overloaded`.
 pub const SEQUENCER_QUEUE_MAX: usize = 64 * 1024;
+/// One place more of so many, wherever requests queue, is for those that only free something: under overload they help.
+pub const RELIEF_PLACES_PART: usize = 8;
 
 /// Replies kept for one session until it acknowledges them.
 pub const KEPT_REPLIES_MAX: u64 = 4096;

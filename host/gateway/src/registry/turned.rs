@@ -51,7 +51,9 @@ impl Registry {
             Some(before) if before.request.hash == request.hash => {
                 Ok(Place::Joined { is_parked: before.is_parked })
             }
-            _ if !route.is_some_and(|route| self.is_overloaded(route)) => Ok(Place::New),
+            _ if !route.is_some_and(|route| self.is_overloaded(route, request.body.class())) => {
+                Ok(Place::New)
+            }
             // No more of these come than were taken before.
             None if is_doubtful => Ok(Place::New),
             _ => Err(not_taken(crate::leader::overloaded())),

@@ -83,6 +83,17 @@ pub enum Query {
     },
     /// A recipe call that only reads: run on this member, on its applied tree. It has no write number.
     Call(Call),
+    /// The znodes of a subtree, all of one state, on a bulk stream of the member's (`super::scan`).
+    Scan {
+        /// The number at the head of the bulk stream; chosen by the client.
+        bulk: u64,
+        /// The znode at the top; it comes first.
+        path: String,
+        /// Only what comes behind this one, which need not be there: the last one of a scan that broke off.
+        after: Option<String>,
+        /// The data, too.
+        with_data: bool,
+    },
 }
 
 /// A place in a stream of a snapshot.
@@ -149,6 +160,11 @@ pub enum Results {
     Snapshot(SnapshotPlace),
     /// Of `Call`: the encoded result, the error case of a `result` included.
     Called(Bytes),
+    /// Of `Scan`: the bulk stream with this mark brings the znodes, as of the zxid of this answer.
+    Scan {
+        /// Drawn at random: a stream of an earlier connection has another one.
+        mark: u64,
+    },
 }
 
 /// A deployed recipe.
@@ -262,6 +278,13 @@ impl Query {
                 writer.u8(9);
                 write_call(writer, call);
             }
+            Self::Scan { bulk, path, after, with_data } => {
+                writer.u8(16);
+                writer.u64(*bulk);
+                writer.text(path);
+                writer.option(after.as_ref(), |writer, after| writer.text(after));
+                writer.bool(*with_data);
+            }
         }
     }
 
@@ -292,6 +315,12 @@ impl Query {
                 go_on: reader.option("place in a snapshot", SnapshotPlace::read)?,
             },
             9 => Self::Call(read_call(reader)?),
+            16 => Self::Scan {
+                bulk: reader.u64("number of a bulk stream")?,
+                path: reader.text("path")?,
+                after: reader.option("after", |reader| reader.text("after"))?,
+                with_data: reader.bool("with data")?,
+            },
             _ => return Err(malformed("kind of a query")),
         })
     }
@@ -363,6 +392,10 @@ impl Results {
                 writer.u8(10);
                 writer.bytes(value);
             }
+            Self::Scan { mark } => {
+                writer.u8(16);
+                writer.u64(*mark);
+            }
         }
     }
 
@@ -411,6 +444,7 @@ impl Results {
             8 => Self::Status(Status::read(reader)?),
             9 => Self::Snapshot(SnapshotPlace::read(reader)?),
             10 => Self::Called(reader.bytes("result")?),
+            16 => Self::Scan { mark: reader.u64("mark of a scan")? },
             _ => return Err(malformed("kind of results")),
         })
     }

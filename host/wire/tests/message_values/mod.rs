@@ -161,6 +161,8 @@ fn queries() -> Vec<Query> {
         Query::Snapshot { bulk: 300, go_on: None },
         Query::Snapshot { bulk: 1, go_on: Some(place()) },
         Query::Call(call("holder")),
+        Query::Scan { bulk: 300, path: path(), after: None, with_data: true },
+        Query::Scan { bulk: 1, path: path(), after: Some("/a/b".to_owned()), with_data: false },
     ]
 }
 
@@ -244,6 +246,7 @@ fn results() -> Vec<Results> {
         Results::Status(status()),
         Results::Snapshot(place()),
         Results::Called(Bytes::from_static(b"value")),
+        Results::Scan { mark: 300 },
     ]
 }
 

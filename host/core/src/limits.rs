@@ -10,6 +10,8 @@ pub const DATA_BYTES_MAX: usize = 1024 * 1024;
 pub const PAGE_CHILDREN_MAX: u32 = 1000;
 /// Bytes of names (and data, where asked for) after which a page ends early.
 pub const PAGE_BYTES_MAX: usize = 512 * 1024;
+/// Siblings that a scan of a subtree reads at a time, on each level that it is in.
+pub const SCAN_SIBLINGS_MAX: usize = 128;
 /// Operations of one multi.
 pub const MULTI_OPERATIONS_MAX: usize = 1024;
 /// Recipe calls among them: each may take the whole time that its manifest gives it, and the sequencer with it.

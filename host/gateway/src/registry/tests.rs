@@ -121,6 +121,7 @@ fn request(write: u64) -> Arc<Request> {
         hash: u128::from(write),
         acks: Acks::default(),
         body: Body::Single(set()),
+        address: None,
     })
 }
 

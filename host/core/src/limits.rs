@@ -20,7 +20,7 @@ pub const MULTI_CALLS_MAX: usize = 64;
 pub const TRANSACTION_CHANGES_MAX: usize = 16 * 1024;
 /// Bytes of changes of one client transaction: an entry must fit the log's record and a member frame.
 pub const TRANSACTION_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Bytes of a change beside its path, data or name: kind, lengths, owner.
+/// Bytes of a change beside its path, data or name: kind, lengths, owner or version and transaction.
 pub const CHANGE_HEAD_BYTES_MAX: usize = 32;
 /// Bytes of one reply, kept replies included: a result with its refusal, or the paths and stats of a whole multi.
 pub const REPLY_BYTES_MAX: usize = DATA_BYTES_MAX + 256 * 1024;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::RwLockReadGuard;
 
 use quorate_core::error::{ErrorCode, Refusal};
+use quorate_core::transaction::Entry;
 use quorate_wire::link::{Answer, Tag, ToLeader};
 use quorate_wire::message::ServerMessage;
 use tokio::sync::watch;
@@ -60,6 +61,9 @@ impl Registry {
             link.forget_requests();
         }
         gate.highest = Some(tag);
+        if matches!(way, Way::Local) {
+            *lock(&self.own) = Some(tag);
+        }
         let route = Route { tag, way };
         self.hand_over_again(&route);
         gate.route = Some(route);
@@ -79,6 +83,12 @@ impl Registry {
         self.give_up_heartbeats();
         drop(gate);
         self.route_changed.send_modify(|_| {});
+    }
+
+    /// Whether this member has executed what this entry carries.
+    #[must_use]
+    pub fn has_executed(&self, entry: &Entry) -> bool {
+        *lock(&self.own) == Some(Tag { term: entry.term, epoch: entry.epoch })
     }
 
     /// Whether requests are handed over at this moment.

@@ -34,6 +34,7 @@ use self::route::Gate;
 pub use self::route::Way;
 pub use self::turned::NotTaken;
 use self::turned::Place;
+use crate::audit::Audit;
 use crate::leader::SequencerHandle;
 use crate::limits;
 
@@ -82,12 +83,21 @@ pub struct Registry {
     /// Where clients reach the service.
     members: Mutex<Vec<String>>,
     sequencer: SequencerHandle,
+    audit: Audit,
+    /// The last epoch that was this member's own.
+    own: Mutex<Option<Tag>>,
 }
 
 impl Registry {
     /// No lanes yet.
     #[must_use]
     pub fn new(sequencer: SequencerHandle) -> Self {
+        Self::with_audit(sequencer, Audit::default())
+    }
+
+    /// No lanes yet; this audit log may have writes refused.
+    #[must_use]
+    pub fn with_audit(sequencer: SequencerHandle, audit: Audit) -> Self {
         Self {
             sessions: RwLock::default(),
             taken: Mutex::default(),
@@ -102,6 +112,8 @@ impl Registry {
             replaced: watch::Sender::new(()),
             members: Mutex::default(),
             sequencer,
+            audit,
+            own: Mutex::default(),
         }
     }
 

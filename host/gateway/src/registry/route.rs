@@ -12,6 +12,7 @@ use std::sync::RwLockReadGuard;
 
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::request::Class;
+use quorate_core::transaction::Entry;
 use quorate_wire::link::{Answer, Tag, ToLeader};
 use quorate_wire::message::ServerMessage;
 use tokio::sync::watch;
@@ -61,6 +62,9 @@ impl Registry {
             link.forget_requests();
         }
         gate.highest = Some(tag);
+        if matches!(way, Way::Local) {
+            *lock(&self.own) = Some(tag);
+        }
         let route = Route { tag, way };
         self.hand_over_again(&route);
         gate.route = Some(route);
@@ -80,6 +84,12 @@ impl Registry {
         self.give_up_heartbeats();
         drop(gate);
         self.route_changed.send_modify(|_| {});
+    }
+
+    /// Whether this member has executed what this entry carries.
+    #[must_use]
+    pub fn has_executed(&self, entry: &Entry) -> bool {
+        *lock(&self.own) == Some(Tag { term: entry.term, epoch: entry.epoch })
     }
 
     /// Whether requests are handed over at this moment.

@@ -142,7 +142,8 @@ fn a_line_says_who_did_what_from_where_with_which_result_and_no_data() {
     let (audit, disk) = audit(&all());
     let auditor = Auditor::new(&audit, alice());
     let multi = request(Body::Multi(vec![create("/jobs/job-"), call()]));
-    let stat = quorate_core::apply::root(&quorate_core::read::MemoryTree::new()).stat();
+    let tree = quorate_core::read::MemoryTree::new();
+    let stat = quorate_core::query::stat(&tree, &Path::parse("/").unwrap()).unwrap();
     let done = Reply::Done(Done::Multi(vec![
         Done::Created { path: "/jobs/job-0000000000000000001".to_owned(), stat },
         Done::Called("secret data".into()),
@@ -252,10 +253,10 @@ fn the_leader_tells_which_ephemeral_znodes_went_with_a_session() {
 #[test]
 fn lines_come_by_themselves_and_are_synced() {
     let (audit, disk) = audit(&all());
+    drop(disk.until("the first line is synced", |state| state.synced == 1));
     Auditor::new(&audit, alice()).answered(&set(), 10, &replied(&Reply::Done(Done::Done)));
     assert_eq!(disk.lines_with("\"set\"").len(), 2);
-    let synced = disk.lock().synced;
-    disk.until("synced", |state| state.synced > synced);
+    drop(disk.until("synced", |state| state.synced == 2));
     audit.stop();
 }
 

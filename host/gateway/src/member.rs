@@ -44,6 +44,7 @@ use crate::read_index::{AnyLeader, ReadBarrier};
 use crate::reads::{Reads, Surroundings};
 use crate::registry::Registry;
 use crate::renewal::Renewal;
+use crate::scans::ScanRoom;
 use crate::snapshots::NodeSnapshots;
 use crate::told::{Listener, tell_leader, tell_leadership};
 
@@ -410,6 +411,7 @@ impl Member {
             read_calls: read_calls.clone(),
             barrier: Arc::new(barrier),
             snapshots: Arc::new(NodeSnapshots { node: node.clone() }),
+            scan_room: ScanRoom::of_member(),
             compiler: compiler.clone(),
             lane_queues: QueueBudget::new(limits::MEMBER_LANE_QUEUE_BYTES_MAX),
             agent: agent(),

@@ -2,6 +2,7 @@
 //! how fresh a read must be, and lets go when the lane is over. What a frame's fields mean is quorate-wire's.
 
 mod calls;
+mod scans;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -42,6 +43,7 @@ use crate::mesh::Mesh;
 use crate::read_calls::{LaneShare, ReadCalls};
 use crate::reads::Reads;
 use crate::registry::{Attachment, NotTaken, Registry};
+use crate::scans::ScanRoom;
 use crate::snapshots::{self, Snapshots};
 
 /// Waits until this member has applied all that was acknowledged anywhere before the call.
@@ -67,6 +69,8 @@ pub struct Face {
     pub barrier: Arc<dyn Barrier>,
     /// The tree as a stream.
     pub snapshots: Arc<dyn Snapshots>,
+    /// Room for subtrees as streams.
+    pub scan_room: ScanRoom,
     /// What is deployed is compiled first; unset until the member has started.
     pub compiler: Arc<OnceLock<Mutex<Compiler>>>,
     /// What queues on all lanes beyond their own part.
@@ -185,6 +189,7 @@ struct Lane {
     /// For what goes beside the lane.
     connection: Connection,
     snapshot_room: Arc<Semaphore>,
+    scan_room: ScanRoom,
 }
 
 impl Lane {
@@ -257,6 +262,7 @@ impl Lane {
             calls: LaneShare::default(),
             connection: connection.clone(),
             snapshot_room: Arc::new(Semaphore::new(limits::SNAPSHOTS_PER_LANE_MAX)),
+            scan_room: ScanRoom::of_lane(),
         };
         let mut frames = Vec::with_capacity(limits::BURST_FRAMES_MAX);
         loop {
@@ -372,7 +378,8 @@ impl Lane {
         let weight = bytes.len();
         let body = body::decode(bytes)?;
         self.face.prepare_for(&body);
-        let request = Request { session: self.attachment.session, write, hash, acks, body };
+        let request =
+            Request { session: self.attachment.session, write, hash, acks, body, address: None };
         let request = Arc::new(request);
         let taken =
             self.face.registry.submit(&self.attachment, request_id, request.clone(), weight);
@@ -407,6 +414,7 @@ impl Lane {
             };
             match consistency {
                 _ if snapshots::is_asked_for(&read.query) => self.send_snapshot(read),
+                _ if crate::scans::is_asked_for(&read.query) => self.start_scan(read).await,
                 Consistency::Stale => answer(&self.face, &self.attachment, read).await,
                 Consistency::Session if self.attachment.is_settled() => {
                     answer(&self.face, &self.attachment, read).await;

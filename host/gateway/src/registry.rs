@@ -21,7 +21,7 @@ use bytes::Bytes;
 use quorate_core::change::Change;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{SessionId, WriteNumber, Zxid};
-use quorate_core::request::Request;
+use quorate_core::request::{Class, Request};
 use quorate_core::transaction::{Entry, EntryBody, Origin, Outcome, Transaction};
 use quorate_wire::link::{Tag, ToLeader};
 use quorate_wire::message::ServerMessage;
@@ -223,7 +223,7 @@ impl Registry {
         let _forget = Forget { registry: self, token };
         {
             let gate = self.gate();
-            if gate.route.as_ref().is_some_and(|route| self.is_overloaded(route)) {
+            if gate.route.as_ref().is_some_and(|route| self.is_overloaded(route, Class::Ordinary)) {
                 return Err(crate::leader::overloaded());
             }
             // Noted before it is handed over: the answer may be there before the next line is.

@@ -35,7 +35,7 @@ impl Listener {
     /// What happens when an entry has been applied: replies go out, then the sequencer learns of it.
     pub(crate) fn hears(self) -> quorate_raft::ApplyListener {
         Box::new(move |told| match told.kind {
-            Kind::Entry { applied, entry } => self.applied(&entry, applied == Applied::Taken),
+            Kind::Entry { applied, entry, .. } => self.applied(&entry, applied == Applied::Taken),
             Kind::Installed => self.installed(),
             Kind::Blank | Kind::Membership => {}
         })

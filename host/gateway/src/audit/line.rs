@@ -284,6 +284,9 @@ fn asked(query: &Query) -> (&'static str, Subject<'_>) {
         Query::Status => ("status", Subject::default()),
         Query::Snapshot { .. } => ("snapshot", Subject::default()),
         Query::Call(call) => ("call", called(call)),
+        Query::Watch(watch) => ("watch", at(&watch.path)),
+        Query::Unwatch(_) => ("unwatch", Subject::default()),
+        Query::Scan { path, .. } => ("scan", at(path)),
     }
 }
 

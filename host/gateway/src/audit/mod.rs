@@ -400,7 +400,7 @@ fn of_query(query: &Query) -> Option<Category> {
 
 fn deleted(changes: &[Change]) -> Vec<String> {
     let path = |change: &Change| match change {
-        Change::NodeDeleted { path } => Some(path.as_str().to_owned()),
+        Change::NodeDeleted { path, .. } => Some(path.as_str().to_owned()),
         _ => None,
     };
     changes.iter().filter_map(path).collect()

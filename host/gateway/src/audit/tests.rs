@@ -99,7 +99,7 @@ fn alice() -> Arc<Who> {
 
 fn request(body: Body) -> Arc<Request> {
     let (session, write) = (SessionId(5), WriteNumber(3));
-    Arc::new(Request { session, write, hash: 1, acks: Acks::default(), body })
+    Arc::new(Request { session, write, hash: 1, acks: Acks::default(), body, address: None })
 }
 
 fn create(path: &str) -> Operation {
@@ -234,7 +234,7 @@ fn the_leader_tells_which_ephemeral_znodes_went_with_a_session() {
         outcome: Outcome::None,
     };
     let ended = Change::SessionEnded { session: SessionId(5), end: End::Expired };
-    let deleted = |text| Change::NodeDeleted { path: path(text) };
+    let deleted = |text| Change::NodeDeleted { path: path(text), version: 0, previous: Zxid(1) };
     let transactions = vec![
         transaction(8, vec![deleted("/a"), deleted("/b"), ended]),
         transaction(9, vec![deleted("/old")]),

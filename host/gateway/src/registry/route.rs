@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::RwLockReadGuard;
 
 use quorate_core::error::{ErrorCode, Refusal};
+use quorate_core::request::Class;
 use quorate_core::transaction::Entry;
 use quorate_wire::link::{Answer, Tag, ToLeader};
 use quorate_wire::message::ServerMessage;
@@ -160,11 +161,11 @@ impl Registry {
         }
     }
 
-    /// Whether so much has been handed over that requests should be refused.
-    pub(super) fn is_overloaded(&self, route: &Route) -> bool {
+    /// Whether so much has been handed over that requests of this class should be refused.
+    pub(super) fn is_overloaded(&self, route: &Route, class: Class) -> bool {
         match &route.way {
-            Way::Local => self.sequencer.is_overloaded(),
-            Way::Link(link) => link.is_overloaded(),
+            Way::Local => self.sequencer.is_overloaded(class),
+            Way::Link(link) => link.is_overloaded(class),
         }
     }
 

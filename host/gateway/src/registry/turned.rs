@@ -63,7 +63,7 @@ impl Registry {
             }
             // No more of these come than were taken before.
             None if is_doubtful => Ok(Place::New),
-            _ if route.is_some_and(|route| self.is_overloaded(route)) => {
+            _ if route.is_some_and(|route| self.is_overloaded(route, request.body.class())) => {
                 Err(not_taken(crate::leader::overloaded()))
             }
             _ => self.audit.admit(&request.body).map_err(not_taken).map(|()| Place::New),

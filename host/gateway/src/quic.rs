@@ -378,8 +378,8 @@ impl Lane {
         let weight = bytes.len();
         let body = body::decode(bytes)?;
         self.face.prepare_for(&body);
-        let request =
-            Request { session: self.attachment.session, write, hash, acks, body, address: None };
+        let session = self.attachment.session;
+        let request = Request { session, write, hash, acks, body, address: None };
         let request = Arc::new(request);
         let taken =
             self.face.registry.submit(&self.attachment, request_id, request.clone(), weight);

@@ -251,6 +251,20 @@ fn the_leader_tells_which_ephemeral_znodes_went_with_a_session() {
 }
 
 #[test]
+fn who_a_session_is_known_as_is_told_from_then_on() {
+    let (audit, disk) = audit(&all());
+    let auditor = Auditor::new(&audit, alice());
+    auditor.unanswered(&set(), 10);
+    auditor.identify("token:ann".to_owned());
+    auditor.identify("token:ann".to_owned());
+    auditor.unanswered(&set(), 10);
+    audit.stop();
+    let lines = lines(&disk.lock().text);
+    assert_eq!(lines[1]["identities"], json!(["x509:CN=alice"]));
+    assert_eq!(lines[2]["identities"], json!(["x509:CN=alice", "token:ann"]));
+}
+
+#[test]
 fn lines_come_by_themselves_and_are_synced() {
     let (audit, disk) = audit(&all());
     drop(disk.until("the first line is synced", |state| state.synced == 1));

@@ -40,10 +40,12 @@ fn line_with(file: &Path, wanted: &Value) -> Value {
 async fn what_is_done_is_told_with_who_where_and_how_it_ended() {
     let home = Home::new();
     let (data, file) = (home.path().join("data"), home.path().join("audit.log"));
-    let section = format!(
-        "builtin_recipes = true\n[audit]\nfile = {file:?}\ncategories = [\"sessions\", \"writes\", \"reads\"]"
-    );
+    let section =
+        format!("[audit]\nfile = {file:?}\ncategories = [\"sessions\", \"writes\", \"reads\"]");
     let server = Served::start(&home, &data, &section);
+    for recipe in ["lock", "queue", "counter", "group"] {
+        server.ok(&home, &["recipe", "deploy", recipe]);
+    }
     server.ok(&home, &["create", "/a", SECRET]);
     server.ok(&home, &["get", "/a"]);
     assert_eq!(server.run(&home, &["set", "/nothing", SECRET]).code, 1);
@@ -123,12 +125,13 @@ fn torn(home: &Home, mut server: Served, file: &Path, data: &Path, section: &str
 }
 
 #[test]
-fn without_categories_only_administration_and_refusals_are_told_and_files_are_few() {
+fn without_categories_only_administration_and_refusals_are_told() {
     let home = Home::new();
     let (data, file) = (home.path().join("data"), home.path().join("audit.log"));
-    let section = format!("builtin_recipes = true\n[audit]\nfile = {file:?}\ncategories = []");
+    let section = format!("[audit]\nfile = {file:?}\ncategories = []");
     let server = Served::start(&home, &data, &section);
     server.ok(&home, &["create", "/a"]);
+    server.ok(&home, &["recipe", "deploy", "group"]);
     server.ok(&home, &["recipe", "remove", "group"]);
     line_with(&file, &json!({ "operation": "remove-recipe", "recipe": "group" }));
     server.stop();

@@ -252,13 +252,7 @@ fn data_set<R: Read>(
     }
 }
 
-fn node_deleted<R: Read>(
-    draft: &mut Draft<R>,
-    zxid: Zxid,
-    time: Millis,
-    path: &Path,
-    node: Node,
-) {
+fn node_deleted<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, path: &Path, node: Node) {
     assert_eq!(node.children_count, 0, "a change deletes the znode {path}, which has children");
     let parent_path = path.parent().expect("the root is never deleted: it is not `expect_node`'s");
     let mut parent = expect_node_or_root(draft, &parent_path);

@@ -229,11 +229,7 @@ mod tests {
     }
 
     fn created(text: &str) -> Change {
-        Change::NodeCreated {
-            path: path(text),
-            data: Bytes::new(),
-            lifetime: Lifetime::Persistent,
-        }
+        Change::NodeCreated { path: path(text), data: Bytes::new(), lifetime: Lifetime::Persistent }
     }
 
     fn set(text: &str) -> Change {

@@ -255,7 +255,8 @@ impl History {
             let Some((_, bytes)) = records.next_if(|(at, _)| at == index) else { break };
             let record = codec::read_record(*index, bytes).map_err(rotten)?;
             let RaftPayload::Normal(payload) = record.payload else {
-                let cause = format!("the history names the entry {index}, which has no transactions");
+                let cause =
+                    format!("the history names the entry {index}, which has no transactions");
                 return Err(io::Error::new(io::ErrorKind::InvalidData, cause));
             };
             let (_, entry) = quorate_wire::entry::decode(payload.bytes).map_err(rotten)?;

@@ -77,7 +77,8 @@ impl Housekeeper {
             let namespace = self.config.namespace.0;
             let beyond = self.log.last_beyond(namespace, self.config.log_keep_bytes);
             if let Some(flushed) = flushed
-                && let Some(upto) = self.purge(flushed, purged, Beyond { old, bytes: beyond }, free_bytes)
+                && let Some(upto) =
+                    self.purge(flushed, purged, Beyond { old, bytes: beyond }, free_bytes)
                 && self.raft.trigger().purge_log(upto).await.is_err()
             {
                 return;

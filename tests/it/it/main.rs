@@ -17,3 +17,4 @@ mod resend;
 mod snapshots;
 mod starting;
 mod typed;
+mod watching;

@@ -21,7 +21,8 @@ impl Lane {
             Ok(taken) => taken,
             Err(refusal) => {
                 // Waits for a client that does not read: it can not send more meanwhile.
-                attachment.deliver(read_reply(face.registry.zxid(), request, Err(refusal))).await;
+                let zxid = face.registry.zxid();
+                attachment.deliver(read_reply(&attachment, zxid, request, Err(refusal))).await;
                 return;
             }
         };

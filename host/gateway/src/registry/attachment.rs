@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use super::lane::ClientLane;
 use super::lock;
 use super::turned::is_final;
+use crate::watches::Outbox;
 
 /// One lane, attached to one session.
 pub struct Attachment {
@@ -25,6 +26,8 @@ pub struct Attachment {
     /// The session.
     pub session: SessionId,
     lane: ClientLane,
+    /// Events on their way to its client.
+    pub(crate) outbox: Arc<Outbox>,
     pub(super) waiting: Mutex<Waiting>,
     /// Bytes that wait on all lanes of this member.
     total_bytes: Arc<AtomicUsize>,
@@ -63,6 +66,7 @@ impl Attachment {
         number: u64,
         session: SessionId,
         lane: ClientLane,
+        outbox: Arc<Outbox>,
         total_bytes: Arc<AtomicUsize>,
         taken: Arc<AtomicU64>,
     ) -> Self {
@@ -70,6 +74,7 @@ impl Attachment {
             number,
             session,
             lane,
+            outbox,
             waiting: Mutex::default(),
             total_bytes,
             taken,
@@ -175,8 +180,15 @@ impl Attachment {
         }
     }
 
+    /// The number of the last event that was queued for its client.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.outbox.count()
+    }
+
     pub(super) fn end(&self) {
         self.is_over.store(true, Ordering::Release);
+        self.outbox.end();
         self.over.notify_waiters();
         self.settled.notify_waiters();
     }

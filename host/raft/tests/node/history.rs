@@ -105,8 +105,7 @@ fn purged(directory: &Path, config: &Config) -> (Life, u64) {
 #[test]
 fn what_was_purged_is_gone_and_the_oldest_position_is_told() {
     let directory = tempfile::tempdir().expect("a directory");
-    let config =
-        Config { log_keep_entries: 16, history_keep: Duration::ZERO, ..Config::new(1) };
+    let config = Config { log_keep_entries: 16, history_keep: Duration::ZERO, ..Config::new(1) };
     let (life, last) = purged(directory.path(), &config);
     life.shutdown();
     // Without the tail of the life in which it was applied.
@@ -131,8 +130,7 @@ fn what_is_young_stays_however_many_entries_there_are() {
     life.runtime.block_on(life.node.flush());
     // A member beside it that keeps nothing by time has purged by then: the housekeepers look at the same pace.
     let other = tempfile::tempdir().expect("a directory");
-    let (impatient, _) =
-        purged(other.path(), &Config { history_keep: Duration::ZERO, ..config });
+    let (impatient, _) = purged(other.path(), &Config { history_keep: Duration::ZERO, ..config });
     assert_eq!(life.node.metrics().purged, None);
     assert_eq!(behind(&life, 0).len(), 200);
     life.shutdown();

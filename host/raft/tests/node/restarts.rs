@@ -177,7 +177,10 @@ fn many_entries_flush_the_tree_by_themselves() {
 #[test]
 fn a_log_that_lost_its_entries_is_refused() {
     let [directory, other] = [(); 2].map(|()| tempfile::tempdir().expect("a directory"));
-    let (life, _) = Life::first(directory.path(), Config { log_keep_entries: 4, history_keep: Duration::ZERO, ..Config::new(1) });
+    let (life, _) = Life::first(
+        directory.path(),
+        Config { log_keep_entries: 4, history_keep: Duration::ZERO, ..Config::new(1) },
+    );
     create_many(&life, "n", 40);
     life.runtime.block_on(life.node.flush());
     let until = Instant::now() + DEADLINE;

@@ -191,10 +191,14 @@ error_codes! {
     LevelTooLow = 5011, "level-too-low", NotApplied, Never;
     /// This member was removed from the cluster.
     MemberRemoved = 5012, "member-removed", NotApplied, Never;
+    /// The audit log of this member can not be written, and is configured to have refused what it can not tell.
+    NotAudited = 5040, "not-audited", NotApplied, Backoff;
 
     // Q6: not allowed.
     /// The manifest or the caller's rights do not cover this.
     NoAccess = 6001, "no-access", NotApplied, Never;
+    /// An access list, or an entry of one, that means nothing.
+    InvalidAcl = 6030, "invalid-acl", NotApplied, Never;
 
     // Q9: a defect of ours.
     /// A bug; the server's log says more.

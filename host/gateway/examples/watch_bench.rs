@@ -168,7 +168,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     ];
     let [with_data, few, none, subtrees] = &rows;
     let mut report = String::new();
-    writeln!(report, "{:42} {:>7} {:>9} {:>9} {:>12}", "watches", "frames", "p50 us", "p99 us", "bytes each")?;
+    writeln!(
+        report,
+        "{:42} {:>7} {:>9} {:>9} {:>12}",
+        "watches", "frames", "p50 us", "p99 us", "bytes each"
+    )?;
     for row in [&on_one, with_data, few, &in_all, none, subtrees] {
         writeln!(report, "{}", measure(row).await?)?;
     }

@@ -58,6 +58,12 @@ impl Reads {
         &self.tree
     }
 
+    /// The applied tree as it is at one moment, for as long as it is kept.
+    #[must_use]
+    pub fn at_once(&self) -> SharedRead {
+        self.surroundings.at_once()
+    }
+
     /// Answers a read, and tells the last transaction that the answer reflects: exactly that of the tree that was read.
     ///
     /// Refusals as the operation: `bad-path`, `no-node`, `no-recipe`, `compiling`.
@@ -104,7 +110,11 @@ impl Reads {
             }
             Query::Logs { recipe, limit } => Results::Logs(self.surroundings.logs(recipe, *limit)),
             Query::Status => Results::Status(self.surroundings.status()),
-            Query::Snapshot { .. } | Query::Call(_) | Query::Watch(_) | Query::Unwatch(_) => {
+            Query::Snapshot { .. }
+            | Query::Call(_)
+            | Query::Watch(_)
+            | Query::Unwatch(_)
+            | Query::Scan { .. } => {
                 let message = "it is answered beside the lane's other reads";
                 return Err(Refusal::new(ErrorCode::Internal, message));
             }

@@ -14,6 +14,7 @@ mod protocol;
 mod reading;
 mod recipes;
 mod resend;
+mod scans;
 mod snapshots;
 mod starting;
 mod typed;

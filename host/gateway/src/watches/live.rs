@@ -19,11 +19,7 @@ use crate::limits;
 impl Watches {
     /// These transactions of one entry have been applied: queues their events. Before any reply of theirs leaves, and before
     /// a reader sees them. `before`: what the entry has replaced, if that was wanted while it was applied.
-    pub fn applied(
-        &self,
-        transactions: &[Transaction],
-        before: Option<&BTreeMap<Path, Bytes>>,
-    ) {
+    pub fn applied(&self, transactions: &[Transaction], before: Option<&BTreeMap<Path, Bytes>>) {
         let Some(last) = transactions.last() else { return };
         let mut state = self.lock();
         if !state.index.is_empty() {

@@ -173,6 +173,13 @@ fn queries() -> Vec<Query> {
         }),
         Query::Watch(Watch { with_previous: true, ..watch(Scope::Subtree, None) }),
         Query::Unwatch(300),
+        Query::Scan { bulk: 300, path: "/a".to_owned(), after: None, with_data: true },
+        Query::Scan {
+            bulk: 1,
+            path: "/a".to_owned(),
+            after: Some("/a/b".to_owned()),
+            with_data: false,
+        },
     ]
 }
 
@@ -309,6 +316,7 @@ fn results() -> Vec<Results> {
         Results::Watched(Watched::Open { first: Some(Box::new(Err(refusal()))) }),
         Results::Watched(Watched::NotHere { oldest: Zxid(300) }),
         Results::Unwatched,
+        Results::Scan { mark: 300 },
     ]
 }
 

@@ -188,8 +188,7 @@ mod tests {
 
     #[test]
     fn a_time_is_written_with_its_unit() {
-        let config: Config =
-            toml::from_str("data = \"x\"\nhistory_keep = \"90s\"").expect("valid");
+        let config: Config = toml::from_str("data = \"x\"\nhistory_keep = \"90s\"").expect("valid");
         assert_eq!(config.history_keep, Duration::from_secs(90));
         let error = toml::from_str::<Config>("data = \"x\"\nhistory_keep = \"ever\"");
         assert!(error.expect_err("no time").to_string().contains("is no time"));

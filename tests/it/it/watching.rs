@@ -151,7 +151,8 @@ async fn a_watch_begins_behind_its_first_read_and_events_come_before_the_replies
     // A read of another writer's change has the event before it, too.
     let mut other = rig.client().await?;
     other.done(&create("/none", "")).await?;
-    let request = raw.start_read(Consistency::Linearizable, Query::Stat("/none".to_owned())).await?;
+    let request =
+        raw.start_read(Consistency::Linearizable, Query::Stat("/none".to_owned())).await?;
     let ServerMessage::ReadReply { results, events: number, .. } = raw.answer(request).await?
     else {
         bail!("no results")
@@ -220,7 +221,8 @@ async fn watches_end_when_they_are_ended_when_they_have_fired_and_with_their_lan
     let mut both = set("/a", "1");
     if let Body::Single(set) = both {
         let Body::Single(create) = create("/a", "0") else { bail!("one operation") };
-        both = Body::Multi(vec![create, set, Operation::Delete { path: "/a".into(), version: None }]);
+        both =
+            Body::Multi(vec![create, set, Operation::Delete { path: "/a".into(), version: None }]);
     }
     let (zxid, _) = reply_events(&mut raw, &both).await?;
     let (_, at, told) = events.events().await?;
@@ -230,7 +232,8 @@ async fn watches_end_when_they_are_ended_when_they_have_fired_and_with_their_lan
     assert_eq!(events.events().await?.0, 2);
 
     let request = raw.start_read(Consistency::Stale, Query::Unwatch(2)).await?;
-    let ServerMessage::ReadReply { events: number, results, .. } = raw.answer(request).await? else {
+    let ServerMessage::ReadReply { events: number, results, .. } = raw.answer(request).await?
+    else {
         bail!("no results")
     };
     assert_eq!(results?, Results::Unwatched);

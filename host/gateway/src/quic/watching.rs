@@ -9,10 +9,10 @@ use quorate_net::{BulkError, Connection, LaneError, LaneLimits};
 use quorate_wire::message::watch::{
     EVENT_FRAME_BYTES_MAX, EVENT_LANE, EventMessage, Watch, Watched,
 };
-use quorate_wire::message::{Consistency, Results};
+use quorate_wire::message::{Consistency, Query, Results};
 use tokio::time::timeout;
 
-use super::{Face, Lane, deliver, fresh, read_reply};
+use super::{Face, Lane, audit_read, deliver, fresh, read_reply};
 use crate::limits;
 use crate::registry::Attachment;
 use crate::watches::{NotOpen, Opening};
@@ -31,8 +31,9 @@ impl Lane {
         let opening = match face.registry.watches().begin(whose, &attachment.outbox, &watch) {
             Ok(opening) => opening,
             Err(refusal) => {
-                let zxid = face.registry.zxid();
-                attachment.deliver(read_reply(&attachment, zxid, request, Err(refusal))).await;
+                let (zxid, refused) = (face.registry.zxid(), Err(refusal));
+                audit_read(&attachment, &Query::Watch(watch), zxid, &refused);
+                attachment.deliver(read_reply(&attachment, zxid, request, refused)).await;
                 return;
             }
         };
@@ -44,11 +45,12 @@ impl Lane {
         let Ok(room) = self.reads_room.clone().acquire_owned().await else { return };
         self.reads.spawn(async move {
             let _room = room;
-            let (zxid, results) = match open(&face, &attachment, opening, consistency, watch).await
-            {
+            let opened = open(&face, &attachment, opening, consistency, &watch).await;
+            let (zxid, results) = match opened {
                 Ok((zxid, watched)) => (zxid, Ok(Results::Watched(watched))),
                 Err(refusal) => (face.registry.zxid(), Err(refusal)),
             };
+            audit_read(&attachment, &Query::Watch(watch), zxid, &results);
             deliver(&face, &attachment, request, zxid, results).await;
         });
     }
@@ -56,8 +58,9 @@ impl Lane {
     /// Ends a watch, in its place on the lane.
     pub(super) async fn end_watch(&mut self, request: u64, watch: u64) {
         self.face.registry.watches().close(self.attachment.number, watch);
-        let zxid = self.face.registry.zxid();
-        let answer = read_reply(&self.attachment, zxid, request, Ok(Results::Unwatched));
+        let (zxid, ended) = (self.face.registry.zxid(), Ok(Results::Unwatched));
+        audit_read(&self.attachment, &Query::Unwatch(watch), zxid, &ended);
+        let answer = read_reply(&self.attachment, zxid, request, ended);
         self.attachment.deliver(answer).await;
     }
 }
@@ -68,7 +71,7 @@ async fn open(
     attachment: &Attachment,
     mut opening: Opening,
     consistency: Consistency,
-    watch: Watch,
+    watch: &Watch,
 ) -> Result<(Zxid, Watched), Refusal> {
     if consistency != Consistency::Stale {
         fresh(face, attachment, consistency == Consistency::Linearizable).await?;

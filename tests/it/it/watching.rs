@@ -252,3 +252,49 @@ async fn watches_end_when_they_are_ended_when_they_have_fired_and_with_their_lan
     rig.stop().await;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_read_its_events_is_cut_off_and_goes_on_from_its_position()
+-> Result<()> {
+    let rig = Rig::start().await?;
+    let mut raw = rig.client().await?;
+    let mut writer = rig.client().await?;
+    writer.done(&create("/a", "")).await?;
+    let (began, watched) = open(&mut raw, watch(1, "/a", Scope::Node)).await?;
+    assert!(is_open(&watched));
+    let data = "x".repeat(1 << 20);
+    let mut last = began;
+    for _ in 0..40 {
+        let request = writer.start_bulk_write(&set("/a", &data)).await?;
+        last = writer.reply(request).await?.0;
+    }
+    // It has read nothing, and nobody has waited for it. Now it reads: all up to where it was cut off.
+    let mut events = Events::accept(&raw.connection.clone(), &raw).await?;
+    let mut at = began;
+    let position = loop {
+        match events.next().await? {
+            EventMessage::Events { zxid, .. } => {
+                assert_eq!(zxid, Zxid(at.0 + 1), "nothing is left out");
+                at = zxid;
+            }
+            EventMessage::Ended { watch: 1, position, end: WatchEnd::Refused(refusal) } => {
+                assert_eq!(refusal.code.name(), "slow-consumer");
+                break position;
+            }
+            other => bail!("{other:?}"),
+        }
+    };
+    assert_eq!(position, at);
+    assert!(at < last, "it was cut off");
+    let mut again = watch(1, "/a", Scope::Node);
+    again.from = Some(position);
+    let request = raw.start_read(Consistency::Stale, Query::Watch(again)).await?;
+    while at < last {
+        let (_, zxid, _) = events.events().await?;
+        assert_eq!(zxid, Zxid(at.0 + 1));
+        at = zxid;
+    }
+    raw.answer(request).await?;
+    rig.stop().await;
+    Ok(())
+}

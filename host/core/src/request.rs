@@ -16,6 +16,7 @@ use crate::error::{ErrorCode, Refusal};
 use crate::ids::{SessionId, WriteNumber};
 use crate::limits;
 use crate::query::Page;
+use crate::quota::Quota;
 use crate::session::Acks;
 
 /// A numbered write of a session.
@@ -59,6 +60,13 @@ pub enum Body {
     },
     /// Take a recipe out of service; its versions stay.
     RemoveRecipe(String),
+    /// Bound what may be in a subtree, or not any more.
+    SetQuota {
+        /// Its top, which need not be there.
+        path: String,
+        /// None, or one that bounds nothing: no quota.
+        quota: Option<Quota>,
+    },
 }
 
 /// What a request is to a service that has too much to do.

@@ -68,6 +68,8 @@ mod snapshot;
 
 mod scan;
 
+mod quota;
+
 #[cfg(test)]
 mod loopback;
 

@@ -407,7 +407,9 @@ fn of_body(body: &Body) -> Option<Category> {
         }
         Body::Cancel(_) | Body::StoreChunk(_) => Some(Category::Writes),
         Body::CloseSession => Some(Category::Sessions),
-        Body::Deploy(_) | Body::Rollback { .. } | Body::RemoveRecipe(_) => None,
+        Body::Deploy(_) | Body::Rollback { .. } | Body::RemoveRecipe(_) | Body::SetQuota { .. } => {
+            None
+        }
     }
 }
 

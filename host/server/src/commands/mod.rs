@@ -16,6 +16,7 @@ pub mod import;
 mod levels;
 pub mod lock;
 pub mod multi;
+pub mod quota;
 pub mod recipe;
 pub mod rm;
 mod scan;
@@ -67,6 +68,8 @@ pub enum Command {
     Status(status::Status),
     /// Look after a cluster: its members, and how they are
     Cluster(cluster::Cluster),
+    /// Bound how much may be in subtrees, and how fast they are written
+    Quota(quota::Quota),
     /// Make certificates for members, and show them
     Cert(cert::Cert),
     /// Save the tree to a file, look at it, make a new cluster of it
@@ -100,6 +103,7 @@ pub async fn run(command: Command, global: &Global) -> anyhow::Result<ExitCode> 
         Command::Lock(lock) => lock.run(global).await,
         Command::Status(status) => status.run(global).await,
         Command::Cluster(cluster) => cluster.run(global).await,
+        Command::Quota(quota) => quota.run(global).await,
         Command::Cert(cert) => cert.run(global),
         Command::Snapshot(snapshot) => snapshot.run(global).await,
         Command::Bench(bench) => Box::pin(bench.run(global)).await,

@@ -1,6 +1,8 @@
 //! What is asked of the sequencer, and what it answers. Bytes of requests are the wire's business; replies write
 //! themselves, because they are kept in the tree.
 
+use core::net::IpAddr;
+
 use bytes::Bytes;
 
 mod answer;
@@ -12,6 +14,7 @@ use crate::condition::Condition;
 use crate::deployment::{ComponentDigest, Manifest};
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{SessionId, WriteNumber};
+use crate::limits;
 use crate::query::Page;
 use crate::session::Acks;
 
@@ -28,6 +31,8 @@ pub struct Request {
     pub acks: Acks,
     /// What is asked.
     pub body: Body,
+    /// From where it was asked, as the member saw it that the client is connected to. Not part of the hash.
+    pub address: Option<IpAddr>,
 }
 
 /// What a write asks for.
@@ -54,6 +59,41 @@ pub enum Body {
     },
     /// Take a recipe out of service; its versions stay.
     RemoveRecipe(String),
+}
+
+/// What a request is to a service that has too much to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// More work: refused first.
+    Ordinary,
+    /// It only ends something or takes something away.
+    Relief,
+}
+
+impl Class {
+    /// The places that requests of this class may fill, of a queue with this many for ordinary ones.
+    #[must_use]
+    pub fn places(self, ordinary: usize) -> usize {
+        match self {
+            Self::Ordinary => ordinary,
+            Self::Relief => ordinary + ordinary / limits::RELIEF_PLACES_PART,
+        }
+    }
+}
+
+impl Body {
+    /// Who is refused first under overload.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        let is_deletion = |operation: &Operation| matches!(operation, Operation::Delete { .. });
+        let only_frees = match self {
+            Self::Cancel(_) | Self::CloseSession => true,
+            Self::Single(operation) => is_deletion(operation),
+            Self::Multi(operations) => operations.iter().all(is_deletion),
+            _ => false,
+        };
+        if only_frees { Class::Relief } else { Class::Ordinary }
+    }
 }
 
 /// A piece of a component that is being uploaded.

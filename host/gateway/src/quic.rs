@@ -5,6 +5,7 @@ mod calls;
 mod scans;
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -33,6 +34,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::administration::Administration;
+use crate::audit::{Audit, Auditor, Who};
 use crate::backlog::{Backlog, Message, WaitingRead};
 use crate::compile::Compiler;
 use crate::leader::SequencerHandle;
@@ -79,6 +81,8 @@ pub struct Face {
     pub mesh: Arc<Mesh>,
     /// Commands to the cluster.
     pub administration: Administration,
+    /// Who did what.
+    pub audit: Audit,
 }
 
 impl Face {
@@ -205,7 +209,8 @@ impl Lane {
             Ok(Ok((First::Session(hello), sender, receiver))) => (hello, sender, receiver),
             Ok(Ok((First::Command(request, command), sender, receiver))) => {
                 let first = (request, command);
-                let ended = administer(&face, first, &sender, receiver, stop).await;
+                let remote = connection.remote_address();
+                let ended = administer(&face, remote, first, &sender, receiver, stop).await;
                 finish(connection, sender, ended).await;
                 return;
             }
@@ -223,7 +228,9 @@ impl Lane {
                 return;
             }
         };
-        match attach(&face, &hello, &sender).await {
+        let attached = attach(&face, &hello, &sender).await;
+        audit_attach(&face, &hello, &connection, &attached);
+        match attached {
             Ok((attachment, welcome)) => {
                 tracing::debug!(session = attachment.session.0, agent = hello.agent, "attached");
                 face.registry.welcome(&attachment, welcome);
@@ -371,8 +378,15 @@ impl Lane {
         let weight = bytes.len();
         let body = body::decode(bytes)?;
         self.face.prepare_for(&body);
-        let request = Request { session: self.attachment.session, write, hash, acks, body };
-        match self.face.registry.submit(&self.attachment, request_id, Arc::new(request), weight) {
+        let session = self.attachment.session;
+        let request = Request { session, write, hash, acks, body, address: None };
+        let request = Arc::new(request);
+        let taken =
+            self.face.registry.submit(&self.attachment, request_id, request.clone(), weight);
+        if let (Err(not_taken), Some(auditor)) = (&taken, self.attachment.auditor()) {
+            auditor.not_taken(&request, weight, not_taken.refusal());
+        }
+        match taken {
             Ok(()) => Ok(()),
             Err(NotTaken::NotExecuted(refusal)) => {
                 let refused = ServerMessage::NotExecuted { request: request_id, refusal };
@@ -426,6 +440,7 @@ impl Lane {
             let opened = async {
                 let room = snapshots::room(room)?;
                 let is_linearizable = read.consistency == Consistency::Linearizable;
+                face.audit.admit_read(&read.query)?;
                 if read.consistency != Consistency::Stale {
                     fresh(&face, &attachment, is_linearizable).await?;
                 }
@@ -435,11 +450,14 @@ impl Lane {
             match opened.await {
                 Ok((outgoing, _room)) => {
                     let results = Ok(Results::Snapshot(outgoing.place));
+                    audit_read(&attachment, &read.query, zxid, &results);
                     attachment.deliver(read_reply(zxid, read.request, results)).await;
                     snapshots::send(&connection, outgoing).await;
                 }
                 Err(refusal) => {
-                    attachment.deliver(read_reply(zxid, read.request, Err(refusal))).await;
+                    let refused = Err(refusal);
+                    audit_read(&attachment, &read.query, zxid, &refused);
+                    attachment.deliver(read_reply(zxid, read.request, refused)).await;
                 }
             }
         });
@@ -469,8 +487,9 @@ async fn answer_when_fresh(
         match &refusal {
             None => answer(face, attachment, read).await,
             Some(refusal) => {
-                let refused = read_reply(face.registry.zxid(), read.request, Err(refusal.clone()));
-                attachment.deliver(refused).await;
+                let (zxid, refused) = (face.registry.zxid(), Err(refusal.clone()));
+                audit_read(attachment, &read.query, zxid, &refused);
+                attachment.deliver(read_reply(zxid, read.request, refused)).await;
             }
         }
     }
@@ -487,7 +506,11 @@ async fn fresh(face: &Face, attachment: &Attachment, is_linearizable: bool) -> R
 }
 
 async fn answer(face: &Face, attachment: &Attachment, read: WaitingRead) {
-    let (zxid, results) = face.reads.answer(&read.query);
+    let (zxid, results) = match face.audit.admit_read(&read.query) {
+        Ok(()) => face.reads.answer(&read.query),
+        Err(refusal) => (face.registry.zxid(), Err(refusal)),
+    };
+    audit_read(attachment, &read.query, zxid, &results);
     deliver(face, attachment, read.request, zxid, results).await;
 }
 
@@ -536,6 +559,7 @@ enum First {
 /// Carries out commands to the cluster, one after the other.
 async fn administer(
     face: &Face,
+    remote: SocketAddr,
     first: (u64, Command),
     sender: &LaneSender,
     mut receiver: LaneReceiver,
@@ -544,10 +568,15 @@ async fn administer(
     let mut next = first;
     loop {
         let (request, command) = next;
+        let administered = async {
+            face.audit.admit_command(&command)?;
+            face.administration.administer(command.clone()).await
+        };
         let outcome = tokio::select! {
-            outcome = face.administration.administer(command) => outcome,
+            outcome = administered => outcome,
             _ = stop.changed() => Err(Refusal::new(ErrorCode::ShuttingDown, "this member is shutting down")),
         };
+        face.audit.commanded(remote, &command, &outcome);
         let answer = ServerMessage::Administered { request, outcome };
         if sender.send(answer.encode()).await.is_err() {
             return Ended::Client;
@@ -566,6 +595,47 @@ async fn administer(
             Ok(None) | Err(LaneError::ConnectionLost(_)) => return Ended::Client,
             Err(error) => return Ended::Protocol(error.to_string()),
         };
+    }
+}
+
+/// Tells the audit log who has come, and the attachment whom it serves.
+fn audit_attach(
+    face: &Face,
+    hello: &Hello,
+    connection: &Connection,
+    attached: &Result<(Arc<Attachment>, Welcome), Refusal>,
+) {
+    let (is_new, asked) = match hello.attach {
+        Attach::New { .. } => (true, None),
+        Attach::Resume { session, .. } => (false, Some(session)),
+    };
+    let attachment = attached.as_ref().ok().map(|(attachment, _)| attachment);
+    let session = attachment.map(|attachment| attachment.session).or(asked);
+    let record = attachment.and_then(|attachment| face.reads.tree().session(attachment.session));
+    let who = Arc::new(Who {
+        session,
+        principal: record.map(|record| record.principal).unwrap_or_default(),
+        identities: Vec::new(),
+        remote: Some(connection.remote_address()),
+    });
+    if let Some(attachment) = attachment {
+        attachment.audit_with(Auditor::new(&face.audit, who.clone()));
+    }
+    face.audit.attached(
+        &who,
+        is_new,
+        attached.as_ref().map(|_| ()).map_err(|refusal| refusal.code),
+    );
+}
+
+fn audit_read(
+    attachment: &Attachment,
+    query: &Query,
+    zxid: Zxid,
+    results: &Result<Results, Refusal>,
+) {
+    if let Some(auditor) = attachment.auditor() {
+        auditor.read(query, zxid, results);
     }
 }
 
@@ -625,6 +695,7 @@ async fn attach(
     }
     let (id, secret, sent) = match hello.attach {
         Attach::New { timeout_ms } => {
+            face.audit.admit_session()?;
             let (id, secret) = open(face, timeout_ms).await?;
             (id, secret, WriteNumber(0))
         }

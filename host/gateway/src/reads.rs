@@ -101,9 +101,13 @@ impl Reads {
             }
             Query::Logs { recipe, limit } => Results::Logs(self.surroundings.logs(recipe, *limit)),
             Query::Status => Results::Status(self.surroundings.status()),
-            Query::Snapshot { .. } | Query::Call(_) | Query::Scan { .. } => {
-                let message = "a stream or a call is not one of many reads";
-                return Err(Refusal::new(ErrorCode::BadArguments, message));
+            Query::Snapshot { .. }
+            | Query::Call(_)
+            | Query::Watch(_)
+            | Query::Unwatch(_)
+            | Query::Scan { .. } => {
+                let message = "it is answered beside the lane's other reads";
+                return Err(Refusal::new(ErrorCode::Internal, message));
             }
         })
     }

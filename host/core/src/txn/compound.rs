@@ -102,12 +102,12 @@ impl Txn {
             return Err(too_large(count, left));
         }
         let mut found = vec![top];
-        let mut next = 0;
+        let mut changes = Vec::new();
         let mut is_persistent = false;
-        while let Some(path) = found.get(next).cloned() {
-            next += 1;
+        while let Some(path) = found.get(changes.len()).cloned() {
             let node = self.expect(&path, Condition::ANY)?;
             is_persistent |= node.lifetime.session().is_none();
+            changes.push(Change::node_deleted(path.clone(), &node));
             if node.children_count == 0 {
                 continue;
             }
@@ -117,7 +117,7 @@ impl Txn {
             }
         }
         // Children were found after their parents: backwards, every znode is deleted when it has no children left.
-        let changes = found.into_iter().rev().map(|path| Change::NodeDeleted { path }).collect();
+        changes.reverse();
         self.record_all(changes)?;
         self.has_persistent_writes |= is_persistent;
         Ok(count)

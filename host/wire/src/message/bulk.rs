@@ -38,7 +38,7 @@ pub fn read_snapshot_head(head: &[u8; SNAPSHOT_HEAD_BYTES]) -> (u64, SnapshotPla
 }
 
 /// The kind byte of a stream that carries a scan: a [`scan_head`], then items ([`super::scan`]).
-pub const SCAN: u8 = 3;
+pub const SCAN: u8 = 4;
 /// Bytes of a scan's head on a stream.
 pub const SCAN_HEAD_BYTES: usize = 16;
 

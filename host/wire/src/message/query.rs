@@ -13,6 +13,7 @@ use quorate_core::request::Call;
 use quorate_core::znode::Stat;
 
 use super::body::{read_call, write_call};
+use super::watch::{Watch, Watched};
 use super::{read_refusal, write_refusal};
 
 /// How fresh an answer must be (DESIGN D12).
@@ -85,6 +86,10 @@ pub enum Query {
     },
     /// A recipe call that only reads: run on this member, on its applied tree. It has no write number.
     Call(Call),
+    /// A watch: its events come on the event lane (`super::watch`).
+    Watch(Watch),
+    /// The end of a watch, by its number. Of one that is not open, too.
+    Unwatch(u64),
     /// The znodes of a subtree, all of one state, on a bulk stream of the member's (`super::scan`).
     Scan {
         /// The number at the head of the bulk stream; chosen by the client.
@@ -180,6 +185,10 @@ pub enum Results {
     Snapshot(SnapshotPlace),
     /// Of `Call`: the encoded result, the error case of a `result` included.
     Called(Bytes),
+    /// Of `Watch`.
+    Watched(Watched),
+    /// Of `Unwatch`: no event of it is queued behind this answer.
+    Unwatched,
     /// Of `Scan`: the bulk stream with this mark brings the znodes, as of the zxid of this answer.
     Scan {
         /// Drawn at random: a stream of an earlier connection has another one.
@@ -300,6 +309,14 @@ impl Query {
                 writer.u8(9);
                 write_call(writer, call);
             }
+            Self::Watch(watch) => {
+                writer.u8(10);
+                watch.write(writer);
+            }
+            Self::Unwatch(watch) => {
+                writer.u8(11);
+                writer.u64(*watch);
+            }
             Self::Scan { bulk, path, after, with_data } => {
                 writer.u8(16);
                 writer.u64(*bulk);
@@ -325,23 +342,14 @@ impl Query {
         }
     }
 
-    pub(crate) fn read(reader: &mut Reader) -> Result<Self, Malformed> {
-        let tag = reader.u8("query")?;
-        if tag != 17 {
-            return Self::read_one(tag, reader);
-        }
-        let count = reader.count("reads of one message", MANY_MAX)?;
-        let mut queries = Vec::with_capacity(count.min(64));
-        for _ in 0..count {
-            let tag = reader.u8("query")?;
-            queries.push(Self::read_one(tag, reader)?);
-        }
-        Ok(Self::Many(queries))
+    /// One of those that read a znode: what a watch may begin with. Watches do not nest.
+    pub(super) fn read_of_znode(reader: &mut Reader) -> Result<Self, Malformed> {
+        let kind = reader.u8("query")?;
+        Self::of_znode(kind, reader)?.ok_or(malformed("first read of a watch"))
     }
 
-    /// Of any kind but many: decoding does not recurse.
-    fn read_one(tag: u8, reader: &mut Reader) -> Result<Self, Malformed> {
-        Ok(match tag {
+    fn of_znode(kind: u8, reader: &mut Reader) -> Result<Option<Self>, Malformed> {
+        Ok(Some(match kind {
             0 => Self::Get(reader.text("path")?),
             1 => Self::Stat(reader.text("path")?),
             2 => Self::Children {
@@ -349,6 +357,30 @@ impl Query {
                 page: Page::read(reader)?,
                 with_data: reader.bool("with data")?,
             },
+            _ => return Ok(None),
+        }))
+    }
+
+    pub(crate) fn read(reader: &mut Reader) -> Result<Self, Malformed> {
+        let kind = reader.u8("query")?;
+        if kind != 17 {
+            return Self::read_one(kind, reader);
+        }
+        let count = reader.count("reads of one message", MANY_MAX)?;
+        let mut queries = Vec::with_capacity(count.min(64));
+        for _ in 0..count {
+            let kind = reader.u8("query")?;
+            queries.push(Self::read_one(kind, reader)?);
+        }
+        Ok(Self::Many(queries))
+    }
+
+    /// Of any kind but many: decoding does not recurse.
+    fn read_one(kind: u8, reader: &mut Reader) -> Result<Self, Malformed> {
+        if let Some(query) = Self::of_znode(kind, reader)? {
+            return Ok(query);
+        }
+        Ok(match kind {
             3 => Self::Recipes,
             4 => Self::History(reader.text("recipe name")?),
             5 => Self::Interface(reader.text("recipe name")?),
@@ -359,6 +391,8 @@ impl Query {
                 go_on: reader.option("place in a snapshot", SnapshotPlace::read)?,
             },
             9 => Self::Call(read_call(reader)?),
+            10 => Self::Watch(Watch::read(reader)?),
+            11 => Self::Unwatch(reader.u64("number of a watch")?),
             16 => Self::Scan {
                 bulk: reader.u64("number of a bulk stream")?,
                 path: reader.text("path")?,
@@ -428,6 +462,11 @@ impl Results {
                 writer.u8(10);
                 writer.bytes(value);
             }
+            Self::Watched(watched) => {
+                writer.u8(11);
+                watched.write(writer);
+            }
+            Self::Unwatched => writer.u8(12),
             Self::Scan { mark } => {
                 writer.u8(16);
                 writer.u64(*mark);
@@ -463,16 +502,32 @@ impl Results {
         }
     }
 
+    /// Those of [`Query::read_of_znode`].
+    pub(super) fn read_of_znode(reader: &mut Reader) -> Result<Self, Malformed> {
+        let kind = reader.u8("results")?;
+        Self::of_znode(kind, reader)?.ok_or(malformed("first results of a watch"))
+    }
+
+    fn of_znode(kind: u8, reader: &mut Reader) -> Result<Option<Self>, Malformed> {
+        Ok(Some(match kind {
+            0 => Self::Node { data: reader.bytes("data")?, stat: Stat::read(reader)? },
+            1 => Self::Stat(Stat::read(reader)?),
+            2 => Self::Names(Listing::read(reader, |reader| reader.text("name"))?),
+            3 => Self::Children(Listing::read(reader, Child::read)?),
+            _ => return Ok(None),
+        }))
+    }
+
     pub(crate) fn read(reader: &mut Reader) -> Result<Self, Malformed> {
-        let tag = reader.u8("results")?;
-        if tag != 17 {
-            return Self::read_one(tag, reader);
+        let kind = reader.u8("results")?;
+        if kind != 17 {
+            return Self::read_one(kind, reader);
         }
         Ok(Self::Many(read_rows(reader, |reader| {
             Ok(match reader.u8("results")? {
                 0 => {
-                    let tag = reader.u8("results")?;
-                    Ok(Self::read_one(tag, reader)?)
+                    let kind = reader.u8("results")?;
+                    Ok(Self::read_one(kind, reader)?)
                 }
                 1 => Err(read_refusal(reader)?),
                 _ => return Err(malformed("results")),
@@ -481,12 +536,11 @@ impl Results {
     }
 
     /// Of any kind but many: decoding does not recurse.
-    fn read_one(tag: u8, reader: &mut Reader) -> Result<Self, Malformed> {
-        Ok(match tag {
-            0 => Self::Node { data: reader.bytes("data")?, stat: Stat::read(reader)? },
-            1 => Self::Stat(Stat::read(reader)?),
-            2 => Self::Names(Listing::read(reader, |reader| reader.text("name"))?),
-            3 => Self::Children(Listing::read(reader, Child::read)?),
+    fn read_one(kind: u8, reader: &mut Reader) -> Result<Self, Malformed> {
+        if let Some(results) = Self::of_znode(kind, reader)? {
+            return Ok(results);
+        }
+        Ok(match kind {
             4 => Self::Recipes(read_rows(reader, |reader| {
                 Ok(RecipeLine {
                     name: reader.text("recipe name")?,
@@ -514,6 +568,8 @@ impl Results {
             8 => Self::Status(Status::read(reader)?),
             9 => Self::Snapshot(SnapshotPlace::read(reader)?),
             10 => Self::Called(reader.bytes("result")?),
+            11 => Self::Watched(Watched::read(reader)?),
+            12 => Self::Unwatched,
             16 => Self::Scan { mark: reader.u64("mark of a scan")? },
             18 => Self::Subtree(Subtree::read(reader)?),
             _ => return Err(malformed("kind of results")),

@@ -19,6 +19,9 @@ use quorate_core::session::Acks;
 use quorate_core::znode::{Lifetime, Stat};
 use quorate_wire::message::admin::{ClusterStatus, Command, MemberLine, Outcome};
 use quorate_wire::message::query::{LogLine, RecipeLine, SnapshotPlace, Status};
+use quorate_wire::message::watch::{
+    Event, EventKind, EventMessage, Previous, Scope, Watch, WatchEnd, Watched,
+};
 use quorate_wire::message::{
     Attach, ClientMessage, Consistency, Hello, Query, Results, ServerMessage, Welcome, body,
 };
@@ -190,6 +193,15 @@ fn queries() -> Vec<Query> {
         Query::Snapshot { bulk: 300, go_on: None },
         Query::Snapshot { bulk: 1, go_on: Some(place()) },
         Query::Call(call("holder")),
+        Query::Watch(watch(Scope::Node, Some(Query::Get(path())))),
+        Query::Watch(Watch {
+            from: Some(Zxid(300)),
+            once: true,
+            with_data: true,
+            ..watch(Scope::Children, None)
+        }),
+        Query::Watch(Watch { with_previous: true, ..watch(Scope::Subtree, None) }),
+        Query::Unwatch(300),
         Query::Many(vec![Query::Get(path()), Query::Stat(path())]),
         Query::Subtree(path()),
         Query::Ephemerals { session: SessionId(300), prefix: path(), after: None, limit: 0 },
@@ -199,8 +211,61 @@ fn queries() -> Vec<Query> {
             after: Some("/a/b".to_owned()),
             limit: 300,
         },
-        Query::Scan { bulk: 300, path: path(), after: None, with_data: true },
-        Query::Scan { bulk: 1, path: path(), after: Some("/a/b".to_owned()), with_data: false },
+        Query::Scan { bulk: 300, path: "/a".to_owned(), after: None, with_data: true },
+        Query::Scan {
+            bulk: 1,
+            path: "/a".to_owned(),
+            after: Some("/a/b".to_owned()),
+            with_data: false,
+        },
+    ]
+}
+
+fn watch(scope: Scope, first: Option<Query>) -> Watch {
+    Watch {
+        watch: 300,
+        path: "/a".to_owned(),
+        scope,
+        from: None,
+        once: false,
+        with_data: false,
+        with_previous: false,
+        first: first.map(Box::new),
+    }
+}
+
+/// Each kind of frame of an event lane, with each kind of event.
+pub fn event_messages() -> Vec<EventMessage> {
+    let (watch, zxid) = (300, Zxid(301));
+    let data = || Bytes::from_static(b"data");
+    let event = |kind, version, data, previous| {
+        let path = "/a/n-1".to_owned();
+        Event { path, kind, version, data, previous }
+    };
+    let ended = |end| EventMessage::Ended { watch, position: zxid, end };
+    vec![
+        EventMessage::Head { session: SessionId(300), attachment: 2 },
+        EventMessage::Events {
+            watch,
+            zxid,
+            time_ms: 1_700_000_000_000,
+            events: vec![
+                event(EventKind::Created(Lifetime::Persistent), 0, Some(data()), Previous::None),
+                event(EventKind::Set, 300, Some(Bytes::new()), Previous::Data(data())),
+            ],
+            has_more: true,
+        },
+        EventMessage::Events {
+            watch,
+            zxid,
+            time_ms: 1_700_000_000_000,
+            events: vec![event(EventKind::Deleted, 300, None, Previous::Gone)],
+            has_more: false,
+        },
+        EventMessage::Progress { zxid },
+        ended(WatchEnd::Fired),
+        ended(WatchEnd::NotHere { oldest: Zxid(400) }),
+        ended(WatchEnd::Refused(refusal())),
     ]
 }
 
@@ -287,6 +352,11 @@ fn results() -> Vec<Results> {
         Results::Status(status()),
         Results::Snapshot(place()),
         Results::Called(Bytes::from_static(b"value")),
+        Results::Watched(Watched::Open { first: None }),
+        Results::Watched(Watched::Open { first: Some(Box::new(Ok(Results::Stat(stat())))) }),
+        Results::Watched(Watched::Open { first: Some(Box::new(Err(refusal()))) }),
+        Results::Watched(Watched::NotHere { oldest: Zxid(300) }),
+        Results::Unwatched,
         Results::Scan { mark: 300 },
         Results::Many(vec![Ok(Results::Stat(stat())), Err(refusal())]),
         Results::Subtree(Subtree { stat: stat(), znodes: 300, bytes: 70_000 }),

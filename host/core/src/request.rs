@@ -85,7 +85,9 @@ impl Body {
     /// Who is refused first under overload.
     #[must_use]
     pub fn class(&self) -> Class {
-        let is_deletion = |operation: &Operation| matches!(operation, Operation::Delete { .. });
+        let is_deletion = |operation: &Operation| {
+            matches!(operation, Operation::Delete { .. } | Operation::DeleteTree { .. })
+        };
         let only_frees = match self {
             Self::Cancel(_) | Self::CloseSession => true,
             Self::Single(operation) => is_deletion(operation),

@@ -19,3 +19,4 @@ mod scans;
 mod snapshots;
 mod starting;
 mod typed;
+mod watching;

@@ -344,12 +344,26 @@ impl Query {
 
     /// One of those that read a znode: what a watch may begin with. Watches do not nest.
     pub(super) fn read_of_znode(reader: &mut Reader) -> Result<Self, Malformed> {
-        let kind = reader.u8("query")?;
-        Self::of_znode(kind, reader)?.ok_or(malformed("first read of a watch"))
+        let tag = reader.u8("query")?;
+        Self::of_znode(tag, reader)?.ok_or(malformed("first read of a watch"))
     }
 
-    fn of_znode(kind: u8, reader: &mut Reader) -> Result<Option<Self>, Malformed> {
-        Ok(Some(match kind {
+    pub(crate) fn read(reader: &mut Reader) -> Result<Self, Malformed> {
+        let tag = reader.u8("query")?;
+        if tag != 17 {
+            return Self::read_one(tag, reader);
+        }
+        let count = reader.count("reads of one message", MANY_MAX)?;
+        let mut queries = Vec::with_capacity(count.min(64));
+        for _ in 0..count {
+            let tag = reader.u8("query")?;
+            queries.push(Self::read_one(tag, reader)?);
+        }
+        Ok(Self::Many(queries))
+    }
+
+    fn of_znode(tag: u8, reader: &mut Reader) -> Result<Option<Self>, Malformed> {
+        Ok(Some(match tag {
             0 => Self::Get(reader.text("path")?),
             1 => Self::Stat(reader.text("path")?),
             2 => Self::Children {
@@ -361,26 +375,12 @@ impl Query {
         }))
     }
 
-    pub(crate) fn read(reader: &mut Reader) -> Result<Self, Malformed> {
-        let kind = reader.u8("query")?;
-        if kind != 17 {
-            return Self::read_one(kind, reader);
-        }
-        let count = reader.count("reads of one message", MANY_MAX)?;
-        let mut queries = Vec::with_capacity(count.min(64));
-        for _ in 0..count {
-            let kind = reader.u8("query")?;
-            queries.push(Self::read_one(kind, reader)?);
-        }
-        Ok(Self::Many(queries))
-    }
-
     /// Of any kind but many: decoding does not recurse.
-    fn read_one(kind: u8, reader: &mut Reader) -> Result<Self, Malformed> {
-        if let Some(query) = Self::of_znode(kind, reader)? {
+    fn read_one(tag: u8, reader: &mut Reader) -> Result<Self, Malformed> {
+        if let Some(query) = Self::of_znode(tag, reader)? {
             return Ok(query);
         }
-        Ok(match kind {
+        Ok(match tag {
             3 => Self::Recipes,
             4 => Self::History(reader.text("recipe name")?),
             5 => Self::Interface(reader.text("recipe name")?),
@@ -504,12 +504,29 @@ impl Results {
 
     /// Those of [`Query::read_of_znode`].
     pub(super) fn read_of_znode(reader: &mut Reader) -> Result<Self, Malformed> {
-        let kind = reader.u8("results")?;
-        Self::of_znode(kind, reader)?.ok_or(malformed("first results of a watch"))
+        let tag = reader.u8("results")?;
+        Self::of_znode(tag, reader)?.ok_or(malformed("first results of a watch"))
     }
 
-    fn of_znode(kind: u8, reader: &mut Reader) -> Result<Option<Self>, Malformed> {
-        Ok(Some(match kind {
+    pub(crate) fn read(reader: &mut Reader) -> Result<Self, Malformed> {
+        let tag = reader.u8("results")?;
+        if tag != 17 {
+            return Self::read_one(tag, reader);
+        }
+        Ok(Self::Many(read_rows(reader, |reader| {
+            Ok(match reader.u8("results")? {
+                0 => {
+                    let tag = reader.u8("results")?;
+                    Ok(Self::read_one(tag, reader)?)
+                }
+                1 => Err(read_refusal(reader)?),
+                _ => return Err(malformed("results")),
+            })
+        })?))
+    }
+
+    fn of_znode(tag: u8, reader: &mut Reader) -> Result<Option<Self>, Malformed> {
+        Ok(Some(match tag {
             0 => Self::Node { data: reader.bytes("data")?, stat: Stat::read(reader)? },
             1 => Self::Stat(Stat::read(reader)?),
             2 => Self::Names(Listing::read(reader, |reader| reader.text("name"))?),
@@ -518,29 +535,12 @@ impl Results {
         }))
     }
 
-    pub(crate) fn read(reader: &mut Reader) -> Result<Self, Malformed> {
-        let kind = reader.u8("results")?;
-        if kind != 17 {
-            return Self::read_one(kind, reader);
-        }
-        Ok(Self::Many(read_rows(reader, |reader| {
-            Ok(match reader.u8("results")? {
-                0 => {
-                    let kind = reader.u8("results")?;
-                    Ok(Self::read_one(kind, reader)?)
-                }
-                1 => Err(read_refusal(reader)?),
-                _ => return Err(malformed("results")),
-            })
-        })?))
-    }
-
     /// Of any kind but many: decoding does not recurse.
-    fn read_one(kind: u8, reader: &mut Reader) -> Result<Self, Malformed> {
-        if let Some(results) = Self::of_znode(kind, reader)? {
+    fn read_one(tag: u8, reader: &mut Reader) -> Result<Self, Malformed> {
+        if let Some(results) = Self::of_znode(tag, reader)? {
             return Ok(results);
         }
-        Ok(match kind {
+        Ok(match tag {
             4 => Self::Recipes(read_rows(reader, |reader| {
                 Ok(RecipeLine {
                     name: reader.text("recipe name")?,

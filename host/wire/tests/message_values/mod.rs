@@ -211,13 +211,8 @@ fn queries() -> Vec<Query> {
             after: Some("/a/b".to_owned()),
             limit: 300,
         },
-        Query::Scan { bulk: 300, path: "/a".to_owned(), after: None, with_data: true },
-        Query::Scan {
-            bulk: 1,
-            path: "/a".to_owned(),
-            after: Some("/a/b".to_owned()),
-            with_data: false,
-        },
+        Query::Scan { bulk: 300, path: path(), after: None, with_data: true },
+        Query::Scan { bulk: 1, path: path(), after: Some("/a/b".to_owned()), with_data: false },
     ]
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::limits;
 use bytes::Bytes;
 use quorate_core::deployment::ComponentDigest;
 use quorate_core::draft::ReadRecords;
@@ -10,6 +11,8 @@ use quorate_core::ids::Zxid;
 use quorate_core::key;
 use quorate_core::path::Path;
 use quorate_core::query as tree;
+use quorate_core::query::ephemerals::ephemerals;
+use quorate_core::query::subtree::subtree;
 use quorate_core::read::{Direction, Read, SharedRead};
 use quorate_wire::message::query::{LogLine, Query, RecipeLine, Results, Status};
 
@@ -38,6 +41,9 @@ pub struct Reads {
     tree: SharedRead,
     surroundings: Arc<dyn Surroundings>,
 }
+
+/// What the first read of a watch has found.
+pub type First = Box<Result<Results, Refusal>>;
 
 /// Recipes of one answer.
 const RECIPES_MAX: usize = 1_000;
@@ -69,6 +75,21 @@ impl Reads {
         (tree.meta().zxid, self.answer_from(&*tree, query))
     }
 
+    /// The state behind which a watch begins: its transaction, and the first read if there is one. That a znode is not there
+    /// is an answer; any other refusal is one of the watch.
+    ///
+    /// # Errors
+    /// As the read.
+    pub fn begin(&self, first: Option<&Query>) -> Result<(Zxid, Option<First>), Refusal> {
+        let tree = self.surroundings.at_once();
+        let zxid = tree.meta().zxid;
+        let first = first.map(|query| match self.answer_from(&*tree, query) {
+            Err(refusal) if refusal.code != ErrorCode::NoNode => Err(refusal),
+            answered => Ok(Box::new(answered)),
+        });
+        Ok((zxid, first.transpose()?))
+    }
+
     fn answer_from(&self, tree: &dyn Read, query: &Query) -> Result<Results, Refusal> {
         Ok(match query {
             Query::Get(path) => {
@@ -82,6 +103,12 @@ impl Reads {
             Query::Children { path, page, with_data: true } => {
                 Results::Children(tree::children_with_data(tree, &Path::parse(path)?, page)?)
             }
+            Query::Subtree(path) => Results::Subtree(subtree(tree, &Path::parse(path)?)?),
+            Query::Ephemerals { session, prefix, after, limit } => {
+                let prefix = Path::parse(prefix)?;
+                Results::Names(ephemerals(tree, *session, &prefix, after.as_deref(), *limit))
+            }
+            Query::Many(queries) => Results::Many(self.answer_many(tree, queries)?),
             Query::Recipes => recipes(tree),
             Query::History(recipe) => history(tree, recipe)?,
             Query::Interface(recipe) => {
@@ -97,11 +124,48 @@ impl Reads {
             | Query::Watch(_)
             | Query::Unwatch(_)
             | Query::Scan { .. } => {
-                let message = "it is answered beside the lane's other reads";
-                return Err(Refusal::new(ErrorCode::Internal, message));
+                let message = "a stream, a watch or a call is not one of many reads";
+                return Err(Refusal::new(ErrorCode::BadArguments, message));
             }
         })
     }
+
+    /// Each for itself; all of it is refused if it does not fit one answer, before more is read than that.
+    fn answer_many(
+        &self,
+        tree: &dyn Read,
+        queries: &[Query],
+    ) -> Result<Vec<Result<Results, Refusal>>, Refusal> {
+        let mut all = Vec::with_capacity(queries.len());
+        let mut bytes = 0;
+        for query in queries {
+            let one = if is_of_tree(query) {
+                self.answer_from(tree, query)
+            } else {
+                let message = "only reads of the tree can be among many";
+                Err(Refusal::new(ErrorCode::BadArguments, message))
+            };
+            bytes +=
+                one.as_ref().map_or_else(|refusal| refusal.message.len() + 16, Results::bytes_max);
+            if bytes > limits::MANY_READS_BYTES_MAX {
+                let (bytes, max) = (bytes as u64, limits::MANY_READS_BYTES_MAX as u64);
+                return Err(Refusal::limit("bytes of the results of many reads", bytes, max));
+            }
+            all.push(one);
+        }
+        Ok(all)
+    }
+}
+
+fn is_of_tree(query: &Query) -> bool {
+    matches!(
+        query,
+        Query::Get(_)
+            | Query::Stat(_)
+            | Query::Children { .. }
+            | Query::Subtree(_)
+            | Query::Ephemerals { .. }
+    )
 }
 
 fn recipes(tree: &dyn Read) -> Results {

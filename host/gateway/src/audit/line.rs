@@ -108,6 +108,9 @@ impl<'a> Line<'a> {
             What::Read { query, zxid, bytes, result } => {
                 self.event = event_of(super::of_query(query));
                 (self.operation, self.subject) = asked(query);
+                if let Query::Many(queries) = query {
+                    self.operations = queries.iter().map(Part::of_query).collect();
+                }
                 self.subject.bytes = *bytes;
                 self.zxid = Some(zxid.0);
                 self.end_with(*result);
@@ -223,6 +226,11 @@ impl<'a> Part<'a> {
         let (operation, subject) = operated(operation);
         Self { operation, subject }
     }
+
+    fn of_query(query: &'a Query) -> Self {
+        let (operation, subject) = asked(query);
+        Self { operation, subject }
+    }
 }
 
 impl Subject<'_> {
@@ -256,7 +264,23 @@ fn operated(operation: &Operation) -> (&'static str, Subject<'_>) {
             ("set", Subject { bytes: Some(data.len() as u64), ..at(path) })
         }
         Operation::Delete { path, .. } => ("delete", at(path)),
+        Operation::CreateOrGet { path, data, .. } => {
+            ("create-or-get", Subject { bytes: Some(data.len() as u64), ..at(path) })
+        }
+        Operation::SetOrCreate { path, data, .. } => {
+            ("set-or-create", Subject { bytes: Some(data.len() as u64), ..at(path) })
+        }
+        Operation::DeleteTree { path, .. } => ("delete-tree", at(path)),
         Operation::Check { path, .. } => ("check", at(path)),
+        Operation::CheckAbsent { path } => ("check-absent", at(path)),
+        Operation::Fence(fence) => {
+            ("fence", Subject { recipe: Some(cut(&fence.recipe)), ..at(&fence.node) })
+        }
+        Operation::Get { path } => ("get", at(path)),
+        Operation::Stat { path } => ("stat", at(path)),
+        Operation::Exists { path } => ("exists", at(path)),
+        Operation::Children { path, with_data: false, .. } => ("children", at(path)),
+        Operation::Children { path, with_data: true, .. } => ("children-with-data", at(path)),
         Operation::Call(call) => {
             ("call", Subject { bytes: Some(call.arguments.len() as u64), ..called(call) })
         }
@@ -287,6 +311,9 @@ fn asked(query: &Query) -> (&'static str, Subject<'_>) {
         Query::Watch(watch) => ("watch", at(&watch.path)),
         Query::Unwatch(_) => ("unwatch", Subject::default()),
         Query::Scan { path, .. } => ("scan", at(path)),
+        Query::Many(_) => ("many", Subject::default()),
+        Query::Subtree(path) => ("subtree", at(path)),
+        Query::Ephemerals { prefix, .. } => ("ephemerals", at(prefix)),
     }
 }
 

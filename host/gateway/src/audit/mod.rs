@@ -418,6 +418,15 @@ fn of_operation(operation: &Operation) -> Option<Category> {
         | Operation::Set { .. }
         | Operation::Delete { .. }
         | Operation::Check { .. }
+        | Operation::CheckAbsent { .. }
+        | Operation::CreateOrGet { .. }
+        | Operation::SetOrCreate { .. }
+        | Operation::DeleteTree { .. }
+        | Operation::Fence(_)
+        | Operation::Get { .. }
+        | Operation::Stat { .. }
+        | Operation::Exists { .. }
+        | Operation::Children { .. }
         | Operation::Call(_) => Some(Category::Writes),
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::{Condvar, MutexGuard};
 use std::time::Duration;
 
+use quorate_core::condition::Condition;
 use quorate_core::ids::{Epoch, Millis, Term, WriteNumber};
 use quorate_core::path::Path;
 use quorate_core::request::{Answer as Done, Failure, LifetimeKind, Operation, Reply, Sequence};
@@ -133,7 +134,7 @@ fn set() -> Arc<Request> {
     request(Body::Single(Operation::Set {
         path: "/a".to_owned(),
         data: "secret data".into(),
-        version: None,
+        condition: Condition::ANY,
     }))
 }
 

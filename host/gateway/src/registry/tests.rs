@@ -7,6 +7,7 @@ use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use quorate_core::condition::Condition;
 use quorate_core::ids::{Epoch, Term};
 use quorate_core::request::{Body, Class, Operation};
 use quorate_core::session::Acks;
@@ -18,6 +19,7 @@ use crate::rig::{Lane, Rig};
 
 mod elsewhere;
 mod members;
+mod watching;
 
 const SESSION: SessionId = SessionId(7);
 
@@ -126,7 +128,7 @@ fn request(write: u64) -> Arc<Request> {
 }
 
 fn set() -> Operation {
-    Operation::Set { path: "/n".to_owned(), data: Bytes::new(), version: None }
+    Operation::Set { path: "/n".to_owned(), data: Bytes::new(), condition: Condition::ANY }
 }
 
 #[tokio::test]
@@ -513,7 +515,7 @@ async fn what_only_frees_something_is_taken_when_more_work_is_refused() {
     rig.open();
     flood(&rig.sequencer);
     let asked = |write: u64, body: Body| Arc::new(Request { body, ..(*request(write)).clone() });
-    let delete = Operation::Delete { path: "/n".to_owned(), version: None };
+    let delete = Operation::Delete { path: "/n".to_owned(), condition: Condition::ANY };
     let mixed = Body::Multi(vec![delete.clone(), set()]);
     for body in [Body::Single(set()), mixed] {
         let taken = rig.registry.submit(&rig.attachment, 1, asked(1, body), 10);

@@ -6,6 +6,7 @@ pub mod call;
 pub mod cert;
 pub mod cluster;
 pub mod completions;
+mod conditions;
 pub mod demo;
 pub mod dev;
 mod dev_cluster;

@@ -163,6 +163,12 @@ impl Audit {
         Ok(audit)
     }
 
+    /// Whether there is an audit log.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.on.is_some()
+    }
+
     /// Writes what is left and ends the thread. Waits for the disk.
     pub fn stop(&self) {
         let Some(on) = &self.on else { return };

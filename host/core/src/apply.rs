@@ -4,6 +4,7 @@
 //! A change that does not fit the tree can only come from a defect or a rotten disk. It panics: a member that has gone
 //! astray must not go on (STYLE, Errors).
 
+mod below;
 mod reap;
 mod recipes;
 
@@ -16,7 +17,7 @@ use crate::ids::{Millis, SessionId, Term, WriteNumber, Zxid};
 use crate::key;
 use crate::path::Path;
 use crate::read::{Direction, Read};
-use crate::session::{Acks, End, KeptReply, Parked, Session};
+use crate::session::{Acks, End, KeptReply, Opening, Parked, Session};
 use crate::transaction::{Entry, EntryBody, Origin, Outcome, Transaction};
 use crate::znode::{Lifetime, Node};
 
@@ -107,24 +108,31 @@ pub fn change<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, change: &
         Change::NodeCreated { path, data, lifetime } => {
             node_created(draft, zxid, time, path, data, *lifetime)
         }
-        Change::DataSet { path, data } => data_set(draft, zxid, time, path, data),
-        Change::NodeDeleted { path } => node_deleted(draft, zxid, time, path),
+        Change::DataSet { path, data, version, previous } => {
+            let before = expect_node_or_root(draft, path);
+            expect_data(path, &before, version.checked_sub(1), *previous);
+            data_set(draft, zxid, time, path, before, data);
+        }
+        Change::NodeDeleted { path, version, previous } => {
+            let before = expect_node(draft, path);
+            expect_data(path, &before, Some(*version), *previous);
+            node_deleted(draft, zxid, time, path, before);
+        }
         Change::NodeReleased { path } => node_released(draft, path),
-        Change::SessionOpened { timeout_ms, secret_hash, principal } => {
-            let session = Session {
+        Change::SessionOpened { timeout_ms, secret_hash, principal, identities } => {
+            let opening = Opening {
                 timeout_ms: *timeout_ms,
                 secret_hash: *secret_hash,
                 principal: principal.clone(),
-                opened: time,
-                last_write: WriteNumber(0),
-                acked: WriteNumber(0),
-                kept_count: 0,
-                kept_bytes: 0,
-                parked_count: 0,
-                owned_count: 0,
-                ended: None,
+                identities: identities.clone(),
             };
+            let session = Session::opened(opening, time);
             draft.put(key::session(key::session_id(zxid)), session.encode());
+        }
+        Change::IdentityAdded { session: id, held } => {
+            let mut session = expect_session(draft, *id);
+            session.add_identity(held.clone(), time);
+            draft.put(key::session(*id), session.encode());
         }
         Change::SessionEnded { session, end } => session_ended(draft, time, *session, *end),
         Change::SessionForgotten { session } => session_forgotten(draft, *session),
@@ -196,6 +204,7 @@ fn node_created<R: Read>(
         reap::schedule(draft, &parent_path, &mut parent, time);
         draft.put(key::node(&parent_path), parent.encode());
     }
+    below::changed(draft, path, 1, signed(node.data_bytes));
     if let Some(session) = lifetime.session() {
         draft.put(key::owned(session, lifetime.call_write(), path), Bytes::new());
         let mut record = expect_session(draft, session);
@@ -216,12 +225,26 @@ pub(crate) fn root<R: Read + ?Sized>(read: &R) -> Node {
     read.node(&Path::root()).unwrap_or_else(fresh)
 }
 
-fn data_set<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, path: &Path, data: &Bytes) {
-    let mut node = expect_node_or_root(draft, path);
+/// What an event says of the data before must be what it was.
+fn expect_data(path: &Path, node: &Node, version: Option<u64>, previous: Zxid) {
+    let expected = (Some(node.version), node.mzxid);
+    assert_eq!((version, previous), expected, "a change names other data of the znode {path}");
+}
+
+fn data_set<R: Read>(
+    draft: &mut Draft<R>,
+    zxid: Zxid,
+    time: Millis,
+    path: &Path,
+    mut node: Node,
+    data: &Bytes,
+) {
     node.mzxid = zxid;
     node.mtime = time;
     node.version += 1;
+    let bytes_before = node.data_bytes;
     node.data_bytes = data.len() as u64;
+    below::changed(draft, path, 0, signed(node.data_bytes) - signed(bytes_before));
     node.data_hash = xxhash_rust::xxh3::xxh3_128(data);
     reap::schedule(draft, path, &mut node, time);
     draft.put(key::node(path), node.encode());
@@ -232,8 +255,11 @@ fn data_set<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, path: &Path
     }
 }
 
-fn node_deleted<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, path: &Path) {
-    let node = expect_node(draft, path);
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).expect("a znode's data is bounded by DATA_BYTES_MAX")
+}
+
+fn node_deleted<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, path: &Path, node: Node) {
     assert_eq!(node.children_count, 0, "a change deletes the znode {path}, which has children");
     let parent_path = path.parent().expect("the root is never deleted: it is not `expect_node`'s");
     let mut parent = expect_node_or_root(draft, &parent_path);
@@ -249,6 +275,7 @@ fn node_deleted<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, path: &
     reap::schedule(draft, &parent_path, &mut parent, time);
     draft.put(key::node(&parent_path), parent.encode());
     draft.delete(own);
+    below::changed(draft, path, -1, -signed(node.data_bytes));
     if node.data_bytes > 0 {
         draft.delete(key::data(path));
     }

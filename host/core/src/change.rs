@@ -3,13 +3,14 @@
 
 use bytes::Bytes;
 
+use crate::access::Held;
 use crate::deployment::{ComponentDigest, Version};
-use crate::ids::SessionId;
+use crate::ids::{SessionId, Zxid};
 use crate::level::Level;
 use crate::limits;
 use crate::path::Path;
 use crate::session::End;
-use crate::znode::Lifetime;
+use crate::znode::{Lifetime, Node};
 
 /// One step of a transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,11 +30,19 @@ pub enum Change {
         path: Path,
         /// The new data.
         data: Bytes,
+        /// Its data version from now on.
+        version: u64,
+        /// The transaction that set the data before: whoever retains that has it. 0: nothing was ever set there.
+        previous: Zxid,
     },
     /// A znode without children was deleted.
     NodeDeleted {
         /// Which.
         path: Path,
+        /// Its last data version.
+        version: u64,
+        /// The transaction that set its last data.
+        previous: Zxid,
     },
     /// A call-owned znode became an ephemeral one of the same session.
     NodeReleased {
@@ -48,6 +57,8 @@ pub enum Change {
         secret_hash: [u8; 32],
         /// Who opened it.
         principal: String,
+        /// What it is known as, ascending.
+        identities: Vec<Held>,
     },
     /// A session ended. Its znodes were deleted by changes before this one; its parked calls go with it.
     SessionEnded {
@@ -127,19 +138,41 @@ pub enum Change {
         /// The level of the cluster from now on.
         level: Level,
     },
+    /// A session is known as somebody more, or until another time. What it was known as until before now is forgotten.
+    IdentityAdded {
+        /// Which.
+        session: SessionId,
+        /// As whom, and until when.
+        held: Held,
+    },
 }
 
 impl Change {
+    /// The data of a znode is set that was this until now.
+    #[must_use]
+    pub fn data_set(path: Path, data: Bytes, before: &Node) -> Self {
+        Self::DataSet { path, data, version: before.version + 1, previous: before.mzxid }
+    }
+
+    /// A znode is deleted that was this until now.
+    #[must_use]
+    pub fn node_deleted(path: Path, before: &Node) -> Self {
+        Self::NodeDeleted { path, version: before.version, previous: before.mzxid }
+    }
+
     /// What limits of bytes count: never less than the bytes that it takes in the log.
     #[must_use]
     pub fn weight(&self) -> usize {
         limits::CHANGE_HEAD_BYTES_MAX
             + match self {
-                Self::NodeCreated { path, data, .. } | Self::DataSet { path, data } => {
+                Self::NodeCreated { path, data, .. } | Self::DataSet { path, data, .. } => {
                     path.as_str().len() + data.len()
                 }
-                Self::NodeDeleted { path } | Self::NodeReleased { path } => path.as_str().len(),
-                Self::SessionOpened { principal, .. } => 40 + principal.len(),
+                Self::NodeDeleted { path, .. } | Self::NodeReleased { path } => path.as_str().len(),
+                Self::SessionOpened { principal, identities, .. } => {
+                    40 + principal.len() + identities.iter().map(Held::bytes_max).sum::<usize>()
+                }
+                Self::IdentityAdded { held, .. } => 10 + held.bytes_max(),
                 Self::SessionEnded { .. }
                 | Self::SessionForgotten { .. }
                 | Self::LevelRaised { .. } => 8,

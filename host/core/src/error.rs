@@ -101,7 +101,7 @@ error_codes! {
     NodeExists = 2002, "node-exists", NotApplied, Never;
     /// The znode has children.
     NotEmpty = 2003, "not-empty", NotApplied, Never;
-    /// The znode's version is not the expected one.
+    /// The znode's version, or another field of its stat, is not the expected one.
     BadVersion = 2004, "bad-version", NotApplied, Never;
     /// An ephemeral or call-owned znode can have no children.
     NoChildrenForEphemerals = 2005, "no-children-for-ephemerals", NotApplied, Never;
@@ -165,6 +165,8 @@ error_codes! {
     Cancelled = 4015, "cancelled", NotApplied, Never;
     /// A run that may only read tried to change something, or to wait.
     ReadOnly = 4016, "read-only", NotApplied, Never;
+    /// What a fence names is not granted any more: the lock or the leadership has ended, or is another's.
+    Fenced = 4020, "fenced", NotApplied, Never;
 
     // Q5: the cluster.
     /// No leader is known: nothing can be decided now.
@@ -191,10 +193,14 @@ error_codes! {
     LevelTooLow = 5011, "level-too-low", NotApplied, Never;
     /// This member was removed from the cluster.
     MemberRemoved = 5012, "member-removed", NotApplied, Never;
+    /// The audit log of this member can not be written, and is configured to have refused what it can not tell.
+    NotAudited = 5040, "not-audited", NotApplied, Backoff;
 
     // Q6: not allowed.
     /// The manifest or the caller's rights do not cover this.
     NoAccess = 6001, "no-access", NotApplied, Never;
+    /// An access list, or an entry of one, that means nothing.
+    InvalidAcl = 6030, "invalid-acl", NotApplied, Never;
 
     // Q9: a defect of ours.
     /// A bug; the server's log says more.

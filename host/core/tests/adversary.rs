@@ -18,7 +18,7 @@ use quorate_core::limits;
 use quorate_core::path::Path;
 use quorate_core::read::{Direction, MemoryTree, Read, Writes};
 use quorate_core::request::{Answer, LifetimeKind, Reply, Sequence};
-use quorate_core::session::{Acks, Parked};
+use quorate_core::session::{Acks, Opening, Parked};
 use quorate_core::transaction::{Entry, EntryBody, Origin, Outcome, Transaction};
 use quorate_core::txn::{CreateOptions, Slot, Txn};
 use quorate_core::znode::{Lifetime, Node};
@@ -36,9 +36,13 @@ fn write_origin(session: SessionId, write: u64) -> Origin {
     Origin::Write { session, write: WriteNumber(write), hash: 0, acks: Acks::default() }
 }
 
+fn opening() -> Opening {
+    Opening { timeout_ms: 1_000, ..Opening::default() }
+}
+
 fn open(pair: &mut Pair) -> SessionId {
     let (transaction, ()) = pair.execute(|view, slot| {
-        let (view, opened) = execute::open_session(view, slot, 1_000, [0; 32], String::new());
+        let (view, opened) = execute::open_session(view, slot, opening());
         (view, Some(opened.expect("there is room")), ())
     });
     SessionId(transaction.expect("a session was opened").zxid.0)
@@ -52,7 +56,7 @@ fn a_session_too_many_is_refused_until_another_has_ended() {
     draft.put_meta(meta);
     tree.commit(draft.into_parts().1);
     let slot = |zxid| Slot { zxid: Zxid(zxid), time: Millis(1), batch: 1 };
-    let open = |view, zxid| execute::open_session(view, slot(zxid), 1_000, [0; 32], String::new());
+    let open = |view, zxid| execute::open_session(view, slot(zxid), opening());
     let (view, last) = open(View::new(tree), 1);
     assert!(last.is_ok());
     let (view, refused) = open(view, 2);
@@ -214,10 +218,11 @@ fn a_write_number_that_was_left_out_stops_the_member_that_would_apply_it() {
 fn weights_are_never_less_than_the_records_that_they_make() {
     let data = Bytes::from_static(b"data");
     let lifetime = Lifetime::Ephemeral(SessionId(u64::MAX));
+    let last = Zxid(u64::MAX);
     for (change, payload) in [
         (Change::NodeCreated { path: path("/a"), data: data.clone(), lifetime }, 6),
-        (Change::DataSet { path: path("/a"), data }, 6),
-        (Change::NodeDeleted { path: path("/a") }, 2),
+        (Change::DataSet { path: path("/a"), data, version: u64::MAX, previous: last }, 6),
+        (Change::NodeDeleted { path: path("/a"), version: u64::MAX, previous: last }, 2),
         (Change::VersionDropped { recipe: "lock".to_owned(), version: u64::MAX }, 4 + 8),
     ] {
         assert_eq!(change.weight(), payload + limits::CHANGE_HEAD_BYTES_MAX, "{change:?}");

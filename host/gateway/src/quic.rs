@@ -2,8 +2,10 @@
 //! how fresh a read must be, and lets go when the lane is over. What a frame's fields mean is quorate-wire's.
 
 mod calls;
+mod scans;
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -32,6 +34,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::administration::Administration;
+use crate::audit::{Audit, Auditor, Who};
 use crate::backlog::{Backlog, Message, WaitingRead};
 use crate::compile::Compiler;
 use crate::leader::SequencerHandle;
@@ -40,6 +43,7 @@ use crate::mesh::Mesh;
 use crate::read_calls::{LaneShare, ReadCalls};
 use crate::reads::Reads;
 use crate::registry::{Attachment, NotTaken, Registry};
+use crate::scans::ScanRoom;
 use crate::snapshots::{self, Snapshots};
 
 /// Waits until this member has applied all that was acknowledged anywhere before the call.
@@ -65,6 +69,8 @@ pub struct Face {
     pub barrier: Arc<dyn Barrier>,
     /// The tree as a stream.
     pub snapshots: Arc<dyn Snapshots>,
+    /// Room for subtrees as streams.
+    pub scan_room: ScanRoom,
     /// What is deployed is compiled first; unset until the member has started.
     pub compiler: Arc<OnceLock<Mutex<Compiler>>>,
     /// What queues on all lanes beyond their own part.
@@ -75,6 +81,8 @@ pub struct Face {
     pub mesh: Arc<Mesh>,
     /// Commands to the cluster.
     pub administration: Administration,
+    /// Who did what.
+    pub audit: Audit,
 }
 
 impl Face {
@@ -181,6 +189,7 @@ struct Lane {
     /// For what goes beside the lane.
     connection: Connection,
     snapshot_room: Arc<Semaphore>,
+    scan_room: ScanRoom,
 }
 
 impl Lane {
@@ -200,7 +209,8 @@ impl Lane {
             Ok(Ok((First::Session(hello), sender, receiver))) => (hello, sender, receiver),
             Ok(Ok((First::Command(request, command), sender, receiver))) => {
                 let first = (request, command);
-                let ended = administer(&face, first, &sender, receiver, stop).await;
+                let remote = connection.remote_address();
+                let ended = administer(&face, remote, first, &sender, receiver, stop).await;
                 finish(connection, sender, ended).await;
                 return;
             }
@@ -218,7 +228,9 @@ impl Lane {
                 return;
             }
         };
-        match attach(&face, &hello, &sender).await {
+        let attached = attach(&face, &hello, &sender).await;
+        audit_attach(&face, &hello, &connection, &attached);
+        match attached {
             Ok((attachment, welcome)) => {
                 tracing::debug!(session = attachment.session.0, agent = hello.agent, "attached");
                 face.registry.welcome(&attachment, welcome);
@@ -250,6 +262,7 @@ impl Lane {
             calls: LaneShare::default(),
             connection: connection.clone(),
             snapshot_room: Arc::new(Semaphore::new(limits::SNAPSHOTS_PER_LANE_MAX)),
+            scan_room: ScanRoom::of_lane(),
         };
         let mut frames = Vec::with_capacity(limits::BURST_FRAMES_MAX);
         loop {
@@ -365,8 +378,15 @@ impl Lane {
         let weight = bytes.len();
         let body = body::decode(bytes)?;
         self.face.prepare_for(&body);
-        let request = Request { session: self.attachment.session, write, hash, acks, body };
-        match self.face.registry.submit(&self.attachment, request_id, Arc::new(request), weight) {
+        let session = self.attachment.session;
+        let request = Request { session, write, hash, acks, body, address: None };
+        let request = Arc::new(request);
+        let taken =
+            self.face.registry.submit(&self.attachment, request_id, request.clone(), weight);
+        if let (Err(not_taken), Some(auditor)) = (&taken, self.attachment.auditor()) {
+            auditor.not_taken(&request, weight, not_taken.refusal());
+        }
+        match taken {
             Ok(()) => Ok(()),
             Err(NotTaken::NotExecuted(refusal)) => {
                 let refused = ServerMessage::NotExecuted { request: request_id, refusal };
@@ -394,6 +414,7 @@ impl Lane {
             };
             match consistency {
                 _ if snapshots::is_asked_for(&read.query) => self.send_snapshot(read),
+                _ if crate::scans::is_asked_for(&read.query) => self.start_scan(read).await,
                 Consistency::Stale => answer(&self.face, &self.attachment, read).await,
                 Consistency::Session if self.attachment.is_settled() => {
                     answer(&self.face, &self.attachment, read).await;
@@ -419,6 +440,7 @@ impl Lane {
             let opened = async {
                 let room = snapshots::room(room)?;
                 let is_linearizable = read.consistency == Consistency::Linearizable;
+                face.audit.admit_read(&read.query)?;
                 if read.consistency != Consistency::Stale {
                     fresh(&face, &attachment, is_linearizable).await?;
                 }
@@ -428,11 +450,14 @@ impl Lane {
             match opened.await {
                 Ok((outgoing, _room)) => {
                     let results = Ok(Results::Snapshot(outgoing.place));
+                    audit_read(&attachment, &read.query, zxid, &results);
                     attachment.deliver(read_reply(zxid, read.request, results)).await;
                     snapshots::send(&connection, outgoing).await;
                 }
                 Err(refusal) => {
-                    attachment.deliver(read_reply(zxid, read.request, Err(refusal))).await;
+                    let refused = Err(refusal);
+                    audit_read(&attachment, &read.query, zxid, &refused);
+                    attachment.deliver(read_reply(zxid, read.request, refused)).await;
                 }
             }
         });
@@ -462,8 +487,9 @@ async fn answer_when_fresh(
         match &refusal {
             None => answer(face, attachment, read).await,
             Some(refusal) => {
-                let refused = read_reply(face.registry.zxid(), read.request, Err(refusal.clone()));
-                attachment.deliver(refused).await;
+                let (zxid, refused) = (face.registry.zxid(), Err(refusal.clone()));
+                audit_read(attachment, &read.query, zxid, &refused);
+                attachment.deliver(read_reply(zxid, read.request, refused)).await;
             }
         }
     }
@@ -480,7 +506,11 @@ async fn fresh(face: &Face, attachment: &Attachment, is_linearizable: bool) -> R
 }
 
 async fn answer(face: &Face, attachment: &Attachment, read: WaitingRead) {
-    let (zxid, results) = face.reads.answer(&read.query);
+    let (zxid, results) = match face.audit.admit_read(&read.query) {
+        Ok(()) => face.reads.answer(&read.query),
+        Err(refusal) => (face.registry.zxid(), Err(refusal)),
+    };
+    audit_read(attachment, &read.query, zxid, &results);
     deliver(face, attachment, read.request, zxid, results).await;
 }
 
@@ -529,6 +559,7 @@ enum First {
 /// Carries out commands to the cluster, one after the other.
 async fn administer(
     face: &Face,
+    remote: SocketAddr,
     first: (u64, Command),
     sender: &LaneSender,
     mut receiver: LaneReceiver,
@@ -537,10 +568,15 @@ async fn administer(
     let mut next = first;
     loop {
         let (request, command) = next;
+        let administered = async {
+            face.audit.admit_command(&command)?;
+            face.administration.administer(command.clone()).await
+        };
         let outcome = tokio::select! {
-            outcome = face.administration.administer(command) => outcome,
+            outcome = administered => outcome,
             _ = stop.changed() => Err(Refusal::new(ErrorCode::ShuttingDown, "this member is shutting down")),
         };
+        face.audit.commanded(remote, &command, &outcome);
         let answer = ServerMessage::Administered { request, outcome };
         if sender.send(answer.encode()).await.is_err() {
             return Ended::Client;
@@ -559,6 +595,47 @@ async fn administer(
             Ok(None) | Err(LaneError::ConnectionLost(_)) => return Ended::Client,
             Err(error) => return Ended::Protocol(error.to_string()),
         };
+    }
+}
+
+/// Tells the audit log who has come, and the attachment whom it serves.
+fn audit_attach(
+    face: &Face,
+    hello: &Hello,
+    connection: &Connection,
+    attached: &Result<(Arc<Attachment>, Welcome), Refusal>,
+) {
+    let (is_new, asked) = match hello.attach {
+        Attach::New { .. } => (true, None),
+        Attach::Resume { session, .. } => (false, Some(session)),
+    };
+    let attachment = attached.as_ref().ok().map(|(attachment, _)| attachment);
+    let session = attachment.map(|attachment| attachment.session).or(asked);
+    let record = attachment.and_then(|attachment| face.reads.tree().session(attachment.session));
+    let who = Arc::new(Who {
+        session,
+        principal: record.map(|record| record.principal).unwrap_or_default(),
+        identities: Vec::new(),
+        remote: Some(connection.remote_address()),
+    });
+    if let Some(attachment) = attachment {
+        attachment.audit_with(Auditor::new(&face.audit, who.clone()));
+    }
+    face.audit.attached(
+        &who,
+        is_new,
+        attached.as_ref().map(|_| ()).map_err(|refusal| refusal.code),
+    );
+}
+
+fn audit_read(
+    attachment: &Attachment,
+    query: &Query,
+    zxid: Zxid,
+    results: &Result<Results, Refusal>,
+) {
+    if let Some(auditor) = attachment.auditor() {
+        auditor.read(query, zxid, results);
     }
 }
 
@@ -618,6 +695,7 @@ async fn attach(
     }
     let (id, secret, sent) = match hello.attach {
         Attach::New { timeout_ms } => {
+            face.audit.admit_session()?;
             let (id, secret) = open(face, timeout_ms).await?;
             (id, secret, WriteNumber(0))
         }

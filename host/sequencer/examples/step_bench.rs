@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use quorate_core::apply;
+use quorate_core::condition::Condition;
 use quorate_core::deployment::{ComponentDigest, Version};
 use quorate_core::draft::Draft;
 use quorate_core::error::{ErrorCode, Refusal};
@@ -96,8 +97,14 @@ impl Bench {
         let write = self.writes[at];
         // A client that acknowledges what it got some round trips ago.
         let acks = Acks { low: WriteNumber(write.saturating_sub(128)), ranges: Vec::new() };
-        let request =
-            Request { session: self.sessions[at], write: WriteNumber(write), hash: 0, acks, body };
+        let request = Request {
+            session: self.sessions[at],
+            write: WriteNumber(write),
+            hash: 0,
+            acks,
+            body,
+            address: None,
+        };
         Submission { token: Token::local(0), request: Arc::new(request) }
     }
 
@@ -173,7 +180,7 @@ fn main() {
                 let body = Body::Single(Operation::Set {
                     path: path(index.wrapping_mul(7_919)),
                     data: data.clone(),
-                    version: None,
+                    condition: Condition::ANY,
                 });
                 bench.request(index, body)
             })

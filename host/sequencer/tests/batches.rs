@@ -164,6 +164,7 @@ fn a_refusal_waits_for_everything_that_it_may_be_based_on() {
         hash: hash_of(&body),
         acks: Acks::default(),
         body,
+        address: None,
     });
     let token = world.clients[0].token;
     world.handle(0, Input::Submit(Submission { token, request: early }));
@@ -277,7 +278,7 @@ fn one_error_changes_nothing_and_takes_a_zxid() {
 fn a_full_queue_refuses_and_numbers_stay_dense() {
     let mut world = World::ready(1, 1);
     let count = limits::SEQUENCER_QUEUE_MAX + 3;
-    let body = Body::Cancel(WriteNumber(0));
+    let body = set("/n", "x");
     for _ in 0..count {
         world.send(0, body.clone());
     }
@@ -311,6 +312,7 @@ fn what_a_session_acknowledges_makes_room_for_more() {
             hash: hash_of(&body),
             acks: Acks { low: WriteNumber(low), ranges: Vec::new() },
             body,
+            address: None,
         };
         world.members[0].said.clear();
         let request = Arc::new(request);

@@ -6,14 +6,17 @@ mod proxy;
 mod raw;
 
 mod client;
+mod following;
 mod hostile;
 mod killed;
 mod lanes;
 mod moved;
+mod operations;
 mod protocol;
 mod reading;
 mod recipes;
 mod resend;
+mod scans;
 mod snapshots;
 mod starting;
 mod typed;

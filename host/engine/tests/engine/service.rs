@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use quorate_core::condition::Condition;
 use quorate_core::deployment::{ComponentDigest, Manifest};
 use quorate_core::draft::View;
 use quorate_core::error::ErrorCode;
@@ -15,7 +16,7 @@ use quorate_core::recipe::Reason;
 use quorate_core::request::{
     Answer, Body, Call, Chunk, Deploy, LifetimeKind, Operation, Reply, Request, Sequence,
 };
-use quorate_core::session::Acks;
+use quorate_core::session::{Acks, Opening};
 use quorate_core::transaction::Outcome;
 use quorate_core::txn::Slot;
 use quorate_engine::Runner;
@@ -43,8 +44,9 @@ impl Service {
         let (zxid, write) = (Zxid(0), WriteNumber(0));
         let mut service = Self { runner: engine.runner(), functions, view, zxid, write };
         let slot = service.slot();
-        let (view, opened) =
-            execute::open_session(service.view, slot, 10_000, [0; 32], "alice".to_owned());
+        let principal = "alice".to_owned();
+        let opening = Opening { timeout_ms: 10_000, principal, ..Opening::default() };
+        let (view, opened) = execute::open_session(service.view, slot, opening);
         service.zxid = opened.expect("a session").zxid;
         service.view = view;
         service
@@ -58,7 +60,7 @@ impl Service {
     fn request(&mut self, body: Body) -> Request {
         self.write = self.write.next();
         let (session, acks) = (SessionId(1), Acks::default());
-        Request { session, write: self.write, hash: 0, acks, body }
+        Request { session, write: self.write, hash: 0, acks, body, address: None }
     }
 
     fn execute(&mut self, request: &Request) -> (Option<Reply>, Option<Waits>) {
@@ -131,7 +133,8 @@ fn a_deployed_recipe_migrates_and_answers() {
     let call = service.call("plain", &[]);
     let answer = service.done(Body::Single(Operation::Call(call)));
     assert_eq!(service.value("plain", &answer), Value::U32(42));
-    let check = Operation::Check { path: "/recipes/test/from-0".to_owned(), version: None };
+    let check =
+        Operation::Check { path: "/recipes/test/from-0".to_owned(), condition: Condition::ANY };
     assert!(matches!(service.done(Body::Single(check)), Answer::Stat(_)), "migrate created it");
 }
 
@@ -177,7 +180,7 @@ fn a_multi_with_a_call_that_would_wait_changes_nothing() {
     };
     assert_eq!(failure.refusal.code, ErrorCode::WouldBlock);
     assert_eq!(failure.operation, Some(1));
-    let check = Operation::Check { path: "/made".to_owned(), version: None };
+    let check = Operation::Check { path: "/made".to_owned(), condition: Condition::ANY };
     let request = service.request(Body::Single(check));
     let (Some(Reply::Refused(failure)), None) = service.execute(&request) else {
         panic!("it is there")

@@ -5,6 +5,7 @@ pub mod call;
 pub mod cert;
 pub mod cluster;
 pub mod completions;
+mod conditions;
 pub mod demo;
 pub mod dev;
 mod dev_cluster;
@@ -13,11 +14,13 @@ pub mod lock;
 pub mod multi;
 pub mod recipe;
 pub mod rm;
+mod scan;
 pub mod serve;
 pub mod snapshot;
 pub mod status;
 mod subtree;
 pub mod tree;
+pub mod watch;
 
 use std::process::ExitCode;
 
@@ -42,6 +45,8 @@ pub enum Command {
     Rm(rm::Rm),
     /// Show a znode's stat
     Stat(tree::Stat),
+    /// Show what happens to a znode or a subtree, as it happens
+    Watch(watch::Watch),
     /// Do several operations, all or none
     Multi(multi::Multi),
     /// Write, test, deploy and look after recipes
@@ -78,6 +83,7 @@ pub async fn run(command: Command, global: &Global) -> anyhow::Result<ExitCode> 
         Command::Create(create) => create.run(global).await,
         Command::Rm(rm) => rm.run(global).await,
         Command::Stat(stat) => stat.run(global).await,
+        Command::Watch(watch) => watch.run(global).await,
         Command::Multi(multi) => multi.run(global).await,
         Command::Recipe(recipe) => recipe.run(global).await,
         Command::Call(call) => call.run(global).await,

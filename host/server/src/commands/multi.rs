@@ -6,26 +6,31 @@ use std::process::ExitCode;
 use anyhow::Context;
 use bytes::Bytes;
 use quorate_client::wave::{self, CallText};
-use quorate_client::{Client, CreateOperation, Error};
+use quorate_client::{Client, Condition, CreateOperation, Error};
 use quorate_core::limits::{MULTI_OPERATIONS_MAX, TRANSACTION_BYTES_MAX};
+use quorate_core::query::Page;
 use quorate_core::request::{Answer, Operation};
 use serde_json::{Value as Json, json};
 
+use super::conditions;
 use crate::connect::Global;
 use crate::failure::Usage;
 use crate::output::{FAINT, NAME};
-use crate::{duration, json};
+use crate::{duration, fence, json};
 
 /// `quorate multi`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "An operation is one argument, or one line of standard input:
-  create PATH [DATA] [sequential] [parents] [container] [ttl=TIME]
-  set PATH DATA [version=N]
-  check PATH [version=N]
-  rm PATH [version=N]
+  create PATH [DATA] [sequential] [parents] [container] [ttl=TIME] [or-get|or-set]
+  set PATH DATA [FIELD=N ...]
+  check PATH [FIELD=N ...]      fields of the stat: version czxid mzxid pzxid cversion aversion
+  check PATH absent
+  rm PATH [recursive] [FIELD=N ...]
+  get PATH, stat PATH, exists PATH, ls PATH [after=NAME] [limit=N]
+  fence RECIPE:ZNODE=TOKEN
   call RECIPE FUNCTION(ARGUMENTS)
 Words with spaces stand in double quotes, in which \\\" and \\\\ and \\n are known. Empty lines and lines that begin with # are skipped.
-A call that would have to wait makes the whole fail.
+A read sees what the operations before it did. A call that would have to wait makes the whole fail.
 
 Examples:
   quorate multi 'check /config version=3' 'set /config new' 'call counter add(\"/changes\", 1)'
@@ -145,32 +150,40 @@ impl Line {
         let operation = match verb {
             "create" => {
                 let data = words.next().map_or_else(Bytes::new, |word| word.text.into());
-                let mut create = CreateOperation::new(&path).data(data);
-                for word in words {
-                    create = match &*word.text {
-                        "sequential" => create.sequential(),
-                        "parents" => create.parents(),
-                        "container" => create.container(),
-                        other => match other.strip_prefix("ttl=") {
-                            Some(ttl) => create.ttl(duration::parse(ttl)?),
-                            None => {
-                                return Err(format!(
-                                    "\"{other}\" is none of `sequential`, `parents`, `container`, `ttl=TIME`"
-                                ));
-                            }
-                        },
-                    };
-                }
-                create.into()
+                create(CreateOperation::new(&path).data(data), words)?
             }
             "set" => {
                 let data = words.next().ok_or("expected data behind the path")?.text.into();
-                Operation::Set { path, data, version: version(words)? }
+                Operation::Set { path, data, condition: condition(words)? }
             }
-            "check" => Operation::Check { path, version: version(words)? },
-            "rm" => Operation::Delete { path, version: version(words)? },
+            "check" if words.as_slice().iter().any(|word| word.is("absent")) => {
+                words.next();
+                end(words)?;
+                Operation::CheckAbsent { path }
+            }
+            "check" => Operation::Check { path, condition: condition(words)? },
+            "rm" if words.as_slice().first().is_some_and(|word| word.is("recursive")) => {
+                words.next();
+                Operation::DeleteTree { path, condition: condition(words)? }
+            }
+            "rm" => Operation::Delete { path, condition: condition(words)? },
+            "get" | "stat" | "exists" => {
+                end(words)?;
+                match verb {
+                    "get" => Operation::Get { path },
+                    "stat" => Operation::Stat { path },
+                    _ => Operation::Exists { path },
+                }
+            }
+            "ls" => Operation::Children { path, page: page(words)?, with_data: false },
+            "fence" => {
+                end(words)?;
+                Operation::Fence(fence::parse(&path)?)
+            }
             other => {
-                return Err(format!("\"{other}\" is no operation: create, set, check, rm, call"));
+                return Err(format!(
+                    "\"{other}\" is no operation: create, set, check, rm, get, stat, exists, ls, fence, call"
+                ));
             }
         };
         Ok(Self::Tree(operation))
@@ -205,31 +218,104 @@ impl Line {
                 });
             }
             (_, Answer::Created { path, .. }) => format!(" -> {path}"),
-            (_, Answer::Stat(stat)) => format!(" -> version {}", stat.version),
+            (_, Answer::Stat(stat) | Answer::Exists(Some(stat))) => {
+                format!(" -> version {}", stat.version)
+            }
+            (_, Answer::Exists(None)) => " -> not there".to_owned(),
+            (_, Answer::Node { data, stat }) => {
+                format!(" -> {} (version {})", data.escape_ascii(), stat.version)
+            }
+            (_, Answer::Names(listing)) => {
+                let more = if listing.has_more { " and more" } else { "" };
+                format!(" -> {}{more}", listing.children.join(" "))
+            }
+            (_, Answer::Deleted { count }) => format!(" -> {count} znodes"),
             _ => String::new(),
         };
         Ok(Shown { text, json: json::answer(answer) })
     }
 }
 
-/// `version=N`, and nothing behind it.
-fn version(mut words: impl Iterator<Item = Word>) -> Result<Option<u64>, String> {
-    let Some(word) = words.next() else { return Ok(None) };
-    let number = word.text.strip_prefix("version=").filter(|_| !word.is_quoted);
-    let number = number.ok_or_else(|| format!("expected version=N, not \"{}\"", word.text))?;
-    if let Some(more) = words.next() {
-        return Err(format!(
-            "\"{}\" is one word too many; data with spaces stands in double quotes",
-            more.text
-        ));
+/// A creation and the words behind its data.
+fn create(create: CreateOperation, words: impl Iterator<Item = Word>) -> Result<Operation, String> {
+    let mut create = create;
+    let mut or = None;
+    for word in words {
+        create = match &*word.text {
+            "sequential" => create.sequential(),
+            "parents" => create.parents(),
+            "container" => create.container(),
+            "or-get" | "or-set" => {
+                or = Some(word.text == "or-get");
+                create
+            }
+            other => match other.strip_prefix("ttl=") {
+                Some(ttl) => create.ttl(duration::parse(ttl)?),
+                None => {
+                    return Err(format!(
+                        "\"{other}\" is none of `sequential`, `parents`, `container`, `ttl=TIME`, `or-get`, `or-set`"
+                    ));
+                }
+            },
+        };
     }
-    number.parse().map(Some).map_err(|_| format!("\"{number}\" is no version"))
+    match or {
+        None => Ok(create.into()),
+        Some(true) => create.or_get().map_err(|refusal| refusal.message),
+        Some(false) => create.or_set().map_err(|refusal| refusal.message),
+    }
+}
+
+/// `FIELD=N`s, and nothing behind them.
+fn condition(words: impl Iterator<Item = Word>) -> Result<Condition, String> {
+    let mut condition = Condition::ANY;
+    for word in words {
+        if word.is_quoted || !word.text.contains('=') {
+            return Err(too_many(&word));
+        }
+        let (name, value) = conditions::field(&word.text)?;
+        if let Some(field) = condition.field(&name)
+            && field.replace(value).is_some()
+        {
+            return Err(format!("{name} is asked for twice"));
+        }
+    }
+    Ok(condition)
+}
+
+/// `after=NAME` and `limit=N`.
+fn page(words: impl Iterator<Item = Word>) -> Result<Page, String> {
+    let mut page = Page::first();
+    for word in words {
+        match word.text.split_once('=') {
+            Some(("after", name)) => page.after = Some(name.to_owned()),
+            Some(("limit", limit)) => {
+                page.limit = limit.parse().map_err(|_| format!("\"{limit}\" is no limit"))?;
+            }
+            _ => return Err(too_many(&word)),
+        }
+    }
+    Ok(page)
+}
+
+fn end(mut words: impl Iterator<Item = Word>) -> Result<(), String> {
+    words.next().map_or(Ok(()), |word| Err(too_many(&word)))
+}
+
+fn too_many(word: &Word) -> String {
+    format!("\"{}\" is one word too many; data with spaces stands in double quotes", word.text)
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Word {
     text: String,
     is_quoted: bool,
+}
+
+impl Word {
+    fn is(&self, text: &str) -> bool {
+        !self.is_quoted && self.text == text
+    }
 }
 
 /// Splits at spaces that do not stand in double quotes.
@@ -280,14 +366,20 @@ mod tests {
 
     #[test]
     fn operations_are_read() {
-        let set =
-            Operation::Set { path: "/a".into(), data: "two words\n".into(), version: Some(3) };
+        let set = Operation::Set {
+            path: "/a".into(),
+            data: "two words\n".into(),
+            condition: Condition::version(3),
+        };
         assert_eq!(tree(r#"set /a "two words\n" version=3"#), set);
         assert_eq!(
             tree("check /a version=2"),
-            Operation::Check { path: "/a".into(), version: Some(2) }
+            Operation::Check { path: "/a".into(), condition: Condition::version(2) }
         );
-        assert_eq!(tree("  rm   /b "), Operation::Delete { path: "/b".into(), version: None });
+        assert_eq!(
+            tree("  rm   /b "),
+            Operation::Delete { path: "/b".into(), condition: Condition::ANY }
+        );
         let create = Operation::Create {
             path: "/a".into(),
             data: "x".into(),
@@ -299,8 +391,39 @@ mod tests {
     }
 
     #[test]
+    fn what_an_operation_depends_on_is_read() {
+        let path = || "/a".to_owned();
+        let condition = Condition { mzxid: Some(7), cversion: Some(0), ..Condition::ANY };
+        assert_eq!(
+            tree("check /a cversion=0 mzxid=7"),
+            Operation::Check { path: path(), condition }
+        );
+        assert_eq!(tree("check /a absent"), Operation::CheckAbsent { path: path() });
+        let tree_of = Operation::DeleteTree { path: path(), condition };
+        assert_eq!(tree("rm /a recursive mzxid=7 cversion=0"), tree_of);
+        let lifetime = LifetimeKind::Persistent;
+        let or_set =
+            Operation::SetOrCreate { path: path(), data: "x".into(), lifetime, parents: true };
+        assert_eq!(tree("create /a x or-set parents"), or_set);
+        let page = Page { after: Some("b".to_owned()), limit: 3, ..Page::first() };
+        assert_eq!(
+            tree("ls /a after=b limit=3"),
+            Operation::Children { path: path(), page, with_data: false }
+        );
+        assert_eq!(tree("exists /a"), Operation::Exists { path: path() });
+        let Operation::Fence(fence) = tree("fence election:/e/w0=812") else {
+            panic!("not a fence");
+        };
+        assert_eq!((&*fence.recipe, &*fence.node, fence.token), ("election", "/e/w0", 812));
+    }
+
+    #[test]
     fn data_in_quotes_is_never_an_option() {
-        let set = Operation::Set { path: "/a".into(), data: "version=3".into(), version: None };
+        let set = Operation::Set {
+            path: "/a".into(),
+            data: "version=3".into(),
+            condition: Condition::ANY,
+        };
         assert_eq!(tree("set /a version=3"), set);
         assert!(Line::parse(r#"set /a x "version=3""#).is_err());
     }
@@ -325,6 +448,13 @@ mod tests {
             "rm /a version=x",
             "rm /a version=1 more",
             "create /a x ephemeral",
+            "rm /a version=1 version=2",
+            "check /a size=1",
+            "check /a absent version=1",
+            "create /a x sequential or-get",
+            "get /a x",
+            "ls /a limit=x",
+            "fence /a",
             "set /a \"x",
             "set /a \"\\x\"",
             "call counter",

@@ -82,9 +82,9 @@ impl Watch {
             position = reached.or(position);
             match ended {
                 // With another session, or as fast as the lines are taken.
-                Ended::Broke(error @ (WatchError::SessionLost { .. } | WatchError::Slow { .. }))
-                    if position.is_some() =>
-                {
+                Ended::Broke(
+                    error @ (WatchError::SessionLost { .. } | WatchError::Slow { .. }),
+                ) if position.is_some() => {
                     output.note(format_args!("{error}"));
                 }
                 Ended::Broke(error) => return Err(explained(error)),
@@ -126,11 +126,7 @@ impl Watch {
         result
     }
 
-    async fn open(
-        &self,
-        client: &Client,
-        from: Option<Zxid>,
-    ) -> Result<WatchStream, WatchError> {
+    async fn open(&self, client: &Client, from: Option<Zxid>) -> Result<WatchStream, WatchError> {
         let mut watch = client.watch(&self.path);
         if self.recursive {
             watch = watch.subtree();

@@ -47,7 +47,7 @@ impl History {
                         (EventKind::Created(*lifetime), path)
                     }
                     Change::DataSet { path, .. } => (EventKind::Set, path),
-                    Change::NodeDeleted { path } => (EventKind::Deleted, path),
+                    Change::NodeDeleted { path, .. } => (EventKind::Deleted, path),
                     _ => continue,
                 };
                 let was = now.get(path).cloned().or_else(|| {

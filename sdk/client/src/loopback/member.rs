@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use quorate_core::apply::{self, Applied};
 use quorate_core::draft::{Draft, ReadRecords};
 use quorate_core::error::{ErrorCode, Refusal};
@@ -16,7 +16,7 @@ use quorate_core::ids::{Millis, SessionId, Term, WriteNumber, Zxid};
 use quorate_core::level::Level;
 use quorate_core::path::Path;
 use quorate_core::query as tree;
-use quorate_core::read::MemoryTree;
+use quorate_core::read::{MemoryTree, SharedRead};
 use quorate_core::request::Request;
 use quorate_core::transaction::{Entry, EntryBody, Outcome};
 use quorate_net::{
@@ -25,6 +25,7 @@ use quorate_net::{
 use quorate_sequencer::port::DirectAnswer;
 use quorate_sequencer::{Input, Leadership, Now, Output, Sequencer, Submission, Token};
 use quorate_wire::message::query::Status;
+use quorate_wire::message::scan::Item;
 use quorate_wire::message::watch::{EventMessage, Watch, WatchEnd, Watched};
 use quorate_wire::message::{
     Attach, ClientMessage, Consistency, Hello, PROTOCOLS, Query, Results, ServerMessage, Welcome,
@@ -558,6 +559,12 @@ async fn take(
             assert_eq!(body.len() as u64, bytes);
             (request, write, acks, body)
         }
+        ClientMessage::Read {
+            request, query: Query::Scan { bulk, path, with_data, .. }, ..
+        } => {
+            scan(world, connection, session, request, (bulk, &path, with_data)).await;
+            return false;
+        }
         ClientMessage::Read { request, consistency, query } => {
             let mut world = lock(world);
             let is_leaderless = world.faults.is_leaderless;
@@ -592,9 +599,48 @@ async fn take(
     };
     let hash = body::hash(&body);
     let body = body::decode(body).expect("a client's body");
-    let request_read = Request { session, write, hash, acks, body };
+    let request_read = Request { session, write, hash, acks, body, address: None };
     lock(world).submit(session, token, request, request_read);
     true
+}
+
+/// Answers a scan, and sends it.
+async fn scan(
+    world: &Mutex<World>,
+    connection: &Connection,
+    session: SessionId,
+    request: u64,
+    (number, path, with_data): (u64, &str, bool),
+) {
+    let mut items = BytesMut::new();
+    {
+        let world = lock(world);
+        let path = Path::parse(path).expect("a path");
+        let tree: SharedRead = world.tree.clone();
+        let scanned = tree::scan::Scan::new(tree, path, None, with_data);
+        let results = scanned.map(|scanned| {
+            let mut count = 0;
+            for found in scanned {
+                count += 1;
+                Item::Znode(found).write(&mut items);
+            }
+            Item::End { count }.write(&mut items);
+            Results::Scan { mark: request }
+        });
+        let zxid = world.tree.meta().zxid;
+        if let Some(attached) = world.attached.get(&session) {
+            let events = attached.watching.frames_count();
+            let answer = ServerMessage::ReadReply { request, zxid, events, results };
+            attached.messages.send(answer).ok();
+        }
+    }
+    // The connection may be gone.
+    if let Ok(mut stream) = connection.open_bulk(bulk::SCAN).await
+        && stream.send(bulk::scan_head(number, request)).await.is_ok()
+        && stream.send(items.freeze()).await.is_ok()
+    {
+        tokio::spawn(stream.finish(Duration::from_secs(5)));
+    }
 }
 
 async fn read_bulk(connection: &Connection, number: u64) -> Option<Bytes> {

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use quorate_core::condition::Condition;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::Zxid;
 use quorate_core::query::Page;
@@ -56,7 +57,11 @@ async fn a_watch_tells_of_what_it_is_about_and_of_nothing_else() {
     let mut subtree = soon(subtree.open()).await.expect("open");
     let (_, answers) = client
         .multi()
-        .operation(Operation::Set { path: "/a".to_owned(), data: "y".into(), version: None })
+        .operation(Operation::Set {
+            path: "/a".to_owned(),
+            data: "y".into(),
+            condition: Condition::ANY,
+        })
         .create(CreateOperation::new("/a/d"))
         .create(CreateOperation::new("/a/b/e"))
         .create(CreateOperation::new("/ab"))
@@ -186,7 +191,7 @@ async fn every_event_comes_once_and_in_order_however_often_the_lane_is_cut() {
         let set = |path: &str| Operation::Set {
             path: path.to_owned(),
             data: round.to_string().into(),
-            version: None,
+            condition: Condition::ANY,
         };
         let both = Body::Multi(vec![set("/a"), set("/a/b")]);
         let writer = if round % 2 == 0 { &client } else { &other };

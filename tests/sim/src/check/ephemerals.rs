@@ -35,7 +35,7 @@ impl Ephemerals {
                         self.owners.insert(path.as_str().to_owned(), session);
                     }
                 }
-                Change::NodeDeleted { path } => {
+                Change::NodeDeleted { path, .. } => {
                     self.owners.remove(path.as_str());
                 }
                 Change::SessionOpened { .. } => {
@@ -91,6 +91,7 @@ mod tests {
             timeout_ms: 1_000,
             secret_hash: [0; 32],
             principal: String::new(),
+            identities: Vec::new(),
         };
         transaction(SESSION.0, Origin::Host, vec![change])
     }

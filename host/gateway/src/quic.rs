@@ -1,8 +1,11 @@
 //! The native face: connections of clients, one lane a session. It reads frames, hands writes on in their order, settles
 //! how fresh a read must be, and lets go when the lane is over. What a frame's fields mean is quorate-wire's.
 
+mod audited;
+mod bodies;
 mod calls;
 mod scans;
+mod watching;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -19,13 +22,13 @@ use quorate_core::limits as core_limits;
 use quorate_core::request::{Body, Request};
 use quorate_core::session::{Acks, Session};
 use quorate_net::{
-    BulkReceiver, CloseCode, Connection, Identity, LaneError, LaneLimits, LaneReceiver, LaneSender,
-    Protocol, QueueBudget, Server,
+    CloseCode, Connection, Identity, LaneError, LaneLimits, LaneReceiver, LaneSender, Protocol,
+    QueueBudget, Server,
 };
 use quorate_wire::message::admin::Command;
 use quorate_wire::message::{
     Attach, ClientMessage, Consistency, Hello, LANE_FRAME_BYTES_MAX, PROTOCOLS, Query, Results,
-    ServerMessage, Welcome, body, bulk, protocols,
+    ServerMessage, Welcome, body, protocols,
 };
 use quorate_wire::protocol::Versions;
 use sha2::{Digest as _, Sha256};
@@ -33,8 +36,10 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use self::audited::{audit_attach, audit_read};
+use self::bodies::read_bodies;
 use crate::administration::Administration;
-use crate::audit::{Audit, Auditor, Who};
+use crate::audit::Audit;
 use crate::backlog::{Backlog, Message, WaitingRead};
 use crate::compile::Compiler;
 use crate::leader::SequencerHandle;
@@ -189,6 +194,8 @@ struct Lane {
     /// For what goes beside the lane.
     connection: Connection,
     snapshot_room: Arc<Semaphore>,
+    /// Whether a task writes the attachment's events.
+    has_event_lane: bool,
     scan_room: ScanRoom,
 }
 
@@ -262,6 +269,7 @@ impl Lane {
             calls: LaneShare::default(),
             connection: connection.clone(),
             snapshot_room: Arc::new(Semaphore::new(limits::SNAPSHOTS_PER_LANE_MAX)),
+            has_event_lane: false,
             scan_room: ScanRoom::of_lane(),
         };
         let mut frames = Vec::with_capacity(limits::BURST_FRAMES_MAX);
@@ -410,6 +418,14 @@ impl Lane {
                     self.start_call(request, consistency, call).await;
                     continue;
                 }
+                Query::Watch(watch) => {
+                    self.start_watch(request, consistency, watch).await;
+                    continue;
+                }
+                Query::Unwatch(watch) => {
+                    self.end_watch(request, watch).await;
+                    continue;
+                }
                 query => WaitingRead { request, consistency, query },
             };
             match consistency {
@@ -451,13 +467,13 @@ impl Lane {
                 Ok((outgoing, _room)) => {
                     let results = Ok(Results::Snapshot(outgoing.place));
                     audit_read(&attachment, &read.query, zxid, &results);
-                    attachment.deliver(read_reply(zxid, read.request, results)).await;
+                    attachment.deliver(read_reply(&attachment, zxid, read.request, results)).await;
                     snapshots::send(&connection, outgoing).await;
                 }
                 Err(refusal) => {
                     let refused = Err(refusal);
                     audit_read(&attachment, &read.query, zxid, &refused);
-                    attachment.deliver(read_reply(zxid, read.request, refused)).await;
+                    attachment.deliver(read_reply(&attachment, zxid, read.request, refused)).await;
                 }
             }
         });
@@ -489,7 +505,7 @@ async fn answer_when_fresh(
             Some(refusal) => {
                 let (zxid, refused) = (face.registry.zxid(), Err(refusal.clone()));
                 audit_read(attachment, &read.query, zxid, &refused);
-                attachment.deliver(read_reply(zxid, read.request, refused)).await;
+                attachment.deliver(read_reply(attachment, zxid, read.request, refused)).await;
             }
         }
     }
@@ -523,21 +539,28 @@ async fn deliver(
 ) {
     // The tree is ahead of the replies for a moment: no reader sees what its client has not been told, if it was to be.
     face.registry.reached(zxid).await;
-    let reply = read_reply(zxid, request, results);
+    let reply = read_reply(attachment, zxid, request, results);
     let reply = if reply.len() > LANE_FRAME_BYTES_MAX as usize {
         let message = format!(
             "an answer of {} bytes; a frame has at most {LANE_FRAME_BYTES_MAX}",
             reply.len()
         );
-        read_reply(zxid, request, Err(Refusal::new(ErrorCode::LimitPassed, message)))
+        let refusal = Refusal::new(ErrorCode::LimitPassed, message);
+        read_reply(attachment, zxid, request, Err(refusal))
     } else {
         reply
     };
     attachment.deliver(reply).await;
 }
 
-fn read_reply(zxid: Zxid, request: u64, results: Result<Results, Refusal>) -> Bytes {
-    ServerMessage::ReadReply { request, zxid, events: 0, results }.encode()
+/// To be made when readers may see `zxid`: all events up to it are queued by then.
+fn read_reply(
+    attachment: &Attachment,
+    zxid: Zxid,
+    request: u64,
+    results: Result<Results, Refusal>,
+) -> Bytes {
+    ServerMessage::ReadReply { request, zxid, events: attachment.events(), results }.encode()
 }
 
 /// A message that may wait for long does not keep alive the packet of which its frame is a small part.
@@ -595,47 +618,6 @@ async fn administer(
             Ok(None) | Err(LaneError::ConnectionLost(_)) => return Ended::Client,
             Err(error) => return Ended::Protocol(error.to_string()),
         };
-    }
-}
-
-/// Tells the audit log who has come, and the attachment whom it serves.
-fn audit_attach(
-    face: &Face,
-    hello: &Hello,
-    connection: &Connection,
-    attached: &Result<(Arc<Attachment>, Welcome), Refusal>,
-) {
-    let (is_new, asked) = match hello.attach {
-        Attach::New { .. } => (true, None),
-        Attach::Resume { session, .. } => (false, Some(session)),
-    };
-    let attachment = attached.as_ref().ok().map(|(attachment, _)| attachment);
-    let session = attachment.map(|attachment| attachment.session).or(asked);
-    let record = attachment.and_then(|attachment| face.reads.tree().session(attachment.session));
-    let who = Arc::new(Who {
-        session,
-        principal: record.map(|record| record.principal).unwrap_or_default(),
-        identities: Vec::new(),
-        remote: Some(connection.remote_address()),
-    });
-    if let Some(attachment) = attachment {
-        attachment.audit_with(Auditor::new(&face.audit, who.clone()));
-    }
-    face.audit.attached(
-        &who,
-        is_new,
-        attached.as_ref().map(|_| ()).map_err(|refusal| refusal.code),
-    );
-}
-
-fn audit_read(
-    attachment: &Attachment,
-    query: &Query,
-    zxid: Zxid,
-    results: &Result<Results, Refusal>,
-) {
-    if let Some(auditor) = attachment.auditor() {
-        auditor.read(query, zxid, results);
     }
 }
 
@@ -762,28 +744,6 @@ async fn within<T>(
         Ok(result) => result,
         Err(_) => Err(Refusal::new(ErrorCode::NoLeader, "no leader answered in time")),
     }
-}
-
-/// Reads the bodies of bulk writes, one after the other.
-async fn read_bodies(connection: Connection, bodies: mpsc::Sender<Result<(u64, Bytes), String>>) {
-    while let Ok(stream) = connection.accept_bulk().await {
-        let body = read_body(stream).await;
-        if bodies.send(body).await.is_err() {
-            return;
-        }
-    }
-}
-
-async fn read_body(mut stream: BulkReceiver) -> Result<(u64, Bytes), String> {
-    let kind = stream.kind().await.map_err(|error| error.to_string())?;
-    if kind != bulk::WRITE_BODY {
-        return Err(format!("a bulk stream of the unknown kind {kind}"));
-    }
-    let whole = stream
-        .recv_to_end(core_limits::FRAME_BYTES_MAX)
-        .await
-        .map_err(|error| error.to_string())?;
-    bulk::split(whole).map_err(|error| error.to_string())
 }
 
 /// Ends a lane: what has queued is delivered if the client still reads.

@@ -9,7 +9,7 @@ use quorate_wire::message::admin::Command;
 use serde::Serialize;
 
 use super::event::{Answer, Event, What};
-use super::limits;
+use super::{Category, limits};
 
 /// A line. What does not apply is left out.
 #[derive(Debug, Default, Serialize)]
@@ -106,11 +106,7 @@ impl<'a> Line<'a> {
                 self.tell_answer(answer);
             }
             What::Read { query, zxid, bytes, result } => {
-                self.event = match query {
-                    // The whole tree leaves the service.
-                    Query::Snapshot { .. } => "administration",
-                    _ => "read",
-                };
+                self.event = event_of(super::of_query(query));
                 (self.operation, self.subject) = asked(query);
                 if let Query::Many(queries) = query {
                     self.operations = queries.iter().map(Part::of_query).collect();
@@ -154,7 +150,7 @@ impl<'a> Line<'a> {
     }
 
     fn tell_body(&mut self, body: &'a Body) {
-        self.event = "write";
+        self.event = event_of(super::of_body(body));
         (self.operation, self.subject) = match body {
             Body::Single(operation) => operated(operation),
             Body::Multi(operations) => {
@@ -162,28 +158,22 @@ impl<'a> Line<'a> {
                 ("multi", Subject::default())
             }
             Body::Cancel(_) => ("cancel", Subject::default()),
-            Body::CloseSession => {
-                self.event = "session";
-                ("close", Subject::default())
-            }
+            Body::CloseSession => ("close", Subject::default()),
             Body::StoreChunk(chunk) => {
                 let bytes = Some(chunk.bytes.len() as u64);
                 let component = Some(hex(&chunk.component));
                 ("upload", Subject { component, bytes, ..Subject::default() })
             }
             Body::Deploy(deploy) => {
-                self.event = "administration";
                 let recipe = Some(cut(&deploy.recipe));
                 let component = Some(hex(&deploy.component));
                 ("deploy", Subject { recipe, component, ..Subject::default() })
             }
             Body::Rollback { recipe, version } => {
-                self.event = "administration";
                 let (recipe, version) = (Some(cut(recipe)), Some(*version));
                 ("roll-back", Subject { recipe, version, ..Subject::default() })
             }
             Body::RemoveRecipe(recipe) => {
-                self.event = "administration";
                 ("remove-recipe", Subject { recipe: Some(cut(recipe)), ..Subject::default() })
             }
         };
@@ -250,6 +240,16 @@ impl Subject<'_> {
         {
             self.created = Some(path);
         }
+    }
+}
+
+/// What events of a category are called.
+fn event_of(category: Option<Category>) -> &'static str {
+    match category {
+        None => "administration",
+        Some(Category::Sessions) => "session",
+        Some(Category::Writes) => "write",
+        Some(Category::Reads) => "read",
     }
 }
 

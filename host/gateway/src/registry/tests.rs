@@ -19,6 +19,7 @@ use crate::rig::{Lane, Rig};
 
 mod elsewhere;
 mod members;
+mod watching;
 
 const SESSION: SessionId = SessionId(7);
 
@@ -135,13 +136,13 @@ async fn writes_are_sent_once_by_whoever_may() {
     let rig = Attached::new().await;
     rig.submit(1).unwrap();
     rig.submit(2).unwrap();
-    assert_eq!(rig.submitted(), [], "nobody executes");
+    assert_eq!(rig.submitted(), [0_u64; 0], "nobody executes");
     rig.open();
     rig.submit(3).unwrap();
     assert_eq!(rig.submitted(), [1, 2, 3]);
     rig.pause();
     rig.submit(4).unwrap();
-    assert_eq!(rig.submitted(), []);
+    assert_eq!(rig.submitted(), [0_u64; 0]);
     rig.open();
     assert_eq!(rig.submitted(), [1, 2, 3, 4], "all that is unanswered, in order");
 }
@@ -392,7 +393,7 @@ async fn a_lane_whose_resend_finds_no_room_at_all_ends_without_a_claim() {
     // The lane before is over: nothing is taken there any more.
     rig.submitted();
     rig.submit(2).unwrap();
-    assert_eq!(rig.submitted(), []);
+    assert_eq!(rig.submitted(), [0_u64; 0]);
     assert_eq!(
         refusal(rig.registry.submit(&again, 2, request(2), too_much)).code,
         ErrorCode::Overloaded

@@ -1,6 +1,8 @@
-//! `quorate multi`: several operations, all or none, from arguments or standard input. It knows their text form.
+//! `quorate multi`: several operations, all or none, from arguments, files or standard input. It knows their text form.
 
+use std::fs::File;
 use std::io::Read;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -20,7 +22,7 @@ use crate::{duration, fence, json};
 
 /// `quorate multi`
 #[derive(Debug, clap::Args)]
-#[command(after_help = "An operation is one argument, or one line of standard input:
+#[command(after_help = "An operation is one argument, or one line of a file or of standard input:
   create PATH [DATA] [sequential] [parents] [container] [ttl=TIME] [or-get|or-set]
   set PATH DATA [FIELD=N ...]
   check PATH [FIELD=N ...]      fields of the stat: version czxid mzxid pzxid cversion aversion
@@ -30,15 +32,26 @@ use crate::{duration, fence, json};
   fence RECIPE:ZNODE=TOKEN
   call RECIPE FUNCTION(ARGUMENTS)
 Words with spaces stand in double quotes, in which \\\" and \\\\ and \\n are known. Empty lines and lines that begin with # are skipped.
-A read sees what the operations before it did. A call that would have to wait makes the whole fail.
+Several files are one transaction, in their order. A read sees what the operations before it did. A call that would have to wait makes the whole fail.
 
 Examples:
   quorate multi 'check /config version=3' 'set /config new' 'call counter add(\"/changes\", 1)'
+  quorate multi --file operations.txt
   quorate multi < operations.txt")]
 pub struct Multi {
     /// Operations; none or `-`: from standard input
-    #[arg(value_name = "OPERATION")]
+    #[arg(value_name = "OPERATION", conflicts_with = "file")]
     operations: Vec<String>,
+    /// Operations, one a line; may be given several times
+    #[arg(long, short, value_name = "FILE")]
+    file: Vec<PathBuf>,
+}
+
+/// An operation as it was given.
+struct Given {
+    text: String,
+    /// Where, for people.
+    place: String,
 }
 
 /// An operation as text, taken apart.
@@ -53,38 +66,64 @@ impl Multi {
     /// # Errors
     /// For a line that makes no sense, and what the service refuses.
     pub async fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
-        let texts = match &*self.operations {
-            [] => lines()?,
-            [only] if only == "-" => lines()?,
-            given => given.to_vec(),
-        };
-        let lines = parse_all(&texts)?;
+        let given = self.given()?;
+        let lines = parse_all(&given)?;
         let (zxid, results) =
-            global.with_client(async |client| execute(&client, &lines, &texts).await).await?;
+            global.with_client(async |client| execute(&client, &lines, &given).await).await?;
         let json = || json!({ "zxid": zxid, "results": results.iter().map(|result| &result.json).collect::<Vec<_>>() });
         global.output().show(json, |out| {
-            for (text, result) in texts.iter().zip(&results) {
+            for (Given { text, .. }, result) in given.iter().zip(&results) {
                 writeln!(out, "{NAME}{text}{NAME:#}{}", result.text)?;
             }
             writeln!(out, "{FAINT}all done in transaction {zxid}{FAINT:#}")
         })?;
         Ok(ExitCode::SUCCESS)
     }
+
+    fn given(&self) -> anyhow::Result<Vec<Given>> {
+        if !self.file.is_empty() {
+            let mut all = Vec::new();
+            for file in &self.file {
+                let name = file.display().to_string();
+                let opened = File::open(file).with_context(|| format!("{name} can not be read"))?;
+                all.extend(lines(opened, &format!("{name}, line"))?);
+            }
+            return Ok(all);
+        }
+        match &*self.operations {
+            [] => lines(std::io::stdin().lock(), "line"),
+            [only] if only == "-" => lines(std::io::stdin().lock(), "line"),
+            given => {
+                let numbered = given.iter().cloned().zip(1..);
+                Ok(numbered
+                    .map(|(text, at)| Given { text, place: format!("operation {at}") })
+                    .collect())
+            }
+        }
+    }
 }
 
-/// Standard input; not more of it than one transaction may have.
-fn lines() -> anyhow::Result<Vec<String>> {
+/// What stands in the lines of a text, which may not have more than one transaction may.
+fn lines(from: impl Read, place: &str) -> anyhow::Result<Vec<Given>> {
     let mut text = String::new();
-    std::io::stdin()
-        .lock()
-        .take(TRANSACTION_BYTES_MAX as u64)
-        .read_to_string(&mut text)
-        .context("standard input can not be read")?;
-    let wanted = |line: &&str| !line.is_empty() && !line.starts_with('#');
-    Ok(text.lines().map(str::trim).filter(wanted).map(str::to_owned).collect())
+    let most = TRANSACTION_BYTES_MAX;
+    let read = from.take(most as u64 + 1).read_to_string(&mut text);
+    read.with_context(|| format!("{place} 1 and what is behind it can not be read"))?;
+    if text.len() > most {
+        let told = format!(
+            "{place} 1 and what is behind it has more than the {most} bytes of a transaction"
+        );
+        return Err(Usage(told).into());
+    }
+    let numbered = text.lines().map(str::trim).zip(1..);
+    let wanted =
+        numbered.filter(|(line, _): &(&str, u32)| !line.is_empty() && !line.starts_with('#'));
+    Ok(wanted
+        .map(|(line, at)| Given { text: line.to_owned(), place: format!("{place} {at}") })
+        .collect())
 }
 
-fn parse_all(texts: &[String]) -> anyhow::Result<Vec<Line>> {
+fn parse_all(texts: &[Given]) -> anyhow::Result<Vec<Line>> {
     if texts.is_empty() {
         return Err(Usage("there is no operation".to_owned()).into());
     }
@@ -95,11 +134,10 @@ fn parse_all(texts: &[String]) -> anyhow::Result<Vec<Line>> {
         );
         return Err(Usage(told).into());
     }
-    let parse = |(at, text): (usize, &String)| {
-        Line::parse(text)
-            .map_err(|error| anyhow::Error::from(Usage(format!("operation {}: {error}", at + 1))))
+    let parse = |Given { text, place }: &Given| {
+        Line::parse(text).map_err(|error| anyhow::Error::from(Usage(format!("{place}: {error}"))))
     };
-    texts.iter().enumerate().map(parse).collect()
+    texts.iter().map(parse).collect()
 }
 
 /// What an operation came to.
@@ -111,7 +149,7 @@ struct Shown {
 async fn execute(
     client: &Client,
     lines: &[Line],
-    texts: &[String],
+    texts: &[Given],
 ) -> anyhow::Result<(u64, Vec<Shown>)> {
     let mut multi = client.multi();
     for line in lines {
@@ -120,7 +158,8 @@ async fn execute(
     let (zxid, answers) = match multi.await {
         Err(Error::Refused(failure)) => {
             let at = failure.operation.and_then(|at| texts.get(at as usize));
-            let told = at.map_or_else(|| "all".to_owned(), |text| format!("\"{text}\""));
+            let told =
+                at.map_or_else(|| "all".to_owned(), |at| format!("{}, \"{}\"", at.place, at.text));
             return Err(anyhow::Error::from(Error::Refused(failure))
                 .context(format!("nothing was done, because of {told}")));
         }
@@ -429,6 +468,22 @@ mod tests {
     }
 
     #[test]
+    fn lines_keep_their_numbers() {
+        let text = "# first\n\n  rm /a\nmove /b\n";
+        let given = lines(text.as_bytes(), "x, line").expect("short");
+        let places: Vec<&str> = given.iter().map(|given| &*given.place).collect();
+        assert_eq!(places, ["x, line 3", "x, line 4"]);
+        let error = parse_all(&given).err().expect("no operation").to_string();
+        assert!(error.starts_with("x, line 4: \"move\""), "{error}");
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_is_refused_and_not_cut() {
+        let long = "#".repeat(TRANSACTION_BYTES_MAX) + "\nrm /a";
+        assert!(lines(long.as_bytes(), "line").is_err());
+    }
+
+    #[test]
     fn a_call_keeps_its_text() {
         let Ok(Line::Call { recipe, call }) = Line::parse(r#"call counter add("/hits now", 1)"#)
         else {
@@ -463,6 +518,7 @@ mod tests {
             assert!(Line::parse(bad).is_err(), "{bad}");
         }
         assert!(parse_all(&[]).is_err());
-        assert!(parse_all(&vec!["rm /a".to_owned(); MULTI_OPERATIONS_MAX + 1]).is_err());
+        let many = "rm /a\n".repeat(MULTI_OPERATIONS_MAX + 1);
+        assert!(parse_all(&lines(many.as_bytes(), "line").expect("short")).is_err());
     }
 }

@@ -170,6 +170,7 @@ fn hint(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::BreakingChange => {
             "Deploy it under another name, or with --allow-breaking if no caller needs the old functions."
         }
+        ErrorCode::SlowConsumer => "A watch --from the position that it names misses nothing.",
         ErrorCode::NotAdmitted => "`quorate recipe build` makes components that the service takes.",
         code => match code.advice() {
             Advice::Backoff => "Try again in a moment.",

@@ -35,3 +35,5 @@ mod snapshot;
 mod terminal;
 #[path = "cli/tree.rs"]
 mod tree;
+#[path = "cli/watch.rs"]
+mod watch;

@@ -6,6 +6,7 @@ mod proxy;
 mod raw;
 
 mod client;
+mod following;
 mod hostile;
 mod killed;
 mod lanes;

@@ -26,6 +26,7 @@ pub mod status;
 mod subtree;
 pub mod tree;
 mod walk;
+pub mod watch;
 
 use std::process::ExitCode;
 
@@ -50,6 +51,8 @@ pub enum Command {
     Rm(rm::Rm),
     /// Show a znode's stat
     Stat(tree::Stat),
+    /// Show what happens to a znode or a subtree, as it happens
+    Watch(watch::Watch),
     /// Draw a znode and what is below it
     Tree(draw::Draw),
     /// Do several operations, all or none
@@ -94,6 +97,7 @@ pub async fn run(command: Command, global: &Global) -> anyhow::Result<ExitCode> 
         Command::Create(create) => create.run(global).await,
         Command::Rm(rm) => rm.run(global).await,
         Command::Stat(stat) => stat.run(global).await,
+        Command::Watch(watch) => watch.run(global).await,
         Command::Multi(multi) => multi.run(global).await,
         Command::Tree(draw) => draw.run(global).await,
         Command::Export(export) => Box::pin(export.run(global)).await,

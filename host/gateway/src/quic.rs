@@ -96,7 +96,7 @@ impl Face {
 
 /// Shows another certificate from now on.
 fn renew(server: &Server, identity: Identity) {
-    match server.renew(identity.server, identity.trust) {
+    match server.renew(identity.server, identity.trust, identity.clients) {
         Ok(()) => tracing::info!("a renewed certificate is shown to all who connect from now on"),
         Err(error) => tracing::warn!(%error, "a renewed certificate can not be shown"),
     }

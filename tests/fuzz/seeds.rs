@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path as FilePath, PathBuf};
 
 use bytes::Bytes;
+use quorate_core::access::{Held, Identity};
 use quorate_core::deployment::{Component, Instances, Manifest, Mount, Recipe, Version};
 use quorate_core::ids::{CallId, Millis, SessionId, WriteNumber, Zxid};
 use quorate_core::key;
@@ -111,6 +112,7 @@ fn tree(corpora: &mut Corpora) -> io::Result<()> {
         timeout_ms: 10_000,
         secret_hash: [7; 32],
         principal: "alice".to_owned(),
+        identities: vec![Held { identity: Identity::parse("token:ci").map_err(io::Error::other)?, expires: Some(Millis(9)) }],
         opened: Millis(5),
         last_write: WriteNumber(9),
         acked: WriteNumber(3),

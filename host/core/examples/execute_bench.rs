@@ -75,8 +75,12 @@ fn prepared() -> (Arc<MemoryTree>, Zxid) {
     let mut draft = Draft::new(tree.clone());
     apply::entry(&mut draft, &barrier, Term(1));
     tree.commit(draft.into_parts().1);
-    let opened =
-        Change::SessionOpened { timeout_ms: 1, secret_hash: [0; 32], principal: "a".to_owned() };
+    let opened = Change::SessionOpened {
+        timeout_ms: 1,
+        secret_hash: [0; 32],
+        principal: "a".to_owned(),
+        identities: Vec::new(),
+    };
     let create = |path: &str| Change::NodeCreated {
         path: quorate_core::path::Path::parse(path).expect("valid"),
         data: Bytes::from(vec![b'x'; 100]),
@@ -109,6 +113,7 @@ fn request(index: u64) -> Request {
         hash: u128::from(index),
         acks: Acks { low: WriteNumber(index.saturating_sub(100)), ranges: Vec::new() },
         body: Body::Single(operation),
+        address: None,
     }
 }
 

@@ -16,7 +16,7 @@ use crate::ids::{Millis, SessionId, Term, WriteNumber, Zxid};
 use crate::key;
 use crate::path::Path;
 use crate::read::{Direction, Read};
-use crate::session::{Acks, End, KeptReply, Parked, Session};
+use crate::session::{Acks, End, KeptReply, Opening, Parked, Session};
 use crate::transaction::{Entry, EntryBody, Origin, Outcome, Transaction};
 use crate::znode::{Lifetime, Node};
 
@@ -110,21 +110,20 @@ pub fn change<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, change: &
         Change::DataSet { path, data } => data_set(draft, zxid, time, path, data),
         Change::NodeDeleted { path } => node_deleted(draft, zxid, time, path),
         Change::NodeReleased { path } => node_released(draft, path),
-        Change::SessionOpened { timeout_ms, secret_hash, principal } => {
-            let session = Session {
+        Change::SessionOpened { timeout_ms, secret_hash, principal, identities } => {
+            let opening = Opening {
                 timeout_ms: *timeout_ms,
                 secret_hash: *secret_hash,
                 principal: principal.clone(),
-                opened: time,
-                last_write: WriteNumber(0),
-                acked: WriteNumber(0),
-                kept_count: 0,
-                kept_bytes: 0,
-                parked_count: 0,
-                owned_count: 0,
-                ended: None,
+                identities: identities.clone(),
             };
+            let session = Session::opened(opening, time);
             draft.put(key::session(key::session_id(zxid)), session.encode());
+        }
+        Change::IdentityAdded { session: id, held } => {
+            let mut session = expect_session(draft, *id);
+            session.add_identity(held.clone(), time);
+            draft.put(key::session(*id), session.encode());
         }
         Change::SessionEnded { session, end } => session_ended(draft, time, *session, *end),
         Change::SessionForgotten { session } => session_forgotten(draft, *session),

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 
+use crate::access::Held;
 use crate::deployment::{ComponentDigest, Version};
 use crate::ids::SessionId;
 use crate::level::Level;
@@ -48,6 +49,8 @@ pub enum Change {
         secret_hash: [u8; 32],
         /// Who opened it.
         principal: String,
+        /// What it is known as, ascending.
+        identities: Vec<Held>,
     },
     /// A session ended. Its znodes were deleted by changes before this one; its parked calls go with it.
     SessionEnded {
@@ -127,6 +130,13 @@ pub enum Change {
         /// The level of the cluster from now on.
         level: Level,
     },
+    /// A session is known as somebody more, or until another time. What it was known as until before now is forgotten.
+    IdentityAdded {
+        /// Which.
+        session: SessionId,
+        /// As whom, and until when.
+        held: Held,
+    },
 }
 
 impl Change {
@@ -139,7 +149,10 @@ impl Change {
                     path.as_str().len() + data.len()
                 }
                 Self::NodeDeleted { path } | Self::NodeReleased { path } => path.as_str().len(),
-                Self::SessionOpened { principal, .. } => 40 + principal.len(),
+                Self::SessionOpened { principal, identities, .. } => {
+                    40 + principal.len() + identities.iter().map(Held::bytes_max).sum::<usize>()
+                }
+                Self::IdentityAdded { held, .. } => 10 + held.bytes_max(),
                 Self::SessionEnded { .. }
                 | Self::SessionForgotten { .. }
                 | Self::LevelRaised { .. } => 8,

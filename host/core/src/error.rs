@@ -189,6 +189,8 @@ error_codes! {
     // Q6: not allowed.
     /// The manifest or the caller's rights do not cover this.
     NoAccess = 6001, "no-access", NotApplied, Never;
+    /// An access list, or an entry of one, that means nothing.
+    InvalidAcl = 6030, "invalid-acl", NotApplied, Never;
 
     // Q9: a defect of ours.
     /// A bug; the server's log says more.

@@ -8,6 +8,7 @@ mod run;
 pub use self::deploy::replaced_by;
 pub use self::read::read_call;
 use self::run::{Asked, run};
+use crate::access::Held;
 use crate::draft::{ReadRecords, View};
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::SessionId;
@@ -16,7 +17,7 @@ use crate::limits;
 use crate::path::Path;
 use crate::recipe::{Interest, Reason, Recipes, RunEnd};
 use crate::request::{Answer, Body, Call, Failure, LifetimeKind, Operation, Reply, Request};
-use crate::session::{End, Parked};
+use crate::session::{End, Opening, Parked};
 use crate::transaction::{Origin, Transaction};
 use crate::txn::{CreateOptions, Slot, Txn};
 
@@ -204,13 +205,33 @@ pub fn end_parked(view: View, slot: Slot, request: &Request, refusal: Refusal) -
 pub fn open_session(
     view: View,
     slot: Slot,
-    timeout_ms: u64,
-    secret_hash: [u8; 32],
-    principal: String,
+    opening: Opening,
+) -> (View, Result<Transaction, Refusal>) {
+    answered(view, slot, |txn| txn.open_session(opening).map(|_| ()))
+}
+
+/// Makes a session known as somebody more, or until another time.
+///
+/// # Errors
+/// `no-session`, `session-ended`, `limit`; the view comes back unchanged, and the number is free again.
+pub fn add_identity(
+    view: View,
+    slot: Slot,
+    session: SessionId,
+    held: Held,
+) -> (View, Result<Transaction, Refusal>) {
+    answered(view, slot, |txn| txn.add_identity(session, held))
+}
+
+/// A transaction of the host's own that somebody waits for.
+fn answered(
+    view: View,
+    slot: Slot,
+    act: impl FnOnce(&mut Txn) -> Result<(), Refusal>,
 ) -> (View, Result<Transaction, Refusal>) {
     let mut txn = Txn::begin(view, slot, Origin::Host);
-    match txn.open_session(timeout_ms, secret_hash, principal) {
-        Ok(_) => {
+    match act(&mut txn) {
+        Ok(()) => {
             let (view, transaction) = txn.finish_unanswered();
             (view, Ok(transaction))
         }

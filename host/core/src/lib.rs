@@ -3,12 +3,13 @@
 //! It never looks at the world: no clock, no randomness, no IO, no async, no unordered iteration. Time and the applied
 //! state come in as arguments, transactions and replies go out as values. A refused operation is a reply, not an `Err`.
 //!
-//! Reading order: the values ([`ids`], [`limits`], [`error`], [`codec`], [`level`], [`path`]), the records and where they stand
+//! Reading order: the values ([`ids`], [`limits`], [`error`], [`codec`], [`level`], [`path`], [`access`]), the records and where they stand
 //! ([`znode`], [`session`], [`deployment`], [`key`], [`read`], [`room`], [`draft`]), what is asked and answered ([`request`]), what
 //! changes ([`change`], [`transaction`], [`apply`]), what can be read ([`query`]), and how a request becomes a transaction ([`txn`],
 //! [`recipe`], [`execute`]).
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod codec;
 pub mod error;
 pub mod ids;

@@ -84,6 +84,15 @@ pub const SESSIONS_MAX: u64 = 1_000_000;
 pub const TOMBSTONE_MS: u64 = 600_000;
 /// Bytes of a principal's name.
 pub const PRINCIPAL_BYTES_MAX: usize = 256;
+/// Bytes of the id of an identity: subjects of certificates and password hashes, and each write of a session that has one
+/// rewrites the record that it stands in.
+pub const IDENTITY_BYTES_MAX: usize = 512;
+/// Identities of one session, those that have expired not counted.
+pub const IDENTITIES_PER_SESSION_MAX: usize = 16;
+/// Entries of one access list.
+pub const ACL_ENTRIES_MAX: usize = 64;
+/// Bytes of one access list: each child that is created rewrites the record that its parent's stands in, and changes carry it.
+pub const ACL_BYTES_MAX: usize = 4 * 1024;
 /// Bytes of a session's secret.
 pub const SECRET_BYTES: usize = 32;
 

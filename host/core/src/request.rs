@@ -1,6 +1,8 @@
 //! What is asked of the sequencer, and what it answers. Bytes of requests are the wire's business; replies write
 //! themselves, because they are kept in the tree.
 
+use core::net::IpAddr;
+
 use bytes::Bytes;
 
 use crate::codec::{Malformed, Reader, Writer, malformed};
@@ -24,6 +26,8 @@ pub struct Request {
     pub acks: Acks,
     /// What is asked.
     pub body: Body,
+    /// From where it was asked, as the member saw it that the client is connected to. Not part of the hash.
+    pub address: Option<IpAddr>,
 }
 
 /// What a write asks for.

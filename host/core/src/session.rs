@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 
+use crate::access::{Held, Identity};
 use crate::codec::{Malformed, Reader, Writer, malformed};
 use crate::draft::ReadRecords;
 use crate::error::{ErrorCode, Refusal};
@@ -45,6 +46,19 @@ impl End {
     }
 }
 
+/// What a session is opened with.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Opening {
+    /// Milliseconds without a heartbeat after which it expires.
+    pub timeout_ms: u64,
+    /// SHA-256 of its secret.
+    pub secret_hash: [u8; 32],
+    /// Its name for people and recipes; empty for an anonymous client.
+    pub principal: String,
+    /// What it is known as; in any order.
+    pub identities: Vec<Held>,
+}
+
 /// The record of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
@@ -54,6 +68,8 @@ pub struct Session {
     pub secret_hash: [u8; 32],
     /// Who opened it; empty for an anonymous client.
     pub principal: String,
+    /// What it is known as, ascending by identity, each once. Those that have expired may still stand here.
+    pub identities: Vec<Held>,
     /// Time at which it was opened.
     pub opened: Millis,
     /// The last write that was executed.
@@ -75,10 +91,43 @@ pub struct Session {
 const FORMAT: u8 = 1;
 
 impl Session {
+    /// A new one.
+    pub(crate) fn opened(opening: Opening, now: Millis) -> Self {
+        let Opening { timeout_ms, secret_hash, principal, identities } = opening;
+        Self {
+            timeout_ms,
+            secret_hash,
+            principal,
+            identities,
+            opened: now,
+            last_write: WriteNumber(0),
+            acked: WriteNumber(0),
+            kept_count: 0,
+            kept_bytes: 0,
+            parked_count: 0,
+            owned_count: 0,
+            ended: None,
+        }
+    }
+
     /// Whether it lives.
     #[must_use]
     pub fn is_live(&self) -> bool {
         self.ended.is_none()
+    }
+
+    /// What it is known as at this time.
+    #[must_use]
+    pub fn identities_at(&self, now: Millis) -> Vec<Identity> {
+        let valid = self.identities.iter().filter(|held| held.is_at(now));
+        valid.map(|held| held.identity.clone()).collect()
+    }
+
+    /// Notes that it is known as this too; what has expired by now is forgotten.
+    pub(crate) fn add_identity(&mut self, held: Held, now: Millis) {
+        self.identities.retain(|one| one.is_at(now) && one.identity != held.identity);
+        let at = self.identities.partition_point(|one| one.identity < held.identity);
+        self.identities.insert(at, held);
     }
 
     /// The record's bytes.
@@ -89,6 +138,7 @@ impl Session {
         writer.u64(self.timeout_ms);
         writer.raw(&self.secret_hash);
         writer.text(&self.principal);
+        Held::write_all(&self.identities, &mut writer);
         writer.u64(self.opened.0);
         writer.u64(self.last_write.0);
         writer.u64(self.acked.0);
@@ -117,6 +167,7 @@ impl Session {
             timeout_ms: reader.u64(WHAT)?,
             secret_hash: reader.array(WHAT)?,
             principal: reader.text(WHAT)?,
+            identities: Held::read_all(&mut reader)?,
             opened: Millis(reader.u64(WHAT)?),
             last_write: WriteNumber(reader.u64(WHAT)?),
             acked: WriteNumber(reader.u64(WHAT)?),
@@ -400,6 +451,13 @@ mod tests {
             timeout_ms: 10_000,
             secret_hash: [7; 32],
             principal: "alice".to_owned(),
+            identities: vec![
+                Held {
+                    identity: Identity::parse("token:a").expect("valid"),
+                    expires: Some(Millis(9)),
+                },
+                Held::for_good(Identity::superuser()),
+            ],
             opened: Millis(5),
             last_write: WriteNumber(9),
             acked: WriteNumber(6),
@@ -409,6 +467,26 @@ mod tests {
             owned_count: 3,
             ended: Some((Millis(9), End::Expired)),
         };
+        assert_eq!(Session::decode(session.encode()), Ok(session));
+    }
+
+    #[test]
+    fn a_session_is_known_as_whom_it_showed_until_that_expires() {
+        let held = |text: &str, at| Held {
+            identity: Identity::parse(text).expect("valid"),
+            expires: Some(Millis(at)),
+        };
+        let mut session = Session::opened(Opening::default(), Millis(1));
+        session.add_identity(held("token:b", 10), Millis(1));
+        session.add_identity(held("token:a", 20), Millis(1));
+        let texts = |session: &Session, now| {
+            let all = session.identities_at(Millis(now));
+            all.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(texts(&session, 9), ["token:a", "token:b"]);
+        assert_eq!(texts(&session, 10), ["token:a"]);
+        session.add_identity(held("token:a", 30), Millis(10));
+        assert_eq!(session.identities, [held("token:a", 30)]);
         assert_eq!(Session::decode(session.encode()), Ok(session));
     }
 

@@ -1,6 +1,8 @@
 //! A transaction while it is built: operations are checked in ZooKeeper's order of errors and change a draft over the
 //! leader's view. It ends in `finish`, `park` or `abandon`; all three give the view back.
 
+mod sessions;
+
 use std::borrow::Cow;
 
 use bytes::Bytes;
@@ -9,7 +11,7 @@ use crate::apply;
 use crate::change::Change;
 use crate::draft::{Draft, ReadRecords, View};
 use crate::error::{ErrorCode, Refusal};
-use crate::ids::{CallId, Millis, SessionId, Zxid};
+use crate::ids::{CallId, Millis, Zxid};
 use crate::key;
 use crate::level::Level;
 use crate::limits;
@@ -18,7 +20,7 @@ use crate::query::{self, no_node};
 use crate::read::{Direction, Read, Records};
 use crate::request::{LifetimeKind, Reply, Sequence};
 use crate::room::Room;
-use crate::session::{End, Parked};
+use crate::session::Parked;
 use crate::transaction::{Origin, Outcome, Transaction};
 use crate::znode::{Lifetime, Node, Stat};
 
@@ -297,50 +299,6 @@ impl Txn {
                 ErrorCode::BadArguments,
                 format!("this call does not own the znode {path}"),
             )),
-        }
-    }
-
-    /// Opens a session; its id is this transaction's zxid.
-    ///
-    /// # Errors
-    /// `limit`, at the most sessions, or for too long a principal.
-    pub fn open_session(
-        &mut self,
-        timeout_ms: u64,
-        secret_hash: [u8; 32],
-        principal: String,
-    ) -> Result<SessionId, Refusal> {
-        if principal.len() > limits::PRINCIPAL_BYTES_MAX {
-            return Err(Refusal::limit(
-                "bytes of a principal",
-                principal.len() as u64,
-                limits::PRINCIPAL_BYTES_MAX as u64,
-            ));
-        }
-        let count = self.draft.meta().sessions_count;
-        if count >= limits::SESSIONS_MAX {
-            return Err(Refusal::limit("sessions", count + 1, limits::SESSIONS_MAX));
-        }
-        self.record(Change::SessionOpened { timeout_ms, secret_hash, principal })?;
-        Ok(key::session_id(self.slot.zxid))
-    }
-
-    /// Ends a session: its znodes and what it uploaded for nothing go, its parked calls are dropped. Nothing happens if it has ended.
-    pub fn end_session(&mut self, id: SessionId, end: End) {
-        if !self.draft.session(id).is_some_and(|session| session.is_live()) {
-            return;
-        }
-        self.delete_owned(key::owned_by_session(id));
-        for component in self.draft.uploads(id) {
-            self.record_unbounded(Change::UploadEnded { session: id, component });
-        }
-        self.record_unbounded(Change::SessionEnded { session: id, end });
-    }
-
-    /// Forgets an ended session. Nothing happens if it lives or is gone.
-    pub fn forget_session(&mut self, id: SessionId) {
-        if self.draft.session(id).is_some_and(|session| !session.is_live()) {
-            self.record_unbounded(Change::SessionForgotten { session: id });
         }
     }
 

@@ -18,7 +18,7 @@ use quorate_core::limits;
 use quorate_core::path::Path;
 use quorate_core::read::{Direction, MemoryTree, Read, Writes};
 use quorate_core::request::{Answer, LifetimeKind, Reply, Sequence};
-use quorate_core::session::{Acks, Parked};
+use quorate_core::session::{Acks, Opening, Parked};
 use quorate_core::transaction::{Entry, EntryBody, Origin, Outcome, Transaction};
 use quorate_core::txn::{CreateOptions, Slot, Txn};
 use quorate_core::znode::{Lifetime, Node};
@@ -36,9 +36,13 @@ fn write_origin(session: SessionId, write: u64) -> Origin {
     Origin::Write { session, write: WriteNumber(write), hash: 0, acks: Acks::default() }
 }
 
+fn opening() -> Opening {
+    Opening { timeout_ms: 1_000, ..Opening::default() }
+}
+
 fn open(pair: &mut Pair) -> SessionId {
     let (transaction, ()) = pair.execute(|view, slot| {
-        let (view, opened) = execute::open_session(view, slot, 1_000, [0; 32], String::new());
+        let (view, opened) = execute::open_session(view, slot, opening());
         (view, Some(opened.expect("there is room")), ())
     });
     SessionId(transaction.expect("a session was opened").zxid.0)
@@ -52,7 +56,7 @@ fn a_session_too_many_is_refused_until_another_has_ended() {
     draft.put_meta(meta);
     tree.commit(draft.into_parts().1);
     let slot = |zxid| Slot { zxid: Zxid(zxid), time: Millis(1), batch: 1 };
-    let open = |view, zxid| execute::open_session(view, slot(zxid), 1_000, [0; 32], String::new());
+    let open = |view, zxid| execute::open_session(view, slot(zxid), opening());
     let (view, last) = open(View::new(tree), 1);
     assert!(last.is_ok());
     let (view, refused) = open(view, 2);

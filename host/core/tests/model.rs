@@ -17,7 +17,7 @@ use quorate_core::path::Path;
 use quorate_core::query::{self, Page};
 use quorate_core::read::{Direction, MemoryTree, Read};
 use quorate_core::request::{Answer, Body, LifetimeKind, Operation, Reply, Request, Sequence};
-use quorate_core::session::{self, Acks, Admission};
+use quorate_core::session::{self, Acks, Admission, Opening};
 use quorate_core::transaction::Outcome;
 use quorate_core::znode::Lifetime;
 
@@ -387,8 +387,9 @@ impl Run {
             Step::Open => {
                 self.before.push(self.model.clone());
                 let (transaction, ()) = self.pair.execute(|view, slot| {
-                    let opened =
-                        execute::open_session(view, slot, 1_000, [0; 32], "someone".to_owned());
+                    let principal = "someone".to_owned();
+                    let opening = Opening { timeout_ms: 1_000, principal, ..Opening::default() };
+                    let opened = execute::open_session(view, slot, opening);
                     (opened.0, Some(opened.1.expect("there is room")), ())
                 });
                 self.tick();
@@ -499,7 +500,7 @@ impl Run {
             return;
         }
         assert_eq!(admission, Admission::Execute);
-        let request = Request { session: id, write, hash, acks, body };
+        let request = Request { session: id, write, hash, acks, body, address: None };
         self.before.push(self.model.clone());
         let (transaction, ()) = self.pair.execute(|view, slot| {
             let Executed { view, transaction, waits } =

@@ -134,7 +134,7 @@ impl Bench {
         let acks = Acks { low: WriteNumber(write.saturating_sub(8)), ranges: Vec::new() };
         let (session, write, hash) = (self.sessions[at], WriteNumber(write), 0);
         let body = Body::Single(operation);
-        let request = Arc::new(Request { session, write, hash, acks, body });
+        let request = Arc::new(Request { session, write, hash, acks, body, address: None });
         Input::Submit(Submission { token: Token::local(0), request })
     }
 

@@ -365,7 +365,8 @@ impl Lane {
         let weight = bytes.len();
         let body = body::decode(bytes)?;
         self.face.prepare_for(&body);
-        let request = Request { session: self.attachment.session, write, hash, acks, body };
+        let request =
+            Request { session: self.attachment.session, write, hash, acks, body, address: None };
         match self.face.registry.submit(&self.attachment, request_id, Arc::new(request), weight) {
             Ok(()) => Ok(()),
             Err(NotTaken::NotExecuted(refusal)) => {

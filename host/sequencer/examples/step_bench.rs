@@ -96,8 +96,14 @@ impl Bench {
         let write = self.writes[at];
         // A client that acknowledges what it got some round trips ago.
         let acks = Acks { low: WriteNumber(write.saturating_sub(128)), ranges: Vec::new() };
-        let request =
-            Request { session: self.sessions[at], write: WriteNumber(write), hash: 0, acks, body };
+        let request = Request {
+            session: self.sessions[at],
+            write: WriteNumber(write),
+            hash: 0,
+            acks,
+            body,
+            address: None,
+        };
         Submission { token: Token::local(0), request: Arc::new(request) }
     }
 

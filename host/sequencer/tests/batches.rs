@@ -164,6 +164,7 @@ fn a_refusal_waits_for_everything_that_it_may_be_based_on() {
         hash: hash_of(&body),
         acks: Acks::default(),
         body,
+        address: None,
     });
     let token = world.clients[0].token;
     world.handle(0, Input::Submit(Submission { token, request: early }));
@@ -311,6 +312,7 @@ fn what_a_session_acknowledges_makes_room_for_more() {
             hash: hash_of(&body),
             acks: Acks { low: WriteNumber(low), ranges: Vec::new() },
             body,
+            address: None,
         };
         world.members[0].said.clear();
         let request = Arc::new(request);

@@ -20,9 +20,10 @@
 //!           0x02: path, data                                  data set
 //!           0x03: path                                        znode deleted
 //!           0x04: path                                        znode released by its call
-//!           0x10: timeout ms, secret hash: 32 bytes, principal: text        session opened
+//!           0x10: timeout ms, secret hash: 32 bytes, principal: text, helds  session opened
 //!           0x11: session, end (0 closed, 1 expired)          session ended
 //!           0x12: session                                     session forgotten
+//!           0x13: session, held                               identity added to a session
 //!           0x20: component: 32 bytes, index: u32, bytes      chunk stored
 //!           0x21: component: 32 bytes, size, chunks: u32      component stored
 //!           0x22: session, component: 32 bytes               upload began
@@ -32,6 +33,9 @@
 //!           0x32: recipe                                      recipe removed
 //!           0x33: recipe, version                             version dropped
 //!           0x40: level                                       feature level raised
+//! helds        list of held, ascending by identity, each once
+//! held         identity, expires: option of ms
+//! identity     scheme (0 world, 1 auth, 2 digest, 3 ip, 4 x509, 5 token, 6 super), id: text
 //! lifetime     0: persistent, 1: session (ephemeral), 2: session, write (owned by that call)
 //! ```
 //!
@@ -39,6 +43,7 @@
 //! that meets an unknown version or tag can not go on; rolling upgrades write new ones only when all members read them.
 
 use bytes::Bytes;
+use quorate_core::access::Held;
 use quorate_core::change::Change;
 use quorate_core::codec::{Malformed, Reader, Writer, malformed};
 use quorate_core::deployment::Version;
@@ -71,6 +76,7 @@ const NODE_RELEASED: u8 = 0x04;
 const SESSION_OPENED: u8 = 0x10;
 const SESSION_ENDED: u8 = 0x11;
 const SESSION_FORGOTTEN: u8 = 0x12;
+const IDENTITY_ADDED: u8 = 0x13;
 const CHUNK_STORED: u8 = 0x20;
 const COMPONENT_STORED: u8 = 0x21;
 const UPLOAD_BEGAN: u8 = 0x22;
@@ -269,11 +275,17 @@ fn write_change(writer: &mut Writer, change: &Change) {
         }
         Change::NodeDeleted { path } => tagged_text(writer, NODE_DELETED, path.as_str()),
         Change::NodeReleased { path } => tagged_text(writer, NODE_RELEASED, path.as_str()),
-        Change::SessionOpened { timeout_ms, secret_hash, principal } => {
+        Change::SessionOpened { timeout_ms, secret_hash, principal, identities } => {
             writer.u8(SESSION_OPENED);
             writer.u64(*timeout_ms);
             writer.raw(secret_hash);
             writer.text(principal);
+            Held::write_all(identities, writer);
+        }
+        Change::IdentityAdded { session, held } => {
+            writer.u8(IDENTITY_ADDED);
+            writer.u64(session.0);
+            held.write(writer);
         }
         Change::SessionEnded { session, end } => {
             writer.u8(SESSION_ENDED);
@@ -350,6 +362,11 @@ fn read_change(reader: &mut Reader) -> Result<Change, Malformed> {
             timeout_ms: reader.u64(WHAT)?,
             secret_hash: reader.array(WHAT)?,
             principal: reader.text(WHAT)?,
+            identities: Held::read_all(reader)?,
+        },
+        IDENTITY_ADDED => Change::IdentityAdded {
+            session: SessionId(reader.u64(WHAT)?),
+            held: Held::read(reader)?,
         },
         SESSION_ENDED => {
             let session = SessionId(reader.u64(WHAT)?);

@@ -4,6 +4,7 @@
 //! The first byte of a frame is its kind: below 0x80 to the leader, above from it. As in `message`, numbers are minimal
 //! LEB128, texts and byte strings carry their length, and nothing may follow the last field.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -179,6 +180,7 @@ impl ToLeader {
                 writer.u64(request.write.0);
                 writer.u128(request.hash);
                 request.acks.write(&mut writer);
+                write_address(&mut writer, request.address);
                 writer.raw(&body::encode(&request.body));
             }
             Self::OpenSession { tag, token, timeout_ms, secret_hash, principal } => {
@@ -225,6 +227,7 @@ impl ToLeader {
                     write: WriteNumber(reader.u64("write number")?),
                     hash: reader.u128("hash")?,
                     acks: Acks::read(&mut reader)?,
+                    address: read_address(&mut reader)?,
                     body: body::decode(reader.rest())?,
                 };
                 return Ok(Self::Submit { tag, token, request: Arc::new(request) });
@@ -251,6 +254,28 @@ impl ToLeader {
         };
         reader.finish(WHAT)?;
         Ok(message)
+    }
+}
+
+/// The address of a client: bytes of it (0 for none, 4, 16), then they.
+fn write_address(writer: &mut Writer, address: Option<IpAddr>) {
+    match address {
+        None => writer.bytes(&[]),
+        Some(IpAddr::V4(address)) => writer.bytes(&address.octets()),
+        Some(IpAddr::V6(address)) => writer.bytes(&address.octets()),
+    }
+}
+
+fn read_address(reader: &mut Reader) -> Result<Option<IpAddr>, Malformed> {
+    const WHAT: &str = "address of a client";
+    let octets = reader.bytes(WHAT)?;
+    if let Ok(octets) = <[u8; 4]>::try_from(&octets[..]) {
+        return Ok(Some(IpAddr::from(octets)));
+    }
+    match <[u8; 16]>::try_from(&octets[..]) {
+        Ok(octets) => Ok(Some(IpAddr::from(octets))),
+        Err(_) if octets.is_empty() => Ok(None),
+        Err(_) => Err(malformed(WHAT)),
     }
 }
 

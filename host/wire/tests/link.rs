@@ -4,6 +4,7 @@
 mod form;
 mod golden_file;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -25,7 +26,9 @@ const TAG: Tag = Tag { term: Term(7), epoch: Epoch(300) };
 const SESSION: SessionId = SessionId(301);
 
 fn submit(hash: u128, acks: Acks, body: Body) -> ToLeader {
-    let request = Request { session: SESSION, write: WriteNumber(302), hash, acks, body };
+    let write = WriteNumber(302);
+    let address = Some(IpAddr::from([10, 0, 0, 7]));
+    let request = Request { session: SESSION, write, hash, acks, body, address };
     ToLeader::Submit { tag: TAG, token: 303, request: Arc::new(request) }
 }
 

@@ -104,7 +104,8 @@ impl Garden {
                 self.sessions.push(SessionId(self.tree.meta().zxid.0 + 1));
                 let principal = format!("user {which}");
                 let secret_hash = [*which; 32];
-                vec![Change::SessionOpened { timeout_ms: 1000, secret_hash, principal }]
+                let identities = Vec::new();
+                vec![Change::SessionOpened { timeout_ms: 1000, secret_hash, principal, identities }]
             }
             3 => {
                 let session = self.sessions[pick(self.sessions.len())?];

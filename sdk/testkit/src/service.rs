@@ -131,7 +131,14 @@ impl Service {
         self.fates.insert(id, Fate::Sent);
         let acks = Acks { low: WriteNumber(answered), ranges: Vec::new() };
         // Nothing is ever sent twice: the hash has nothing to tell apart.
-        let request = Arc::new(Request { session, write, hash: u128::from(write.0), acks, body });
+        let request = Arc::new(Request {
+            session,
+            write,
+            hash: u128::from(write.0),
+            acks,
+            body,
+            address: None,
+        });
         self.sequencer
             .handle(Input::Submit(Submission { token: Token::local(0), request }), self.now());
         id

@@ -16,7 +16,7 @@ use quorate_core::read::{Direction, MemoryTree, Read};
 use quorate_core::recipe::Reason;
 use quorate_core::request::{Body, Call, Chunk, Deploy, LifetimeKind, Operation, Sequence};
 use quorate_core::room::Room;
-use quorate_core::session::Acks;
+use quorate_core::session::{Acks, Opening};
 use quorate_core::transaction::{Entry, EntryBody, Origin, Outcome, Transaction};
 use sha2::{Digest as _, Sha256};
 
@@ -293,9 +293,10 @@ fn call_id(world: &World, word: &str) -> Result<(SessionId, WriteNumber), String
 fn open(world: &mut World, words: &mut Words) -> Said {
     let timeout_ms = words.number("timeout")?.unwrap_or(limits::SESSION_TIMEOUT_MS_DEFAULT);
     let principal = words.rest();
+    let opening = Opening { timeout_ms, secret_hash: [7; 32], principal, identities: Vec::new() };
     let mut refusal = None;
     let said = world.host(|view, slot| {
-        let (view, opened) = execute::open_session(view, slot, timeout_ms, [7; 32], principal);
+        let (view, opened) = execute::open_session(view, slot, opening);
         match opened {
             Ok(transaction) => (view, Some(transaction)),
             Err(refused) => {
@@ -322,8 +323,12 @@ fn entry(world: &mut World, kind: &str, words: &mut Words) -> Said {
         EntryBody::Barrier
     } else {
         // A transaction that would be seen: a session.
-        let opened =
-            Change::SessionOpened { timeout_ms: 1, secret_hash: [0; 32], principal: String::new() };
+        let opened = Change::SessionOpened {
+            timeout_ms: 1,
+            secret_hash: [0; 32],
+            principal: String::new(),
+            identities: Vec::new(),
+        };
         let transaction = Transaction {
             zxid: base.next(),
             time: meta.time,

@@ -113,6 +113,10 @@ fn change(change: &Change, sessions: Sessions<'_>) -> String {
         Change::SessionOpened { timeout_ms, principal, .. } => {
             format!("session of {principal:?} opened, timeout {timeout_ms} ms")
         }
+        Change::IdentityAdded { session, held } => {
+            let until = held.expires.map_or_else(String::new, |at| format!(" until {at}"));
+            format!("session {} is {}{until}", sessions(*session), held.identity)
+        }
         Change::SessionEnded { session, end } => {
             format!("session {} {}", sessions(*session), end.word())
         }

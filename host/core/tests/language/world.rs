@@ -65,7 +65,7 @@ impl World {
         body: Body,
     ) -> Vec<String> {
         let hash = xxhash_rust::xxh3::xxh3_128(format!("{body:?}").as_bytes());
-        let request = Request { session: id, write, hash, acks, body };
+        let request = Request { session: id, write, hash, acks, body, address: None };
         match session::admit(&self.pair.view, id, write, hash, &request.acks) {
             Admission::Execute => {
                 self.requests.insert((id, write), request.clone());

@@ -15,7 +15,7 @@ use quorate_core::recipe::Reason;
 use quorate_core::request::{
     Answer, Body, Call, Chunk, Deploy, LifetimeKind, Operation, Reply, Request, Sequence,
 };
-use quorate_core::session::Acks;
+use quorate_core::session::{Acks, Opening};
 use quorate_core::transaction::Outcome;
 use quorate_core::txn::Slot;
 use quorate_engine::Runner;
@@ -43,8 +43,9 @@ impl Service {
         let (zxid, write) = (Zxid(0), WriteNumber(0));
         let mut service = Self { runner: engine.runner(), functions, view, zxid, write };
         let slot = service.slot();
-        let (view, opened) =
-            execute::open_session(service.view, slot, 10_000, [0; 32], "alice".to_owned());
+        let principal = "alice".to_owned();
+        let opening = Opening { timeout_ms: 10_000, principal, ..Opening::default() };
+        let (view, opened) = execute::open_session(service.view, slot, opening);
         service.zxid = opened.expect("a session").zxid;
         service.view = view;
         service
@@ -58,7 +59,7 @@ impl Service {
     fn request(&mut self, body: Body) -> Request {
         self.write = self.write.next();
         let (session, acks) = (SessionId(1), Acks::default());
-        Request { session, write: self.write, hash: 0, acks, body }
+        Request { session, write: self.write, hash: 0, acks, body, address: None }
     }
 
     fn execute(&mut self, request: &Request) -> (Option<Reply>, Option<Waits>) {

@@ -12,7 +12,7 @@ use quorate_core::path::Path;
 use quorate_core::read::MemoryTree;
 use quorate_core::recipe::{Reason, Recipes as _, Run, RunEnd};
 use quorate_core::request::{Answer, Call, Reply};
-use quorate_core::session::Acks;
+use quorate_core::session::{Acks, Opening};
 use quorate_core::transaction::Origin;
 use quorate_core::txn::{Slot, Txn};
 use quorate_engine::{Engine, Options, Runner};
@@ -124,7 +124,8 @@ impl Bench {
         };
         let view = View::new(Arc::new(MemoryTree::new()));
         let slot = Slot { zxid: Zxid(1), time: Millis(1_000), batch: 1 };
-        let (view, opened) = execute::open_session(view, slot, 10_000, [0; 32], String::new());
+        let (view, opened) =
+            execute::open_session(view, slot, Opening { timeout_ms: 10_000, ..Opening::default() });
         opened.expect("a session");
         let runner = engine.runner();
         let mut bench = Self {

@@ -210,6 +210,7 @@ fn what_a_step_read_while_another_leaders_entry_was_applied_is_not_said() {
         hash: 1,
         acks: Acks::default(),
         body: Body::CloseSession,
+        address: None,
     };
     rig.registry.submit(&attachment, 1, Arc::new(request.clone()), 10).expect("there is room");
     rig.turn();

@@ -120,6 +120,7 @@ fn request(write: u64) -> Arc<Request> {
         hash: u128::from(write),
         acks: Acks::default(),
         body: Body::Cancel(WriteNumber(0)),
+        address: None,
     })
 }
 

@@ -13,7 +13,7 @@ use quorate_core::key;
 use quorate_core::limits;
 use quorate_core::recipe::Reason;
 use quorate_core::request::{Body, Call, Deploy, Operation, Request};
-use quorate_core::session::{Admission, KeptReply, Parked};
+use quorate_core::session::{Admission, KeptReply, Opening, Parked};
 use quorate_core::transaction::Transaction;
 use quorate_core::txn::Slot;
 
@@ -229,7 +229,9 @@ impl Sequencer {
     ) {
         let slot = self.slot();
         let view = self.take_view();
-        let (view, opened) = execute::open_session(view, slot, timeout_ms, secret_hash, principal);
+        let identities = Vec::new();
+        let opening = Opening { timeout_ms, secret_hash, principal, identities };
+        let (view, opened) = execute::open_session(view, slot, opening);
         self.view = Some(view);
         match opened {
             Ok(transaction) => {

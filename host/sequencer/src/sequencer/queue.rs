@@ -104,7 +104,8 @@ mod tests {
     fn copy(number: u64) -> Submission {
         let token = Token::local(number);
         let (session, write, acks) = (SessionId(1), WriteNumber(1), Acks::default());
-        let request = Request { session, write, hash: 5, acks, body: Body::CloseSession };
+        let request =
+            Request { session, write, hash: 5, acks, body: Body::CloseSession, address: None };
         Submission { token, request: Arc::new(request) }
     }
 

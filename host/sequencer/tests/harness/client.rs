@@ -86,6 +86,7 @@ impl Client {
             hash: hash_of(&body),
             acks: Acks { low: WriteNumber(low), ranges: Vec::new() },
             body,
+            address: None,
         });
         self.unanswered.insert(write, request.clone());
         request

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use quorate_core::access::{Held, Identity};
 use quorate_core::change::Change;
 use quorate_core::deployment::{Instances, Manifest, Mount, Version};
 use quorate_core::ids::{CallId, Epoch, Millis, SessionId, Term, WriteNumber, Zxid};
@@ -13,7 +14,7 @@ use quorate_core::session::{Acks, End, Parked};
 use quorate_core::transaction::{Entry, EntryBody, Origin, Outcome, Transaction};
 use quorate_core::znode::Lifetime;
 
-use crate::parts::{acks, bytes, paths, text, versions};
+use crate::parts::{acks, bytes, identities, paths, text, versions};
 
 fn path(text: &str) -> Path {
     Path::parse(text).expect("a valid path")
@@ -52,7 +53,9 @@ fn changes() -> Vec<Change> {
             timeout_ms: 10_000,
             secret_hash: [0xab; 32],
             principal: "alice".to_owned(),
+            identities: vec![held("x509:CN=alice", None)],
         },
+        Change::IdentityAdded { session, held: held("token:ci", Some(5_000)) },
         Change::SessionEnded { session, end: End::Closed },
         Change::SessionEnded { session, end: End::Expired },
         Change::SessionForgotten { session },
@@ -143,13 +146,20 @@ fn changes_any() -> impl Strategy<Value = Change> {
         (paths(), bytes()).prop_map(|(path, data)| Change::DataSet { path, data }),
         paths().prop_map(|path| Change::NodeDeleted { path }),
         paths().prop_map(|path| Change::NodeReleased { path }),
-        (any::<u64>(), any::<[u8; 32]>(), text()).prop_map(
-            |(timeout_ms, secret_hash, principal)| Change::SessionOpened {
+        (any::<u64>(), any::<[u8; 32]>(), text(), helds()).prop_map(
+            |(timeout_ms, secret_hash, principal, identities)| Change::SessionOpened {
                 timeout_ms,
                 secret_hash,
-                principal
+                principal,
+                identities
             }
         ),
+        (sessions(), identities(), option::of(any::<u64>()))
+            .prop_filter("not a session's", |(_, identity, _)| identity.scheme().is_held())
+            .prop_map(|(session, identity, at)| {
+                let held = Held { identity, expires: at.map(Millis) };
+                Change::IdentityAdded { session, held }
+            }),
         (sessions(), any::<bool>()).prop_map(|(session, closed)| {
             let end = if closed { End::Closed } else { End::Expired };
             Change::SessionEnded { session, end }
@@ -220,5 +230,22 @@ pub fn entries() -> impl Strategy<Value = Entry> {
         term: Term(term),
         epoch: Epoch(epoch),
         body,
+    })
+}
+
+fn held(text: &str, expires: Option<u64>) -> Held {
+    let identity = Identity::parse(text).expect("an identity");
+    Held { identity, expires: expires.map(Millis) }
+}
+
+/// Of a session: ascending, each once.
+fn helds() -> impl Strategy<Value = Vec<Held>> {
+    vec((identities(), option::of(any::<u64>())), 0..4).prop_map(|all| {
+        let held = all.into_iter().filter(|(identity, _)| identity.scheme().is_held());
+        let held = held.map(|(identity, at)| Held { identity, expires: at.map(Millis) });
+        let mut held: Vec<Held> = held.collect();
+        held.sort();
+        held.dedup_by(|a, b| a.identity == b.identity);
+        held
     })
 }

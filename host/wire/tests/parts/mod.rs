@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use quorate_core::access::Identity;
 use quorate_core::deployment::{Instances, Manifest, Mount, RunLimits, Version};
 use quorate_core::ids::{Millis, WriteNumber};
 use quorate_core::path::Path;
@@ -24,6 +25,22 @@ pub fn text() -> impl Strategy<Value = String> {
 pub fn paths() -> impl Strategy<Value = Path> {
     let names = proptest::sample::select(vec!["a", "b-0000000001", "\u{e9}t\u{e9}", "\u{ffef}"]);
     vec(names, 0..5).prop_map(|names| valid(&format!("/{}", names.join("/"))))
+}
+
+/// One of each scheme, and more.
+pub fn identities() -> impl Strategy<Value = Identity> {
+    let texts = vec![
+        "world:anyone",
+        "auth:",
+        "digest:user:D/InIHSb7yEEbrWz8b9l71RjZJU=",
+        "ip:10.0.0.0/8",
+        "ip:fe80::/10",
+        "x509:CN=\u{e9}t\u{e9},O=a",
+        "token:ci",
+        "token:other",
+        "super:",
+    ];
+    proptest::sample::select(texts).prop_map(|text| Identity::parse(text).expect("an identity"))
 }
 
 /// Manifests of deployments.

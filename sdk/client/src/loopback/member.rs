@@ -499,7 +499,7 @@ async fn take(
     };
     let hash = body::hash(&body);
     let body = body::decode(body).expect("a client's body");
-    let request_read = Request { session, write, hash, acks, body };
+    let request_read = Request { session, write, hash, acks, body, address: None };
     lock(world).submit(session, token, request, request_read);
     true
 }

@@ -91,6 +91,7 @@ mod tests {
             timeout_ms: 1_000,
             secret_hash: [0; 32],
             principal: String::new(),
+            identities: Vec::new(),
         };
         transaction(SESSION.0, Origin::Host, vec![change])
     }

@@ -382,6 +382,7 @@ impl Client {
                 hash: hash_of(&body),
                 acks: Acks { low: WriteNumber(low), ranges: Vec::new() },
                 body,
+                address: None,
             });
             let pending =
                 Pending { request: request.clone(), wish, since_ms: now_ms, is_given_up: false };

@@ -149,6 +149,7 @@ impl Client {
                 sequence: Sequence::None,
                 parents: false,
             }),
+            address: None,
         };
         let registry = &world.members[self.member].registry;
         match registry.submit(attachment, request_id, Arc::new(request), 100) {

@@ -107,6 +107,8 @@ error_codes! {
     NoChildrenForEphemerals = 2005, "no-children-for-ephemerals", NotApplied, Never;
     /// An operation of a multi that was not tried, because an earlier one was refused.
     RolledBack = 2006, "rolled-back", NotApplied, Never;
+    /// No member has the events behind the position of a watch any more; the message names the oldest position that one has.
+    WatchCompacted = 2025, "watch-compacted", NotApplied, Never;
 
     // Q3: the session.
     /// No such session, or one that ended too long ago to know more.
@@ -125,6 +127,10 @@ error_codes! {
     TooManyUnacknowledged = 3007, "too-many-unacknowledged", NotApplied, SameSession;
     /// A newer connection has attached to the session.
     SessionMoved = 3008, "session-moved", Unknown, SameSession;
+    /// A watch was ended, because its events were not taken as fast as they came: it can be opened again from its position.
+    SlowConsumer = 3025, "slow-consumer", NotApplied, SameSession;
+    /// The session has as many watches as it may.
+    TooManyWatches = 3026, "too-many-watches", NotApplied, Never;
 
     // Q4: recipes.
     /// No recipe is deployed under this name.

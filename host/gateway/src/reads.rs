@@ -86,7 +86,7 @@ impl Reads {
             }
             Query::Logs { recipe, limit } => Results::Logs(self.surroundings.logs(recipe, *limit)),
             Query::Status => Results::Status(self.surroundings.status()),
-            Query::Snapshot { .. } | Query::Call(_) => {
+            Query::Snapshot { .. } | Query::Call(_) | Query::Watch(_) | Query::Unwatch(_) => {
                 let message = "it is answered beside the lane's other reads";
                 return Err(Refusal::new(ErrorCode::Internal, message));
             }

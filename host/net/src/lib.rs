@@ -6,7 +6,7 @@
 //! API. The modules in reading order: [`limits`], [`close`], [`frame`], [`identity`] (with
 //! `client_identity`, `authority`, which makes certificates, and `verify`), [`issue`], [`describe`] (with `der`), `names`
 //! (what a client's certificate calls it), [`token`] and `password` (what else shows who somebody is), `reset`, `tls` and `transport` (settings), [`lane`]
-//! (with `budget`), [`bulk`], [`connection`], [`client`], [`dialer`], [`server`].
+//! (with `budget`), [`bulk`], [`frames`], [`connection`], [`client`], [`dialer`], [`server`].
 //!
 //! Ownership: each task that this crate spawns is held by a value whose consuming `finish`,
 //! `shutdown` or `close` awaits its end. [`server::Server`] owns the task that accepts,
@@ -51,6 +51,8 @@ pub mod lane;
 
 pub mod bulk;
 
+pub mod frames;
+
 pub mod connection;
 
 pub mod client;
@@ -67,6 +69,7 @@ pub use close::{CloseCode, CloseReason};
 pub use connection::Connection;
 pub use dialer::Dialer;
 pub use frame::FrameTooLong;
+pub use frames::{FrameError, FrameReceiver};
 pub use identity::{
     Identity, IdentityError, IdentityFiles, IdentityOrigin, ServerIdentity, TrustAnchors,
     member_name,

@@ -14,6 +14,7 @@ pub mod admin;
 pub mod body;
 pub mod bulk;
 pub mod query;
+pub mod watch;
 
 pub use query::{Consistency, Query, Results};
 

@@ -12,6 +12,7 @@ use quorate_core::request::Call;
 use quorate_core::znode::Stat;
 
 use super::body::{read_call, write_call};
+use super::watch::{Watch, Watched};
 
 /// How fresh an answer must be (DESIGN D12).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +84,10 @@ pub enum Query {
     },
     /// A recipe call that only reads: run on this member, on its applied tree. It has no write number.
     Call(Call),
+    /// A watch: its events come on the event lane (`super::watch`).
+    Watch(Watch),
+    /// The end of a watch, by its number. Of one that is not open, too.
+    Unwatch(u64),
 }
 
 /// A place in a stream of a snapshot.
@@ -149,6 +154,10 @@ pub enum Results {
     Snapshot(SnapshotPlace),
     /// Of `Call`: the encoded result, the error case of a `result` included.
     Called(Bytes),
+    /// Of `Watch`.
+    Watched(Watched),
+    /// Of `Unwatch`: no event of it is queued behind this answer.
+    Unwatched,
 }
 
 /// A deployed recipe.
@@ -262,11 +271,25 @@ impl Query {
                 writer.u8(9);
                 write_call(writer, call);
             }
+            Self::Watch(watch) => {
+                writer.u8(10);
+                watch.write(writer);
+            }
+            Self::Unwatch(watch) => {
+                writer.u8(11);
+                writer.u64(*watch);
+            }
         }
     }
 
-    pub(crate) fn read(reader: &mut Reader) -> Result<Self, Malformed> {
-        Ok(match reader.u8("query")? {
+    /// One of those that read a znode: what a watch may begin with. Watches do not nest.
+    pub(super) fn read_of_znode(reader: &mut Reader) -> Result<Self, Malformed> {
+        let kind = reader.u8("query")?;
+        Self::of_znode(kind, reader)?.ok_or(malformed("first read of a watch"))
+    }
+
+    fn of_znode(kind: u8, reader: &mut Reader) -> Result<Option<Self>, Malformed> {
+        Ok(Some(match kind {
             0 => Self::Get(reader.text("path")?),
             1 => Self::Stat(reader.text("path")?),
             2 => Self::Children {
@@ -282,6 +305,16 @@ impl Query {
                 },
                 with_data: reader.bool("with data")?,
             },
+            _ => return Ok(None),
+        }))
+    }
+
+    pub(crate) fn read(reader: &mut Reader) -> Result<Self, Malformed> {
+        let kind = reader.u8("query")?;
+        if let Some(query) = Self::of_znode(kind, reader)? {
+            return Ok(query);
+        }
+        Ok(match kind {
             3 => Self::Recipes,
             4 => Self::History(reader.text("recipe name")?),
             5 => Self::Interface(reader.text("recipe name")?),
@@ -292,6 +325,8 @@ impl Query {
                 go_on: reader.option("place in a snapshot", SnapshotPlace::read)?,
             },
             9 => Self::Call(read_call(reader)?),
+            10 => Self::Watch(Watch::read(reader)?),
+            11 => Self::Unwatch(reader.u64("number of a watch")?),
             _ => return Err(malformed("kind of a query")),
         })
     }
@@ -363,11 +398,22 @@ impl Results {
                 writer.u8(10);
                 writer.bytes(value);
             }
+            Self::Watched(watched) => {
+                writer.u8(11);
+                watched.write(writer);
+            }
+            Self::Unwatched => writer.u8(12),
         }
     }
 
-    pub(crate) fn read(reader: &mut Reader) -> Result<Self, Malformed> {
-        Ok(match reader.u8("results")? {
+    /// Those of [`Query::read_of_znode`].
+    pub(super) fn read_of_znode(reader: &mut Reader) -> Result<Self, Malformed> {
+        let kind = reader.u8("results")?;
+        Self::of_znode(kind, reader)?.ok_or(malformed("first results of a watch"))
+    }
+
+    fn of_znode(kind: u8, reader: &mut Reader) -> Result<Option<Self>, Malformed> {
+        Ok(Some(match kind {
             0 => Self::Node { data: reader.bytes("data")?, stat: Stat::read(reader)? },
             1 => Self::Stat(Stat::read(reader)?),
             2 => Self::Names(Listing {
@@ -384,6 +430,16 @@ impl Results {
                 })?,
                 has_more: reader.bool("has more")?,
             }),
+            _ => return Ok(None),
+        }))
+    }
+
+    pub(crate) fn read(reader: &mut Reader) -> Result<Self, Malformed> {
+        let kind = reader.u8("results")?;
+        if let Some(results) = Self::of_znode(kind, reader)? {
+            return Ok(results);
+        }
+        Ok(match kind {
             4 => Self::Recipes(read_rows(reader, |reader| {
                 Ok(RecipeLine {
                     name: reader.text("recipe name")?,
@@ -411,6 +467,8 @@ impl Results {
             8 => Self::Status(Status::read(reader)?),
             9 => Self::Snapshot(SnapshotPlace::read(reader)?),
             10 => Self::Called(reader.bytes("result")?),
+            11 => Self::Watched(Watched::read(reader)?),
+            12 => Self::Unwatched,
             _ => return Err(malformed("kind of results")),
         })
     }

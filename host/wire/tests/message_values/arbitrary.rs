@@ -14,6 +14,9 @@ use quorate_core::request::{
 };
 use quorate_core::znode::{Lifetime, Stat};
 use quorate_wire::message::query::{LogLine, RecipeLine, SnapshotPlace, Status};
+use quorate_wire::message::watch::{
+    Event, EventKind, EventMessage, Previous, Scope, Watch, WatchEnd, Watched,
+};
 use quorate_wire::message::{
     Attach, ClientMessage, Consistency, Hello, Query, Results, ServerMessage, Welcome,
 };
@@ -144,16 +147,75 @@ fn places() -> impl Strategy<Value = SnapshotPlace> {
         .prop_map(|(identity, offset)| SnapshotPlace { identity, offset })
 }
 
-fn queries() -> impl Strategy<Value = Query> {
+/// Those that read a znode.
+fn queries_of_znodes() -> impl Strategy<Value = Query> {
     let children = (text(), option::of(text()), any::<u32>(), any::<bool>(), any::<bool>())
         .prop_map(|(path, after, limit, is_backward, with_data)| {
             let direction = if is_backward { Direction::Backward } else { Direction::Forward };
             Query::Children { path, page: Page { after, limit, direction }, with_data }
         });
+    prop_oneof![text().prop_map(Query::Get), text().prop_map(Query::Stat), children]
+}
+
+fn watches() -> impl Strategy<Value = Watch> {
+    let scopes = select(vec![Scope::Node, Scope::Children, Scope::Subtree]);
+    let first = option::of(queries_of_znodes());
+    (any::<u64>(), text(), scopes, option::of(zxids()), any::<[bool; 3]>(), first).prop_map(
+        |(watch, path, scope, from, [once, with_data, with_previous], first)| {
+            let first = first.map(Box::new);
+            Watch { watch, path, scope, from, once, with_data, with_previous, first }
+        },
+    )
+}
+
+fn events() -> impl Strategy<Value = Event> {
+    let kinds = prop_oneof![
+        lifetimes().prop_map(EventKind::Created),
+        Just(EventKind::Set),
+        Just(EventKind::Deleted)
+    ];
+    let previous =
+        prop_oneof![Just(Previous::None), Just(Previous::Gone), bytes().prop_map(Previous::Data)];
+    (text(), kinds, any::<u64>(), option::of(bytes()), previous).prop_map(
+        |(path, kind, version, data, previous)| Event { path, kind, version, data, previous },
+    )
+}
+
+/// Frames of event lanes.
+pub fn event_messages() -> impl Strategy<Value = EventMessage> {
+    let ends = prop_oneof![
+        Just(WatchEnd::Fired),
+        zxids().prop_map(|oldest| WatchEnd::NotHere { oldest }),
+        refusals().prop_map(WatchEnd::Refused)
+    ];
     prop_oneof![
-        text().prop_map(Query::Get),
-        text().prop_map(Query::Stat),
-        children,
+        any::<(u64, u64)>().prop_map(|(session, attachment)| EventMessage::Head {
+            session: SessionId(session),
+            attachment
+        }),
+        (any::<[u64; 2]>(), zxids(), vec(events(), 1..4), any::<bool>()).prop_map(
+            |([watch, time_ms], zxid, events, has_more)| EventMessage::Events {
+                watch,
+                zxid,
+                time_ms,
+                events,
+                has_more
+            }
+        ),
+        zxids().prop_map(|zxid| EventMessage::Progress { zxid }),
+        (any::<u64>(), zxids(), ends).prop_map(|(watch, position, end)| EventMessage::Ended {
+            watch,
+            position,
+            end
+        }),
+    ]
+}
+
+fn queries() -> impl Strategy<Value = Query> {
+    prop_oneof![
+        queries_of_znodes(),
+        watches().prop_map(Query::Watch),
+        any::<u64>().prop_map(Query::Unwatch),
         Just(Query::Recipes),
         text().prop_map(Query::History),
         text().prop_map(Query::Interface),
@@ -227,18 +289,32 @@ fn statuses() -> impl Strategy<Value = Status> {
     )
 }
 
-fn results() -> impl Strategy<Value = Results> {
+fn results_of_znodes() -> impl Strategy<Value = Results> {
     let child =
         (text(), stats(), bytes()).prop_map(|(name, stat, data)| Child { name, stat, data });
-    let recipe = (text(), option::of(any::<u64>()), zxids())
-        .prop_map(|(name, active, changed)| RecipeLine { name, active, changed });
-    let line = (any::<u64>(), zxids(), any::<u8>(), text())
-        .prop_map(|(time_ms, zxid, level, message)| LogLine { time_ms, zxid, level, message });
     prop_oneof![
         (bytes(), stats()).prop_map(|(data, stat)| Results::Node { data, stat }),
         stats().prop_map(Results::Stat),
         listings(text()).prop_map(Results::Names),
         listings(child).prop_map(Results::Children),
+    ]
+}
+
+fn results() -> impl Strategy<Value = Results> {
+    let first = prop_oneof![
+        3 => results_of_znodes().prop_map(Ok),
+        1 => refusals().prop_map(Err)
+    ];
+    let first = option::of(first.prop_map(Box::new));
+    let recipe = (text(), option::of(any::<u64>()), zxids())
+        .prop_map(|(name, active, changed)| RecipeLine { name, active, changed });
+    let line = (any::<u64>(), zxids(), any::<u8>(), text())
+        .prop_map(|(time_ms, zxid, level, message)| LogLine { time_ms, zxid, level, message });
+    prop_oneof![
+        results_of_znodes(),
+        first.prop_map(|first| Results::Watched(Watched::Open { first })),
+        zxids().prop_map(|oldest| Results::Watched(Watched::NotHere { oldest })),
+        Just(Results::Unwatched),
         vec(recipe, 0..4).prop_map(Results::Recipes),
         (option::of(any::<u64>()), vec(versions(), 0..3))
             .prop_map(|(active, versions)| Results::History { active, versions }),

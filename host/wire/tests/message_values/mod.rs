@@ -17,6 +17,9 @@ use quorate_core::session::Acks;
 use quorate_core::znode::{Lifetime, Stat};
 use quorate_wire::message::admin::{ClusterStatus, Command, MemberLine, Outcome};
 use quorate_wire::message::query::{LogLine, RecipeLine, SnapshotPlace, Status};
+use quorate_wire::message::watch::{
+    Event, EventKind, EventMessage, Previous, Scope, Watch, WatchEnd, Watched,
+};
 use quorate_wire::message::{
     Attach, ClientMessage, Consistency, Hello, Query, Results, ServerMessage, Welcome, body,
 };
@@ -161,6 +164,63 @@ fn queries() -> Vec<Query> {
         Query::Snapshot { bulk: 300, go_on: None },
         Query::Snapshot { bulk: 1, go_on: Some(place()) },
         Query::Call(call("holder")),
+        Query::Watch(watch(Scope::Node, Some(Query::Get(path())))),
+        Query::Watch(Watch {
+            from: Some(Zxid(300)),
+            once: true,
+            with_data: true,
+            ..watch(Scope::Children, None)
+        }),
+        Query::Watch(Watch { with_previous: true, ..watch(Scope::Subtree, None) }),
+        Query::Unwatch(300),
+    ]
+}
+
+fn watch(scope: Scope, first: Option<Query>) -> Watch {
+    Watch {
+        watch: 300,
+        path: "/a".to_owned(),
+        scope,
+        from: None,
+        once: false,
+        with_data: false,
+        with_previous: false,
+        first: first.map(Box::new),
+    }
+}
+
+/// Each kind of frame of an event lane, with each kind of event.
+pub fn event_messages() -> Vec<EventMessage> {
+    let (watch, zxid) = (300, Zxid(301));
+    let data = || Bytes::from_static(b"data");
+    let event = |kind, version, data, previous| {
+        let path = "/a/n-1".to_owned();
+        Event { path, kind, version, data, previous }
+    };
+    let ended = |end| EventMessage::Ended { watch, position: zxid, end };
+    vec![
+        EventMessage::Head { session: SessionId(300), attachment: 2 },
+        EventMessage::Events {
+            watch,
+            zxid,
+            time_ms: 1_700_000_000_000,
+            events: vec![
+                event(EventKind::Created(Lifetime::Persistent), 0, Some(data()), Previous::None),
+                event(EventKind::Set, 300, Some(Bytes::new()), Previous::Data(data())),
+            ],
+            has_more: true,
+        },
+        EventMessage::Events {
+            watch,
+            zxid,
+            time_ms: 1_700_000_000_000,
+            events: vec![event(EventKind::Deleted, 300, None, Previous::Gone)],
+            has_more: false,
+        },
+        EventMessage::Progress { zxid },
+        ended(WatchEnd::Fired),
+        ended(WatchEnd::NotHere { oldest: Zxid(400) }),
+        ended(WatchEnd::Refused(refusal())),
     ]
 }
 
@@ -244,6 +304,11 @@ fn results() -> Vec<Results> {
         Results::Status(status()),
         Results::Snapshot(place()),
         Results::Called(Bytes::from_static(b"value")),
+        Results::Watched(Watched::Open { first: None }),
+        Results::Watched(Watched::Open { first: Some(Box::new(Ok(Results::Stat(stat())))) }),
+        Results::Watched(Watched::Open { first: Some(Box::new(Err(refusal()))) }),
+        Results::Watched(Watched::NotHere { oldest: Zxid(300) }),
+        Results::Unwatched,
     ]
 }
 

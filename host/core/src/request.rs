@@ -5,6 +5,7 @@ use core::net::IpAddr;
 
 use bytes::Bytes;
 
+use crate::access::Held;
 use crate::codec::{Malformed, Reader, Writer, malformed};
 use crate::deployment::{ComponentDigest, Manifest};
 use crate::error::{ErrorCode, Refusal};
@@ -54,6 +55,9 @@ pub enum Body {
     },
     /// Take a recipe out of service; its versions stay.
     RemoveRecipe(String),
+    /// The session is known as somebody more, or why not: what the member made of credentials that its client showed it. No
+    /// client sends this, and no credential goes further than that member.
+    Identify(Result<Held, Refusal>),
 }
 
 /// A piece of a component that is being uploaded.

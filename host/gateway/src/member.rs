@@ -16,16 +16,20 @@ use quorate_core::level::Level;
 use quorate_core::read::SharedRead;
 use quorate_core::recipe::Recipes;
 use quorate_engine::Engine;
-use quorate_net::{Identity, IdentityError, Port, Protocol, QueueBudget, Server, ServerConfig};
+use quorate_net::{
+    ClientCertificates, Identity, IdentityError, Port, Protocol, QueueBudget, Server, ServerConfig,
+};
 use quorate_raft::contact::CLIENT_ADDRESSES_MAX;
 use quorate_raft::{Node, Store};
 use quorate_sequencer::{Reserve, Sequencer};
 use quorate_store::log::FatalHandler;
 use quorate_store::{DataDirectory, Log, LogOptions, OpenError, TreeOptions};
+use quorate_wire::message::credential::{Credential, HOUSE_SECRET_BYTES};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::administration::{Administration, HANDED_ON_MAX};
+use crate::authentication::{self, Anonymous, Authentication};
 use crate::compile::Compiler;
 use crate::disk::DiskWatch;
 use crate::divergence;
@@ -49,7 +53,8 @@ use crate::told::{Listener, tell_leader, tell_leadership};
 use self::adapters::{Around, EnginePrepare, MeshDial, NodeProposer, Served};
 pub use self::who::agent;
 use self::who::{
-    check_not_forgotten, client_addresses, identity, level_of_tree, names, number, open_tree, own,
+    check_not_forgotten, client_addresses, clients_of, identity, level_of_tree, names, number,
+    open_tree, own,
 };
 
 /// What a member is started with.
@@ -79,6 +84,19 @@ pub struct Options {
     pub disk_reserve_bytes: u64,
     /// The highest feature level that this build knows.
     pub level: Level,
+    /// Who is served.
+    pub auth: Auth,
+}
+
+/// How clients show who they are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Auth {
+    /// Whether somebody is served of whom nothing is known.
+    pub anonymous: Anonymous,
+    /// Whether a connection without a certificate is taken.
+    pub client_certificates: ClientCertificates,
+    /// PEM file of the authorities that vouch for clients, with certificates and tokens; none: those that vouch for members.
+    pub authority: Option<PathBuf>,
 }
 
 impl Options {
@@ -97,6 +115,7 @@ impl Options {
             component_bytes_max: quorate_core::limits::COMPONENT_BYTES_MAX,
             disk_reserve_bytes: limits::DISK_RESERVE_BYTES,
             level: Level::NEWEST,
+            auth: Auth::default(),
         }
     }
 }
@@ -179,6 +198,7 @@ pub struct Member {
     address: SocketAddr,
     authority: PathBuf,
     number: u64,
+    house: [u8; HOUSE_SECRET_BYTES],
     node: Arc<Node>,
     mesh: Arc<Mesh>,
     announcing: JoinHandle<()>,
@@ -220,13 +240,18 @@ impl Member {
         let certificates =
             options.certificates.clone().unwrap_or_else(|| options.data.join("certificates"));
         let names = names(&options);
-        let renewal = Renewal::new(certificates.clone(), names.clone(), member);
-        let identity = Identity::open_or_make(&certificates, &names, member, SystemTime::now())?;
+        let clients = options.auth.authority.clone();
+        let renewal = Renewal::new(certificates.clone(), names.clone(), member, clients);
+        let mut identity =
+            Identity::open_or_make(&certificates, &names, member, SystemTime::now())?;
+        identity.clients = clients_of(&options.auth)?;
         let tree = open_tree(&directory, &options)?;
         let note = Note::open(directory.clone())?;
         let mut config =
             ServerConfig::new(options.listen, identity.server.clone(), identity.trust.clone());
         config.protocols = vec![Protocol::Client, Protocol::Member];
+        config.clients.clone_from(&identity.clients);
+        config.client_certificates = options.auth.client_certificates;
         let server = Server::listen(port, &config)?;
         let address = server.local_address();
         let own = own(member, &options, address)?;
@@ -246,6 +271,12 @@ impl Member {
             ..quorate_engine::Options::default()
         })?;
 
+        let mut house = [0; HOUSE_SECRET_BYTES];
+        getrandom::fill(&mut house).map_err(|error| StartError::Random(error.to_string()))?;
+        let noted = mesh.clone();
+        let cluster = Box::new(move || noted.note().cluster().map(|cluster| cluster.to_string()));
+        let trust = authentication::vouching(&identity);
+        let authentication = Authentication::new(trust, options.auth.anonymous, house, cluster);
         let sequencer = SequencerHandle::new();
         let registry = Arc::new(Registry::new(sequencer.clone()));
         let compiler: Arc<OnceLock<Mutex<Compiler>>> = Arc::default();
@@ -405,6 +436,7 @@ impl Member {
             agent: agent(),
             mesh: mesh.clone(),
             administration,
+            authentication: Arc::new(authentication),
         });
         let (renewed, renewals) = mpsc::channel(1);
         let renewal_asked: Arc<Notify> = Arc::default();
@@ -414,6 +446,7 @@ impl Member {
             address,
             authority: identity.authority_file,
             number: member,
+            house,
             node,
             mesh,
             announcing,
@@ -452,6 +485,12 @@ impl Member {
     #[must_use]
     pub fn authority_file(&self) -> &Path {
         &self.authority
+    }
+
+    /// What makes a client of this process, and of no other, somebody who may do everything. Made anew at each start.
+    #[must_use]
+    pub fn house_credential(&self) -> Credential {
+        Credential::House(self.house)
     }
 
     /// Looks now whether the certificate files have changed, and not only when it would anyway.

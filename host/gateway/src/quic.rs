@@ -1,14 +1,16 @@
 //! The native face: connections of clients, one lane a session. It reads frames, hands writes on in their order, settles
 //! how fresh a read must be, and lets go when the lane is over. What a frame's fields mean is quorate-wire's.
 
+mod attach;
 mod calls;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use quorate_core::access::Held;
 use quorate_core::codec::Malformed;
 use quorate_core::draft::ReadRecords;
 use quorate_core::error::{ErrorCode, Refusal};
@@ -21,9 +23,10 @@ use quorate_net::{
     Protocol, QueueBudget, Server,
 };
 use quorate_wire::message::admin::Command;
+use quorate_wire::message::body::FromClient;
 use quorate_wire::message::{
-    Attach, ClientMessage, Consistency, Hello, LANE_FRAME_BYTES_MAX, PROTOCOLS, Query, Results,
-    ServerMessage, Welcome, body, bulk, protocols,
+    Attach, ClientMessage, Consistency, Credential, Hello, LANE_FRAME_BYTES_MAX, PROTOCOLS, Query,
+    Results, ServerMessage, Welcome, body, bulk, protocols,
 };
 use quorate_wire::protocol::Versions;
 use sha2::{Digest as _, Sha256};
@@ -32,6 +35,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::administration::Administration;
+use crate::authentication::{self, Authentication};
 use crate::backlog::{Backlog, Message, WaitingRead};
 use crate::compile::Compiler;
 use crate::leader::SequencerHandle;
@@ -75,6 +79,8 @@ pub struct Face {
     pub mesh: Arc<Mesh>,
     /// Commands to the cluster.
     pub administration: Administration,
+    /// Who clients are.
+    pub authentication: Arc<Authentication>,
 }
 
 impl Face {
@@ -95,7 +101,8 @@ impl Face {
 }
 
 /// Shows another certificate from now on.
-fn renew(server: &Server, identity: Identity) {
+fn renew(face: &Face, server: &Server, identity: Identity) {
+    face.authentication.renew(&identity);
     match server.renew(identity.server, identity.trust, identity.clients) {
         Ok(()) => tracing::info!("a renewed certificate is shown to all who connect from now on"),
         Err(error) => tracing::warn!(%error, "a renewed certificate can not be shown"),
@@ -124,7 +131,7 @@ pub async fn serve(
                 }
             }
             Some(ended) = connections.join_next() => report(ended),
-            Some(identity) = renewed.recv() => renew(&server, identity),
+            Some(identity) = renewed.recv() => renew(&face, &server, identity),
             _ = stop.changed() => break,
         }
     }
@@ -198,9 +205,8 @@ impl Lane {
         let hello = timeout(limits::HELLO_TIMEOUT, hello).await;
         let (hello, sender, receiver) = match hello {
             Ok(Ok((First::Session(hello), sender, receiver))) => (hello, sender, receiver),
-            Ok(Ok((First::Command(request, command), sender, receiver))) => {
-                let first = (request, command);
-                let ended = administer(&face, first, &sender, receiver, stop).await;
+            Ok(Ok((First::Command(first), sender, receiver))) => {
+                let ended = administer(&face, &connection, first, &sender, receiver, stop).await;
                 finish(connection, sender, ended).await;
                 return;
             }
@@ -218,7 +224,7 @@ impl Lane {
                 return;
             }
         };
-        match attach(&face, &hello, &sender).await {
+        match attach::attach(&face, &connection, &hello, &sender).await {
             Ok((attachment, welcome)) => {
                 tracing::debug!(session = attachment.session.0, agent = hello.agent, "attached");
                 face.registry.welcome(&attachment, welcome);
@@ -361,12 +367,19 @@ impl Lane {
         acks: Acks,
         bytes: Bytes,
     ) -> Result<(), Ended> {
-        let hash = body::hash(&bytes);
         let weight = bytes.len();
-        let body = body::decode(bytes)?;
+        let (hash, body) = match body::decode_from_client(bytes.clone())? {
+            FromClient::Body(body) => (body::hash(&bytes), body),
+            FromClient::Credential(credential) => {
+                let now = SystemTime::now();
+                let shown = self.face.authentication.show(&credential, now);
+                (authentication::hash(&credential), Body::Identify(shown))
+            }
+        };
         self.face.prepare_for(&body);
+        let address = self.attachment.address();
         let request =
-            Request { session: self.attachment.session, write, hash, acks, body, address: None };
+            Request { session: self.attachment.session, write, hash, acks, body, address };
         match self.face.registry.submit(&self.attachment, request_id, Arc::new(request), weight) {
             Ok(()) => Ok(()),
             Err(NotTaken::NotExecuted(refusal)) => {
@@ -481,7 +494,10 @@ async fn fresh(face: &Face, attachment: &Attachment, is_linearizable: bool) -> R
 }
 
 async fn answer(face: &Face, attachment: &Attachment, read: WaitingRead) {
-    let (zxid, results) = face.reads.answer(&read.query);
+    let (zxid, results) = match &read.query {
+        Query::Whoami => face.reads.whoami(attachment.session, attachment.address()),
+        query => face.reads.answer(query),
+    };
     deliver(face, attachment, read.request, zxid, results).await;
 }
 
@@ -522,24 +538,36 @@ enum First {
     /// It is for a session.
     Session(Hello),
     /// It is for commands to the cluster.
-    Command(u64, Command),
+    Command(Given),
     /// Its client speaks no protocol that is spoken here.
     Refused(Refusal),
+}
+
+/// A command to the cluster, with what shows who gives it.
+struct Given {
+    request: u64,
+    credentials: Vec<Credential>,
+    command: Command,
 }
 
 /// Carries out commands to the cluster, one after the other.
 async fn administer(
     face: &Face,
-    first: (u64, Command),
+    connection: &Connection,
+    first: Given,
     sender: &LaneSender,
     mut receiver: LaneReceiver,
     mut stop: watch::Receiver<bool>,
 ) -> Ended {
     let mut next = first;
     loop {
-        let (request, command) = next;
+        let Given { request, credentials, command } = next;
+        let carried_out = async {
+            let caller = face.authentication.caller(connection, &credentials, SystemTime::now())?;
+            face.administration.administer(&caller, command).await
+        };
         let outcome = tokio::select! {
-            outcome = face.administration.administer(command) => outcome,
+            outcome = carried_out => outcome,
             _ = stop.changed() => Err(Refusal::new(ErrorCode::ShuttingDown, "this member is shutting down")),
         };
         let answer = ServerMessage::Administered { request, outcome };
@@ -552,7 +580,9 @@ async fn administer(
         };
         next = match frame {
             Ok(Some(frame)) => match ClientMessage::decode(frame) {
-                Ok(ClientMessage::Administer { request, command }) => (request, command),
+                Ok(ClientMessage::Administer { request, credentials, command }) => {
+                    Given { request, credentials, command }
+                }
                 Ok(_) => return Ended::Protocol("neither a session nor a command".to_owned()),
                 Err(error) => return error.into(),
             },
@@ -581,8 +611,8 @@ async fn receive_hello(
     }
     match ClientMessage::decode(frame)? {
         ClientMessage::Hello(hello) => Ok((First::Session(hello), sender, receiver)),
-        ClientMessage::Administer { request, command } => {
-            Ok((First::Command(request, command), sender, receiver))
+        ClientMessage::Administer { request, credentials, command } => {
+            Ok((First::Command(Given { request, credentials, command }), sender, receiver))
         }
         _ => Err(Ended::Protocol("the first frame is no hello".to_owned())),
     }
@@ -604,77 +634,6 @@ fn protocol_with(client: Versions) -> Result<u32, Refusal> {
         );
         Refusal::new(ErrorCode::BadProtocolVersion, message)
     })
-}
-
-/// Attaches a lane to a new session or an old one. The welcome names no members yet.
-async fn attach(
-    face: &Face,
-    hello: &Hello,
-    sender: &LaneSender,
-) -> Result<(Arc<Attachment>, Welcome), Refusal> {
-    let protocol = protocol_with(hello.protocols)?;
-    if hello.namespace != NamespaceId::DEFAULT {
-        let message = format!("there is no namespace {} here", hello.namespace.0);
-        return Err(Refusal::new(ErrorCode::BadArguments, message));
-    }
-    let (id, secret, sent) = match hello.attach {
-        Attach::New { timeout_ms } => {
-            let (id, secret) = open(face, timeout_ms).await?;
-            (id, secret, WriteNumber(0))
-        }
-        Attach::Resume { session, secret, sent } => {
-            within(limits::ATTACH_TIMEOUT, face.barrier.pass()).await?;
-            check_secret(face.reads.tree().session(session), session, &secret)?;
-            (session, secret, sent)
-        }
-    };
-    // Attached before the record is read: a write that is applied in between answers this lane, or is in the record.
-    let attachment = face.registry.attach(id, sender.handle(), sent)?;
-    let record = face.reads.tree().session(id);
-    let executed = record.as_ref().map_or(WriteNumber(0), |record| record.last_write);
-    attachment.note_doubtful(executed);
-    let welcome = Welcome {
-        protocol,
-        agent: face.agent.clone(),
-        session: id,
-        secret,
-        timeout_ms: record.as_ref().map_or(0, |record| record.timeout_ms),
-        attachment: attachment.number,
-        zxid: face.registry.zxid(),
-        last_write: executed,
-        members: Vec::new(),
-    };
-    Ok((attachment, welcome))
-}
-
-async fn open(face: &Face, timeout_ms: u64) -> Result<(SessionId, [u8; 32]), Refusal> {
-    let timeout_ms = match timeout_ms {
-        0 => core_limits::SESSION_TIMEOUT_MS_DEFAULT,
-        asked => {
-            asked.clamp(core_limits::SESSION_TIMEOUT_MS_MIN, core_limits::SESSION_TIMEOUT_MS_MAX)
-        }
-    };
-    let mut secret = [0; core_limits::SECRET_BYTES];
-    getrandom::fill(&mut secret).map_err(|error| {
-        Refusal::new(ErrorCode::Internal, format!("no random bytes for a secret: {error}"))
-    })?;
-    let hash: [u8; 32] = Sha256::digest(secret).into();
-    let opened = face.registry.open_session(timeout_ms, hash, String::new());
-    Ok((within(limits::ATTACH_TIMEOUT, opened).await?, secret))
-}
-
-fn check_secret(record: Option<Session>, id: SessionId, secret: &[u8; 32]) -> Result<(), Refusal> {
-    let Some(record) = record else {
-        return Err(Refusal::new(ErrorCode::NoSession, format!("session {id} is not known here")));
-    };
-    let hash: [u8; 32] = Sha256::digest(secret).into();
-    if hash != record.secret_hash {
-        return Err(Refusal::new(
-            ErrorCode::BadSecret,
-            format!("this is not the secret of session {id}"),
-        ));
-    }
-    Ok(())
 }
 
 async fn within<T>(

@@ -1,17 +1,20 @@
 //! Answers reads from the applied tree of this member. Whether the tree is fresh enough is settled before (`quic`).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use quorate_core::deployment::ComponentDigest;
 use quorate_core::draft::ReadRecords;
 use quorate_core::error::{ErrorCode, Refusal};
-use quorate_core::ids::Zxid;
+use quorate_core::ids::{SessionId, Zxid};
 use quorate_core::key;
 use quorate_core::path::Path;
 use quorate_core::query as tree;
 use quorate_core::read::{Direction, Read, SharedRead};
+use quorate_core::session::Session;
 use quorate_wire::message::query::{LogLine, Query, RecipeLine, Results, Status};
+use quorate_wire::message::whoami::Whoami;
 
 /// What reads need to know beside the tree.
 pub trait Surroundings: Send + Sync {
@@ -63,6 +66,22 @@ impl Reads {
         (tree.meta().zxid, self.answer_from(&*tree, query))
     }
 
+    /// Who the client of a session is, which is connected from this address, and the last transaction that the answer reflects.
+    pub fn whoami(
+        &self,
+        session: SessionId,
+        address: Option<IpAddr>,
+    ) -> (Zxid, Result<Results, Refusal>) {
+        let tree = self.surroundings.at_once();
+        let meta = tree.meta();
+        let answer = tree.session(session).map(|Session { principal, identities, .. }| {
+            Results::Whoami(Whoami { principal, identities, address, time: meta.time })
+        });
+        let gone =
+            || Refusal::new(ErrorCode::NoSession, format!("session {session} is not known here"));
+        (meta.zxid, answer.ok_or_else(gone))
+    }
+
     fn answer_from(&self, tree: &dyn Read, query: &Query) -> Result<Results, Refusal> {
         Ok(match query {
             Query::Get(path) => {
@@ -86,7 +105,11 @@ impl Reads {
             }
             Query::Logs { recipe, limit } => Results::Logs(self.surroundings.logs(recipe, *limit)),
             Query::Status => Results::Status(self.surroundings.status()),
-            Query::Snapshot { .. } | Query::Call(_) | Query::Watch(_) | Query::Unwatch(_) => {
+            Query::Snapshot { .. }
+            | Query::Call(_)
+            | Query::Watch(_)
+            | Query::Unwatch(_)
+            | Query::Whoami => {
                 let message = "it is answered beside the lane's other reads";
                 return Err(Refusal::new(ErrorCode::Internal, message));
             }

@@ -47,8 +47,8 @@ impl Connection {
         self.peer_chain().is_some_and(|chain| is_of_member(&chain, member))
     }
 
-    /// What the certificate that the peer has shown calls it: the common name, then the alternative names, at most
-    /// [`crate::limits::CERTIFICATE_NAMES_MAX`]. The handshake found it to be of an authority that is trusted here. Empty if none
+    /// What the certificate that the peer has shown calls it: the common name (`CN=ann`), then the alternative names
+    /// (`DNS=host.example`, `IP=`, `EMAIL=`, `URI=`), at most [`crate::limits::CERTIFICATE_NAMES_MAX`]. The handshake found it to be of an authority that is trusted here. Empty if none
     /// was shown, if it names nobody, and for a member's, which proves a machine of the cluster and is nobody's client.
     #[must_use]
     pub fn peer_names(&self) -> Vec<String> {

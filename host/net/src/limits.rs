@@ -190,8 +190,9 @@ pub const CREDENTIAL_VALIDITY_MAX: Duration = Duration::from_secs(400 * 24 * 360
 pub const CERTIFICATE_NAMES_MAX: usize = 8;
 
 /// Bytes of a name that is taken from a client's certificate, of the subject of a token, and of a user's name. The longest
-/// common name of 64 characters fits, and so does most of what a URI names.
-pub const NAME_BYTES_MAX: usize = 256;
+/// common name of 64 characters fits as long as it has no more than 3 bytes each, and so does most of what a URI names; with what
+/// stands around it in an identity, it is still a principal.
+pub const NAME_BYTES_MAX: usize = 200;
 
 /// Bytes of a password. ZooKeeper has no bound.
 pub const PASSWORD_BYTES_MAX: usize = 1024;

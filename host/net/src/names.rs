@@ -7,9 +7,10 @@ use crate::der;
 use crate::describe::{address, member_of};
 use crate::limits::{CERTIFICATE_NAMES_MAX, NAME_BYTES_MAX};
 
-/// The names in the first certificate of a chain: its common name, then the alternative ones: DNS names, IP addresses,
-/// e-mail addresses, URIs. Each once, [`CERTIFICATE_NAMES_MAX`] at most. Left out are names that are empty, longer than
-/// [`NAME_BYTES_MAX`], not UTF-8, or hold control characters; and wildcards, which name nobody.
+/// The names in the first certificate of a chain, with their kinds: its common name (`CN=`), then the alternative ones: DNS
+/// names (`DNS=`), IP addresses (`IP=`), e-mail addresses (`EMAIL=`), URIs (`URI=`). The kind is part of the name: an authority
+/// may well let a host be called what it would call no person. Each once, [`CERTIFICATE_NAMES_MAX`] at most. Left out are names that
+/// are empty, longer than [`NAME_BYTES_MAX`], not UTF-8, or hold control characters; and wildcards, which name nobody.
 ///
 /// None at all in the certificate of a member: it proves a machine of the cluster, which is nobody's client. Who gets hold of
 /// one, or runs commands on a member, must not be somebody by that.
@@ -19,16 +20,17 @@ pub(crate) fn names(chain: &[CertificateDer<'_>]) -> Vec<String> {
     if parsed.dns_names.iter().any(|name| is_member(name)) {
         return Vec::new();
     }
-    let texts = [parsed.dns_names.as_slice(), &parsed.emails, &parsed.uris].map(|kind| {
-        kind.iter().filter_map(|text| std::str::from_utf8(text).ok()).map(str::to_owned)
-    });
-    let [dns_names, emails, uris] = texts;
-    let common_name = parsed.subject.common_name.and_then(|name| std::str::from_utf8(name).ok());
+    let text = |bytes: &&[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
+    let common_name = parsed.subject.common_name.as_ref().and_then(text).map(|name| ("CN", name));
+    let dns_names = parsed.dns_names.iter().filter_map(text).map(|name| ("DNS", name));
     let addresses = parsed.addresses.iter().filter_map(|bytes| address(bytes));
-    let all = common_name.map(str::to_owned).into_iter();
-    let all = all.chain(dns_names).chain(addresses).chain(emails).chain(uris);
+    let addresses = addresses.map(|name| ("IP", name));
+    let emails = parsed.emails.iter().filter_map(text).map(|name| ("EMAIL", name));
+    let uris = parsed.uris.iter().filter_map(text).map(|name| ("URI", name));
+    let all = common_name.into_iter().chain(dns_names).chain(addresses).chain(emails).chain(uris);
     let mut names: Vec<String> = Vec::new();
-    for name in all.filter(|name| is_name(name) && !name.contains('*')) {
+    for (kind, name) in all.filter(|(_, name)| is_name(name) && !name.contains('*')) {
+        let name = format!("{kind}={name}");
         if names.len() < CERTIFICATE_NAMES_MAX && !names.contains(&name) {
             names.push(name);
         }
@@ -72,17 +74,25 @@ mod tests {
     }
 
     #[test]
-    fn the_common_name_comes_first_and_each_name_once() {
+    fn the_common_name_comes_first_each_name_once_and_with_its_kind() {
         let uri = SanType::URI("spiffe://example/worker".try_into().unwrap());
         let email = SanType::Rfc822Name("ann@example".try_into().unwrap());
         let address = SanType::IpAddress("10.0.0.7".parse().unwrap());
         let found = names_of("ann", vec![uri, email, address, dns("host.example"), dns("ann")]);
+        let expected = [
+            "CN=ann",
+            "DNS=host.example",
+            "DNS=ann",
+            "IP=10.0.0.7",
+            "EMAIL=ann@example",
+            "URI=spiffe://example/worker",
+        ];
+        assert_eq!(found, expected);
         assert_eq!(
-            found,
-            ["ann", "host.example", "10.0.0.7", "ann@example", "spiffe://example/worker"]
+            names_of("", vec![dns("host.example"), dns("host.example")]),
+            ["DNS=host.example"]
         );
-        assert_eq!(names_of("", vec![dns("host.example")]), ["host.example"]);
-        assert_eq!(names_of("Änne Ж", Vec::new()), ["Änne Ж"]);
+        assert_eq!(names_of("Änne Ж", Vec::new()), ["CN=Änne Ж"]);
         assert!(names_of("", Vec::new()).is_empty());
     }
 
@@ -104,6 +114,6 @@ mod tests {
         }
         assert_eq!(names_of("ann", vec![dns("member-x.quorate.internal")]).len(), 2);
         // In the common name it is a text: members are told by their alternative names.
-        assert_eq!(names_of(&member_name(3), Vec::new()), [member_name(3)]);
+        assert_eq!(names_of(&member_name(3), Vec::new()).len(), 1);
     }
 }

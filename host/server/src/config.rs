@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use quorate_core::level::Level;
-use quorate_gateway::member::Options;
+use quorate_gateway::authentication::Anonymous;
+use quorate_gateway::member::{Auth, Options};
+use quorate_net::ClientCertificates;
 
 use crate::telemetry::LogFormat;
 
@@ -49,6 +51,45 @@ pub struct Config {
     /// Form of the log.
     #[serde(default = "log_format")]
     pub log_format: LogFormat,
+    /// How clients show who they are.
+    #[serde(default)]
+    pub auth: AuthConfig,
+}
+
+/// The table `auth`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuthConfig {
+    /// Whether a client must show a certificate or a token.
+    pub required: bool,
+    /// Whether every connection of a client must show a certificate.
+    pub client_certificates: Wanted,
+    /// PEM file of the authorities that vouch for clients; those that vouch for members if absent.
+    pub authority: Option<PathBuf>,
+}
+
+/// Whether something must be shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Wanted {
+    /// It may.
+    #[default]
+    Optional,
+    /// It must.
+    Required,
+}
+
+impl AuthConfig {
+    fn options(&self) -> Auth {
+        Auth {
+            anonymous: if self.required { Anonymous::Refused } else { Anonymous::Served },
+            client_certificates: match self.client_certificates {
+                Wanted::Optional => ClientCertificates::Optional,
+                Wanted::Required => ClientCertificates::Required,
+            },
+            authority: self.authority.clone(),
+        }
+    }
 }
 
 /// The address of `quorate dev`, and where clients look when they are not told.
@@ -103,6 +144,7 @@ impl Config {
             cache_bytes: self.cache_mib.saturating_mul(MIB),
             disk_reserve_bytes: self.disk_reserve_mib.saturating_mul(MIB as u64),
             component_bytes_max: self.component_mib_max.saturating_mul(MIB as u64),
+            auth: self.auth.options(),
             ..Options::new(self.data.clone(), self.listen)
         }
     }

@@ -13,6 +13,8 @@ mod json;
 
 mod dev_file;
 
+mod identify;
+
 mod connect;
 
 mod signals;

@@ -19,7 +19,7 @@
 //! the call, if it still waits.
 //!
 //! Modules in reading order: [`limits`], `clock`, `session` (the state machine, and the argument for the promises above), `error`,
-//! `options`, `dial`, `race`, [`admin`] (commands to a cluster), `moving` (leaving a silent member), `wire`, `owner` (the one task of a client), `client` (the handle), then what can be asked: `tree`, [`wave`], `recipe`,
+//! `credential`, `options`, `dial`, `race`, [`admin`] (commands to a cluster), `moving` (leaving a silent member), `wire`, `owner` (the one task of a client), `client` (the handle), then what can be asked: `tree`, [`wave`], `recipe`,
 //! [`typed`], [`types`], `deploy`, `lock`.
 #![forbid(unsafe_code)]
 
@@ -32,6 +32,8 @@ mod session;
 pub mod wave;
 
 mod error;
+
+mod credential;
 
 mod options;
 
@@ -72,6 +74,7 @@ extern crate self as quorate_client;
 
 pub use bytes::Bytes;
 pub use client::{Client, WriteHandle};
+pub use credential::{Certificate, Credential};
 pub use deploy::{History, Progress};
 pub use error::{Attempt, ConnectError, Error};
 pub use lock::{LockError, LockGuard, LockLost, LockOptions};
@@ -131,5 +134,6 @@ pub use quorate_client_macro::recipe;
 pub use quorate_core as core;
 pub use quorate_net::TrustAnchors;
 pub use quorate_wire::message::query::{LogLine, RecipeLine, SnapshotPlace, Status};
+pub use quorate_wire::message::whoami::Whoami;
 pub use quorate_wire::message::{Consistency, Query, Results};
 pub use quorate_wire::value;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use quorate_core::ids::{Epoch, Term};
 use quorate_core::request::Body;
-use quorate_core::session::Acks;
+use quorate_core::session::{Acks, Opening};
 use quorate_sequencer::Input;
 use quorate_wire::link::Answer;
 
@@ -35,15 +35,14 @@ impl Attached {
         let registry = Arc::new(Registry::new(sequencer.clone()));
         let mut rig = Rig::new();
         let lane = rig.lane().await;
-        let attachment = registry.attach(SESSION, lane.to_client.handle(), WriteNumber(0)).unwrap();
+        let attachment = registry.attach(SESSION, lane.handle(), WriteNumber(0)).unwrap();
         Self { registry, sequencer, attachment, lane, rig, epoch: Cell::new(1) }
     }
 
     /// Another lane of the same session.
     async fn attach_again(&mut self) -> (Lane, Arc<Attachment>) {
         let lane = self.rig.lane().await;
-        let attachment =
-            self.registry.attach(SESSION, lane.to_client.handle(), WriteNumber(0)).unwrap();
+        let attachment = self.registry.attach(SESSION, lane.handle(), WriteNumber(0)).unwrap();
         (lane, attachment)
     }
 
@@ -129,13 +128,13 @@ async fn writes_are_sent_once_by_whoever_may() {
     let rig = Attached::new().await;
     rig.submit(1).unwrap();
     rig.submit(2).unwrap();
-    assert_eq!(rig.submitted(), [], "nobody executes");
+    assert_eq!(rig.submitted(), [0; 0], "nobody executes");
     rig.open();
     rig.submit(3).unwrap();
     assert_eq!(rig.submitted(), [1, 2, 3]);
     rig.pause();
     rig.submit(4).unwrap();
-    assert_eq!(rig.submitted(), []);
+    assert_eq!(rig.submitted(), [0; 0]);
     rig.open();
     assert_eq!(rig.submitted(), [1, 2, 3, 4], "all that is unanswered, in order");
 }
@@ -205,12 +204,16 @@ async fn what_comes_while_executing_begins_is_sent_once_and_in_order() {
     }
 }
 
+fn opening(timeout_ms: u64) -> Opening {
+    Opening { timeout_ms, ..Opening::default() }
+}
+
 #[tokio::test]
 async fn an_opening_whose_client_has_left_is_not_asked_for_again() {
     let rig = Attached::new().await;
     let mut context = Context::from_waker(Waker::noop());
-    let mut stays = Box::pin(rig.registry.open_session(1, [0; 32], String::new()));
-    let mut leaves = Box::pin(rig.registry.open_session(2, [0; 32], String::new()));
+    let mut stays = Box::pin(rig.registry.open_session(opening(1)));
+    let mut leaves = Box::pin(rig.registry.open_session(opening(2)));
     assert!(stays.as_mut().poll(&mut context).is_pending());
     assert!(leaves.as_mut().poll(&mut context).is_pending());
     drop(leaves);
@@ -220,7 +223,7 @@ async fn an_opening_whose_client_has_left_is_not_asked_for_again() {
         .requests()
         .into_iter()
         .filter_map(|request| match request {
-            ToLeader::OpenSession { timeout_ms, .. } => Some(timeout_ms),
+            ToLeader::OpenSession { opening, .. } => Some(opening.timeout_ms),
             _ => None,
         })
         .collect();
@@ -300,8 +303,7 @@ async fn bytes_that_wait_are_bounded_for_a_session_and_for_the_member() {
     for number in 1..limits::MEMBER_OUTSTANDING_BYTES_MAX / session_max {
         let lane = rig.rig.lane().await;
         let session = SessionId(100 + number as u64);
-        let attachment =
-            rig.registry.attach(session, lane.to_client.handle(), WriteNumber(0)).unwrap();
+        let attachment = rig.registry.attach(session, lane.handle(), WriteNumber(0)).unwrap();
         rig.registry.submit(&attachment, 1, request(1), session_max).unwrap();
         others.push((lane, attachment));
     }
@@ -320,7 +322,7 @@ async fn a_lane_that_comes_after_the_goodbyes_is_turned_away() {
     let goodbye = Refusal::new(ErrorCode::ShuttingDown, "for this test");
     let late = rig.rig.lane().await;
     rig.registry.goodbye(&goodbye);
-    let refused = rig.registry.attach(SessionId(8), late.to_client.handle(), WriteNumber(0)).err();
+    let refused = rig.registry.attach(SessionId(8), late.handle(), WriteNumber(0)).err();
     assert_eq!(refused, Some(goodbye.clone()));
     assert_eq!(rig.lane.receive().await, ServerMessage::Goodbye(goodbye));
     rig.attachment.over().await;
@@ -386,7 +388,7 @@ async fn a_lane_whose_resend_finds_no_room_at_all_ends_without_a_claim() {
     // The lane before is over: nothing is taken there any more.
     rig.submitted();
     rig.submit(2).unwrap();
-    assert_eq!(rig.submitted(), []);
+    assert_eq!(rig.submitted(), [0; 0]);
     assert_eq!(
         refusal(rig.registry.submit(&again, 2, request(2), too_much)).code,
         ErrorCode::Overloaded
@@ -494,7 +496,7 @@ async fn a_refusal_is_passed_on_for_a_doubtful_write_only_if_it_holds_for_every_
     // Of one that was never sent before there is no other copy.
     let session = SessionId(8);
     let mut lane = rig.rig.lane().await;
-    let attachment = rig.registry.attach(session, lane.to_client.handle(), WriteNumber(0)).unwrap();
+    let attachment = rig.registry.attach(session, lane.handle(), WriteNumber(0)).unwrap();
     attachment.note_doubtful(WriteNumber(4));
     rig.registry.submit(&attachment, 1, request(5), 10).unwrap();
     let refusal = Refusal::new(ErrorCode::ResendFrom, "for this test");

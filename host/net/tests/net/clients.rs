@@ -139,7 +139,7 @@ async fn a_client_is_known_by_its_certificate_and_anonymous_without_one() {
     let mut house = House::new(|_, _| {});
     let ann = house.made(&house.authority, "ann");
     let (_dialled, accepted) = house.connect(Some(&ann)).await;
-    assert_eq!(accepted.peer_names(), ["ann"]);
+    assert_eq!(accepted.peer_names(), ["CN=ann"]);
     assert!(!accepted.is_member(1));
     let (_dialled, accepted) = house.connect(None).await;
     assert!(accepted.peer_names().is_empty());
@@ -190,7 +190,7 @@ async fn where_certificates_are_required_who_has_none_is_told_so() {
     assert_eq!(why, "clients show a certificate here, and none was shown");
     let ann = house.made(&house.authority, "ann");
     let (_dialled, accepted) = house.connect(Some(&ann)).await;
-    assert_eq!(accepted.peer_names(), ["ann"]);
+    assert_eq!(accepted.peer_names(), ["CN=ann"]);
 }
 
 #[tokio::test]
@@ -200,7 +200,7 @@ async fn an_authority_of_clients_makes_no_members_and_one_of_members_no_clients(
     });
     let ann = house.made(&house.clients, "ann");
     let (_dialled, accepted) = house.connect(Some(&ann)).await;
-    assert_eq!(accepted.peer_names(), ["ann"]);
+    assert_eq!(accepted.peer_names(), ["CN=ann"]);
     // The member's own certificate, by the members' authority, as a client's.
     let bob = house.made(&house.authority, "bob");
     let (code, why) = house.refused(Some(&bob), Protocol::Client).await.unwrap();
@@ -237,7 +237,7 @@ async fn renewed_authorities_of_clients_hold_for_those_who_come() {
     house.server.renew(server, trust, Some(clients)).unwrap();
     let bob = house.made(&house.clients, "bob");
     let (_dialled, accepted) = house.connect(Some(&bob)).await;
-    assert_eq!(accepted.peer_names(), ["bob"]);
+    assert_eq!(accepted.peer_names(), ["CN=bob"]);
     let (code, _) = house.refused(Some(&ann), Protocol::Client).await.unwrap();
     assert_eq!(code, Some(CloseCode::CertificateRefused));
     assert_eq!(dialled.close_reason(), None, "who was there stays");

@@ -1,5 +1,6 @@
 //! The commands and who runs each. A module owns one family of them.
 
+pub mod auth;
 pub mod bench;
 pub mod call;
 pub mod cert;
@@ -54,7 +55,9 @@ pub enum Command {
     Status(status::Status),
     /// Look after a cluster: its members, and how they are
     Cluster(cluster::Cluster),
-    /// Make certificates for members, and show them
+    /// Who you are for the service, and tokens
+    Auth(auth::Auth),
+    /// Make certificates for members and clients, and show them
     Cert(cert::Cert),
     /// Save the tree to a file, look at it, make a new cluster of it
     Snapshot(snapshot::Snapshot),
@@ -84,6 +87,7 @@ pub async fn run(command: Command, global: &Global) -> anyhow::Result<ExitCode> 
         Command::Lock(lock) => lock.run(global).await,
         Command::Status(status) => status.run(global).await,
         Command::Cluster(cluster) => cluster.run(global).await,
+        Command::Auth(auth) => auth.run(global).await,
         Command::Cert(cert) => cert.run(global),
         Command::Snapshot(snapshot) => snapshot.run(global).await,
         Command::Bench(bench) => Box::pin(bench.run(global)).await,

@@ -13,6 +13,7 @@ use quorate_core::znode::Stat;
 
 use super::body::{read_call, write_call};
 use super::watch::{Watch, Watched};
+use super::whoami::Whoami;
 
 /// How fresh an answer must be (DESIGN D12).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +89,8 @@ pub enum Query {
     Watch(Watch),
     /// The end of a watch, by its number. Of one that is not open, too.
     Unwatch(u64),
+    /// Who the client is here, by what it has shown.
+    Whoami,
 }
 
 /// A place in a stream of a snapshot.
@@ -158,6 +161,8 @@ pub enum Results {
     Watched(Watched),
     /// Of `Unwatch`: no event of it is queued behind this answer.
     Unwatched,
+    /// Of `Whoami`.
+    Whoami(Whoami),
 }
 
 /// A deployed recipe.
@@ -279,6 +284,7 @@ impl Query {
                 writer.u8(11);
                 writer.u64(*watch);
             }
+            Self::Whoami => writer.u8(0x20),
         }
     }
 
@@ -327,6 +333,7 @@ impl Query {
             9 => Self::Call(read_call(reader)?),
             10 => Self::Watch(Watch::read(reader)?),
             11 => Self::Unwatch(reader.u64("number of a watch")?),
+            0x20 => Self::Whoami,
             _ => return Err(malformed("kind of a query")),
         })
     }
@@ -403,6 +410,10 @@ impl Results {
                 watched.write(writer);
             }
             Self::Unwatched => writer.u8(12),
+            Self::Whoami(whoami) => {
+                writer.u8(0x20);
+                whoami.write(writer);
+            }
         }
     }
 
@@ -469,6 +480,7 @@ impl Results {
             10 => Self::Called(reader.bytes("result")?),
             11 => Self::Watched(Watched::read(reader)?),
             12 => Self::Unwatched,
+            0x20 => Self::Whoami(Whoami::read(reader)?),
             _ => return Err(malformed("kind of results")),
         })
     }

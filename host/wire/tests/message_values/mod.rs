@@ -3,6 +3,7 @@
 pub mod arbitrary;
 
 use bytes::Bytes;
+use quorate_core::access::{Held, Identity};
 use quorate_core::deployment::{Instances, Manifest, Mount, Version};
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{Epoch, Millis, NamespaceId, SessionId, Term, WriteNumber, Zxid};
@@ -20,8 +21,10 @@ use quorate_wire::message::query::{LogLine, RecipeLine, SnapshotPlace, Status};
 use quorate_wire::message::watch::{
     Event, EventKind, EventMessage, Previous, Scope, Watch, WatchEnd, Watched,
 };
+use quorate_wire::message::whoami::Whoami;
 use quorate_wire::message::{
-    Attach, ClientMessage, Consistency, Hello, Query, Results, ServerMessage, Welcome, body,
+    Attach, ClientMessage, Consistency, Credential, Hello, Query, Results, ServerMessage, Welcome,
+    body,
 };
 use quorate_wire::protocol::Versions;
 
@@ -173,6 +176,7 @@ fn queries() -> Vec<Query> {
         }),
         Query::Watch(Watch { with_previous: true, ..watch(Scope::Subtree, None) }),
         Query::Unwatch(300),
+        Query::Whoami,
     ]
 }
 
@@ -224,6 +228,19 @@ pub fn event_messages() -> Vec<EventMessage> {
     ]
 }
 
+fn held(text: &str, expires: Option<u64>) -> Held {
+    Held { identity: Identity::parse(text).expect("an identity"), expires: expires.map(Millis) }
+}
+
+/// Each kind of credential.
+pub fn credentials() -> Vec<Credential> {
+    vec![
+        Credential::Token("header.claims.signature".to_owned()),
+        Credential::Password { user: "ann".to_owned(), password: "hunter2".to_owned() },
+        Credential::House([0xab; 32]),
+    ]
+}
+
 /// Each kind of message from a client.
 pub fn client_messages() -> Vec<ClientMessage> {
     let hello = |attach| {
@@ -233,7 +250,8 @@ pub fn client_messages() -> Vec<ClientMessage> {
     };
     let acks = Acks { low: WriteNumber(3), ranges: vec![(WriteNumber(5), WriteNumber(300))] };
     let mut messages = vec![
-        hello(Attach::New { timeout_ms: 10_000 }),
+        hello(Attach::New { timeout_ms: 10_000, credentials: Vec::new() }),
+        hello(Attach::New { timeout_ms: 10_000, credentials: credentials() }),
         hello(Attach::Resume {
             session: SessionId(300),
             secret: [0xab; 32],
@@ -263,8 +281,11 @@ pub fn client_messages() -> Vec<ClientMessage> {
             query,
         }),
     );
-    let administer = |command| ClientMessage::Administer { request: 300, command };
+    let administer =
+        |command| ClientMessage::Administer { request: 300, credentials: Vec::new(), command };
     messages.extend(commands().into_iter().map(administer));
+    let (request, credentials) = (300, credentials());
+    messages.push(ClientMessage::Administer { request, credentials, command: Command::Status });
     messages
 }
 
@@ -309,6 +330,12 @@ fn results() -> Vec<Results> {
         Results::Watched(Watched::Open { first: Some(Box::new(Err(refusal()))) }),
         Results::Watched(Watched::NotHere { oldest: Zxid(300) }),
         Results::Unwatched,
+        Results::Whoami(Whoami {
+            principal: "x509:CN=ann".to_owned(),
+            identities: vec![held("x509:CN=ann", None), held("token:ci", Some(5_000))],
+            address: Some("10.0.0.7".parse().expect("an address")),
+            time: Millis(4_000),
+        }),
     ]
 }
 

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
-use quorate_core::access::Identity;
+use quorate_core::access::{Held, Identity};
 use quorate_core::deployment::{Instances, Manifest, Mount, RunLimits, Version};
 use quorate_core::ids::{Millis, WriteNumber};
 use quorate_core::path::Path;
@@ -91,6 +92,18 @@ pub fn acks() -> impl Strategy<Value = Acks> {
         });
         let ranges = ranges.collect();
         Acks { low: WriteNumber(low), ranges }
+    })
+}
+
+/// Identities of a session: ascending, each once.
+pub fn helds() -> impl Strategy<Value = Vec<Held>> {
+    vec((identities(), option::of(any::<u64>())), 0..4).prop_map(|all| {
+        let held = all.into_iter().filter(|(identity, _)| identity.scheme().is_held());
+        let held = held.map(|(identity, at)| Held { identity, expires: at.map(Millis) });
+        let mut held: Vec<Held> = held.collect();
+        held.sort();
+        held.dedup_by(|a, b| a.identity == b.identity);
+        held
     })
 }
 

@@ -107,8 +107,16 @@ pub fn change<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, change: &
         Change::NodeCreated { path, data, lifetime } => {
             node_created(draft, zxid, time, path, data, *lifetime)
         }
-        Change::DataSet { path, data } => data_set(draft, zxid, time, path, data),
-        Change::NodeDeleted { path } => node_deleted(draft, zxid, time, path),
+        Change::DataSet { path, data, version, previous } => {
+            let before = expect_node_or_root(draft, path);
+            expect_data(path, &before, version.checked_sub(1), *previous);
+            data_set(draft, zxid, time, path, before, data);
+        }
+        Change::NodeDeleted { path, version, previous } => {
+            let before = expect_node(draft, path);
+            expect_data(path, &before, Some(*version), *previous);
+            node_deleted(draft, zxid, time, path, before);
+        }
         Change::NodeReleased { path } => node_released(draft, path),
         Change::SessionOpened { timeout_ms, secret_hash, principal, identities } => {
             let opening = Opening {
@@ -215,8 +223,20 @@ pub(crate) fn root<R: Read + ?Sized>(read: &R) -> Node {
     read.node(&Path::root()).unwrap_or_else(fresh)
 }
 
-fn data_set<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, path: &Path, data: &Bytes) {
-    let mut node = expect_node_or_root(draft, path);
+/// What an event says of the data before must be what it was.
+fn expect_data(path: &Path, node: &Node, version: Option<u64>, previous: Zxid) {
+    let expected = (Some(node.version), node.mzxid);
+    assert_eq!((version, previous), expected, "a change names other data of the znode {path}");
+}
+
+fn data_set<R: Read>(
+    draft: &mut Draft<R>,
+    zxid: Zxid,
+    time: Millis,
+    path: &Path,
+    mut node: Node,
+    data: &Bytes,
+) {
     node.mzxid = zxid;
     node.mtime = time;
     node.version += 1;
@@ -231,8 +251,7 @@ fn data_set<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, path: &Path
     }
 }
 
-fn node_deleted<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, path: &Path) {
-    let node = expect_node(draft, path);
+fn node_deleted<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, path: &Path, node: Node) {
     assert_eq!(node.children_count, 0, "a change deletes the znode {path}, which has children");
     let parent_path = path.parent().expect("the root is never deleted: it is not `expect_node`'s");
     let mut parent = expect_node_or_root(draft, &parent_path);

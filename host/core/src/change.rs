@@ -5,12 +5,12 @@ use bytes::Bytes;
 
 use crate::access::Held;
 use crate::deployment::{ComponentDigest, Version};
-use crate::ids::SessionId;
+use crate::ids::{SessionId, Zxid};
 use crate::level::Level;
 use crate::limits;
 use crate::path::Path;
 use crate::session::End;
-use crate::znode::Lifetime;
+use crate::znode::{Lifetime, Node};
 
 /// One step of a transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,11 +30,19 @@ pub enum Change {
         path: Path,
         /// The new data.
         data: Bytes,
+        /// Its data version from now on.
+        version: u64,
+        /// The transaction that set the data before: whoever retains that has it. 0: nothing was ever set there.
+        previous: Zxid,
     },
     /// A znode without children was deleted.
     NodeDeleted {
         /// Which.
         path: Path,
+        /// Its last data version.
+        version: u64,
+        /// The transaction that set its last data.
+        previous: Zxid,
     },
     /// A call-owned znode became an ephemeral one of the same session.
     NodeReleased {
@@ -140,15 +148,27 @@ pub enum Change {
 }
 
 impl Change {
+    /// The data of a znode is set that was this until now.
+    #[must_use]
+    pub fn data_set(path: Path, data: Bytes, before: &Node) -> Self {
+        Self::DataSet { path, data, version: before.version + 1, previous: before.mzxid }
+    }
+
+    /// A znode is deleted that was this until now.
+    #[must_use]
+    pub fn node_deleted(path: Path, before: &Node) -> Self {
+        Self::NodeDeleted { path, version: before.version, previous: before.mzxid }
+    }
+
     /// What limits of bytes count: never less than the bytes that it takes in the log.
     #[must_use]
     pub fn weight(&self) -> usize {
         limits::CHANGE_HEAD_BYTES_MAX
             + match self {
-                Self::NodeCreated { path, data, .. } | Self::DataSet { path, data } => {
+                Self::NodeCreated { path, data, .. } | Self::DataSet { path, data, .. } => {
                     path.as_str().len() + data.len()
                 }
-                Self::NodeDeleted { path } | Self::NodeReleased { path } => path.as_str().len(),
+                Self::NodeDeleted { path, .. } | Self::NodeReleased { path } => path.as_str().len(),
                 Self::SessionOpened { principal, identities, .. } => {
                     40 + principal.len() + identities.iter().map(Held::bytes_max).sum::<usize>()
                 }

@@ -200,7 +200,7 @@ pub trait ReadRecords: Read {
 
 impl<R: Read + ?Sized> ReadRecords for R {}
 
-fn sound<T>(record: Result<T, Malformed>) -> T {
+pub(crate) fn sound<T>(record: Result<T, Malformed>) -> T {
     record.unwrap_or_else(|error| {
         panic!("{error}: the tree holds a record that no version of ours wrote")
     })

@@ -191,6 +191,8 @@ error_codes! {
     LevelTooLow = 5011, "level-too-low", NotApplied, Never;
     /// This member was removed from the cluster.
     MemberRemoved = 5012, "member-removed", NotApplied, Never;
+    /// The audit log of this member can not be written, and is configured to have refused what it can not tell.
+    NotAudited = 5040, "not-audited", NotApplied, Backoff;
 
     // Q6: not allowed.
     /// The manifest or the caller's rights do not cover this.

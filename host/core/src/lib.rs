@@ -5,7 +5,7 @@
 //!
 //! Reading order: the values ([`ids`], [`limits`], [`error`], [`codec`], [`level`], [`path`], [`access`]), the records and where they stand
 //! ([`znode`], [`session`], [`deployment`], [`key`], [`read`], [`room`], [`draft`]), what is asked and answered ([`request`]), what
-//! changes ([`change`], [`transaction`], [`apply`]), what can be read ([`query`]), and how a request becomes a transaction ([`txn`],
+//! changes ([`change`], [`transaction`], [`apply`]), what can be read ([`query`]) and watched ([`watch`]), and how a request becomes a transaction ([`txn`],
 //! [`recipe`], [`execute`]).
 #![forbid(unsafe_code)]
 
@@ -32,6 +32,7 @@ pub mod transaction;
 
 pub mod apply;
 pub mod query;
+pub mod watch;
 
 pub mod execute;
 pub mod recipe;

@@ -3,6 +3,8 @@
 
 use bytes::Bytes;
 
+pub mod scan;
+
 use crate::apply;
 use crate::draft::ReadRecords;
 use crate::error::{ErrorCode, Refusal};

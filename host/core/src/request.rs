@@ -60,6 +60,41 @@ pub enum Body {
     Identify(Result<Held, Refusal>),
 }
 
+/// What a request is to a service that has too much to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// More work: refused first.
+    Ordinary,
+    /// It only ends something or takes something away.
+    Relief,
+}
+
+impl Class {
+    /// The places that requests of this class may fill, of a queue with this many for ordinary ones.
+    #[must_use]
+    pub fn places(self, ordinary: usize) -> usize {
+        match self {
+            Self::Ordinary => ordinary,
+            Self::Relief => ordinary + ordinary / limits::RELIEF_PLACES_PART,
+        }
+    }
+}
+
+impl Body {
+    /// Who is refused first under overload.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        let is_deletion = |operation: &Operation| matches!(operation, Operation::Delete { .. });
+        let only_frees = match self {
+            Self::Cancel(_) | Self::CloseSession => true,
+            Self::Single(operation) => is_deletion(operation),
+            Self::Multi(operations) => operations.iter().all(is_deletion),
+            _ => false,
+        };
+        if only_frees { Class::Relief } else { Class::Ordinary }
+    }
+}
+
 /// A piece of a component that is being uploaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chunk {

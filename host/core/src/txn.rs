@@ -212,7 +212,7 @@ impl Txn {
         let path = Path::parse(text)?;
         check_data(&data)?;
         let node = self.expect_version(&path, version)?;
-        self.record(Change::DataSet { path: path.clone(), data })?;
+        self.record(Change::data_set(path.clone(), data, &node))?;
         self.note_lifetime(node.lifetime);
         query::stat(&self.draft, &path)
     }
@@ -232,7 +232,7 @@ impl Txn {
             let message = format!("the znode {path} has {} children", node.children_count);
             return Err(Refusal::new(ErrorCode::NotEmpty, message));
         }
-        self.record(Change::NodeDeleted { path })?;
+        self.record(Change::node_deleted(path, &node))?;
         self.note_lifetime(node.lifetime);
         Ok(())
     }
@@ -250,12 +250,12 @@ impl Txn {
         query::stat(&self.draft, &top)?;
         let left = self.run.map_or(self.whole.changes, |run| run.changes.min(self.whole.changes));
         let mut found = vec![top];
-        let mut next = 0;
+        let mut changes = Vec::new();
         let mut is_persistent = false;
-        while let Some(path) = found.get(next).cloned() {
-            next += 1;
+        while let Some(path) = found.get(changes.len()).cloned() {
             let node = self.expect_version(&path, None)?;
             is_persistent |= node.lifetime.session().is_none();
+            changes.push(Change::node_deleted(path.clone(), &node));
             if node.children_count == 0 {
                 continue;
             }
@@ -269,7 +269,7 @@ impl Txn {
         }
         // Children were found after their parents: backwards, every znode is deleted when it has no children left.
         let count = found.len() as u64;
-        let changes = found.into_iter().rev().map(|path| Change::NodeDeleted { path }).collect();
+        changes.reverse();
         self.record_all(changes)?;
         self.has_persistent_writes |= is_persistent;
         Ok(count)
@@ -304,9 +304,9 @@ impl Txn {
 
     /// Deletes a container or TTL znode whose time has come. Nothing happens if it is gone, or in use again.
     pub fn reap(&mut self, path: &Path) {
-        let due = self.draft.node(path).and_then(|node| node.reap_at);
-        if due.is_some_and(|at| at <= self.slot.time) {
-            self.record_unbounded(Change::NodeDeleted { path: path.clone() });
+        let Some(node) = self.draft.node(path) else { return };
+        if node.reap_at.is_some_and(|at| at <= self.slot.time) {
+            self.record_unbounded(Change::node_deleted(path.clone(), &node));
         }
     }
 
@@ -436,7 +436,9 @@ impl Txn {
             .filter_map(|(key, _)| key::owned_path(&key))
             .collect();
         for path in paths {
-            self.record_unbounded(Change::NodeDeleted { path });
+            if let Some(node) = self.draft.node(&path) {
+                self.record_unbounded(Change::node_deleted(path, &node));
+            }
         }
     }
 

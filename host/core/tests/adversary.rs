@@ -218,10 +218,11 @@ fn a_write_number_that_was_left_out_stops_the_member_that_would_apply_it() {
 fn weights_are_never_less_than_the_records_that_they_make() {
     let data = Bytes::from_static(b"data");
     let lifetime = Lifetime::Ephemeral(SessionId(u64::MAX));
+    let last = Zxid(u64::MAX);
     for (change, payload) in [
         (Change::NodeCreated { path: path("/a"), data: data.clone(), lifetime }, 6),
-        (Change::DataSet { path: path("/a"), data }, 6),
-        (Change::NodeDeleted { path: path("/a") }, 2),
+        (Change::DataSet { path: path("/a"), data, version: u64::MAX, previous: last }, 6),
+        (Change::NodeDeleted { path: path("/a"), version: u64::MAX, previous: last }, 2),
         (Change::VersionDropped { recipe: "lock".to_owned(), version: u64::MAX }, 4 + 8),
     ] {
         assert_eq!(change.weight(), payload + limits::CHANGE_HEAD_BYTES_MAX, "{change:?}");

@@ -59,7 +59,7 @@ impl Administration {
     /// `no-leader`, `no-cluster`, `change-refused`, `change-unfinished`, `member-refused`, `bad-arguments`.
     pub async fn administer(&self, caller: &Caller, command: Command) -> Result<Outcome, Refusal> {
         if command != Command::Status {
-            tracing::info!(by = ?caller.identities, from = ?caller.address, "a command to the cluster");
+            tracing::info!(by = ?caller.identities, from = ?caller.remote, "a command to the cluster");
         }
         self.carry_out(command).await
     }

@@ -2,7 +2,7 @@
 //! what goes on is identities. It does not know what those may do, and keeps nothing of what it was shown.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::{PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -40,7 +40,15 @@ pub struct Caller {
     /// What it is known as, ascending, each once.
     pub identities: Vec<Identity>,
     /// From where it is connected.
-    pub address: Option<IpAddr>,
+    pub remote: Option<SocketAddr>,
+}
+
+impl Caller {
+    /// Of whom nothing is known but where it is.
+    #[must_use]
+    pub fn of(connection: &Connection) -> Self {
+        Self { identities: Vec::new(), remote: Some(connection.remote_address()) }
+    }
 }
 
 impl Authentication {
@@ -148,7 +156,7 @@ impl Authentication {
     ) -> Result<Caller, Refusal> {
         let known = self.known(connection.peer_names(), credentials, now)?;
         let identities = known.into_iter().map(|held| held.identity).collect();
-        Ok(Caller { identities, address: Some(connection.remote_address().ip()) })
+        Ok(Caller { identities, ..Caller::of(connection) })
     }
 }
 
@@ -172,6 +180,13 @@ pub fn principal(known: &[Held]) -> String {
     let of = |scheme| known.iter().find(move |held| held.identity.scheme() == scheme);
     let first = [Scheme::X509, Scheme::Token, Scheme::Digest].into_iter().find_map(of);
     first.map(|held| held.identity.to_string()).unwrap_or_default()
+}
+
+/// A principal as logs have it: without the hash of a password, on which others could be tried.
+#[must_use]
+pub fn masked(principal: &str) -> String {
+    Identity::parse(principal)
+        .map_or_else(|_| principal.to_owned(), |identity| identity.masked().to_string())
 }
 
 /// The hash by which a credential that is sent again is told from another request. It goes into the log, so a password can not be

@@ -90,8 +90,21 @@ pub const SNAPSHOT_PIECE_BYTES: usize = 256 * 1024;
 pub const SNAPSHOT_BYTES_PER_SECOND_MIN: u64 = 128 * 1024;
 /// How far a client may fall behind that before its snapshot is cut off. It may go on with it where it was, for a while.
 pub const SNAPSHOT_BEHIND_MAX: Duration = Duration::from_secs(30);
-/// How long the last bytes of a snapshot may take to be acknowledged.
-pub const SNAPSHOT_FAREWELL: Duration = Duration::from_secs(30);
+/// Scans that one lane is sent at a time: each keeps what was overwritten or deleted since it began.
+pub const SCANS_PER_LANE_MAX: usize = 2;
+/// Scans that all lanes of a member are sent at a time.
+pub const SCANS_MAX: usize = 32;
+/// Bytes of a scan that are read and handed to the network in one go; one znode may come on top.
+pub const SCAN_PIECE_BYTES: usize = 256 * 1024;
+/// Bytes of a scan that a client must take in a second, on average: 1 Mbit/s, as of a snapshot.
+pub const SCAN_BYTES_PER_SECOND_MIN: u64 = 128 * 1024;
+/// How far a client may fall behind that before its scan is cut off. It may begin another one behind the last znode.
+pub const SCAN_BEHIND_MAX: Duration = Duration::from_secs(30);
+/// How long a scan may take in all. A million znodes of 100 bytes are about 200 MB: a client on a line of 3 Mbit/s has
+/// them in time. Meanwhile compactions keep all that the scan could still ask for.
+pub const SCAN_TIME_MAX: Duration = Duration::from_secs(600);
+/// How long the last bytes of a stream to a client may take to be acknowledged.
+pub const BULK_FAREWELL: Duration = Duration::from_secs(30);
 /// How long a new lane may take to say hello.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a new leader waits for the code of what is active: from the disk's cache it takes milliseconds, and what was

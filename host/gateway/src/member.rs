@@ -29,6 +29,7 @@ use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::administration::{Administration, HANDED_ON_MAX};
+use crate::audit::{self, Audit};
 use crate::authentication::{self, Anonymous, Authentication};
 use crate::compile::Compiler;
 use crate::disk::DiskWatch;
@@ -47,6 +48,7 @@ use crate::read_index::{AnyLeader, ReadBarrier};
 use crate::reads::{Reads, Surroundings};
 use crate::registry::Registry;
 use crate::renewal::Renewal;
+use crate::scans::ScanRoom;
 use crate::snapshots::NodeSnapshots;
 use crate::told::{Listener, tell_leader, tell_leadership};
 
@@ -84,6 +86,8 @@ pub struct Options {
     pub disk_reserve_bytes: u64,
     /// The highest feature level that this build knows.
     pub level: Level,
+    /// The audit log.
+    pub audit: audit::Options,
     /// Who is served.
     pub auth: Auth,
 }
@@ -115,6 +119,7 @@ impl Options {
             component_bytes_max: quorate_core::limits::COMPONENT_BYTES_MAX,
             disk_reserve_bytes: limits::DISK_RESERVE_BYTES,
             level: Level::NEWEST,
+            audit: audit::Options::default(),
             auth: Auth::default(),
         }
     }
@@ -191,6 +196,9 @@ pub enum StartError {
     /// A thread.
     #[error("a thread can not be started: {0}")]
     Thread(std::io::Error),
+    /// The audit log.
+    #[error(transparent)]
+    Audit(#[from] audit::StartError),
 }
 
 /// A running member. To be ended with [`Member::shutdown`].
@@ -217,6 +225,7 @@ pub struct Member {
     renewing: JoinHandle<()>,
     face: JoinHandle<()>,
     stop: watch::Sender<bool>,
+    audit: Audit,
     _directory: Arc<DataDirectory>,
 }
 
@@ -278,7 +287,8 @@ impl Member {
         let trust = authentication::vouching(&identity);
         let authentication = Authentication::new(trust, options.auth.anonymous, house, cluster);
         let sequencer = SequencerHandle::new();
-        let registry = Arc::new(Registry::new(sequencer.clone()));
+        let audit = Audit::start(&options.audit, member)?;
+        let registry = Arc::new(Registry::with_audit(sequencer.clone(), audit.clone()));
         let compiler: Arc<OnceLock<Mutex<Compiler>>> = Arc::default();
         let applied_tree: Arc<OnceLock<SharedRead>> = Arc::default();
         let listener = Listener {
@@ -287,6 +297,7 @@ impl Member {
             mesh: mesh.clone(),
             compiler: compiler.clone(),
             tree: applied_tree.clone(),
+            audit: audit.clone(),
         };
         let incoming = directory.incoming_path();
         let noting = mesh.clone();
@@ -431,11 +442,13 @@ impl Member {
             read_calls: read_calls.clone(),
             barrier: Arc::new(barrier),
             snapshots: Arc::new(NodeSnapshots { node: node.clone() }),
+            scan_room: ScanRoom::of_member(),
             compiler: compiler.clone(),
             lane_queues: QueueBudget::new(limits::MEMBER_LANE_QUEUE_BYTES_MAX),
             agent: agent(),
             mesh: mesh.clone(),
             administration,
+            audit: audit.clone(),
             authentication: Arc::new(authentication),
         });
         let (renewed, renewals) = mpsc::channel(1);
@@ -465,6 +478,7 @@ impl Member {
             renewing,
             face,
             stop,
+            audit,
             _directory: directory,
         })
     }
@@ -561,6 +575,10 @@ impl Member {
         self.mesh.shutdown().await;
         if let Err(error) = self.log.close() {
             tracing::error!(%error, "the log did not close in order; the next start replays it");
+        }
+        let audit = self.audit;
+        if tokio::task::spawn_blocking(move || audit.stop()).await.is_err() {
+            tracing::error!("the audit log could not be ended");
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod attach;
 mod calls;
+mod scans;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -35,7 +36,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::administration::Administration;
-use crate::authentication::{self, Authentication};
+use crate::audit::{Audit, Auditor, Who};
+use crate::authentication::{self, Authentication, Caller};
 use crate::backlog::{Backlog, Message, WaitingRead};
 use crate::compile::Compiler;
 use crate::leader::SequencerHandle;
@@ -44,6 +46,7 @@ use crate::mesh::Mesh;
 use crate::read_calls::{LaneShare, ReadCalls};
 use crate::reads::Reads;
 use crate::registry::{Attachment, NotTaken, Registry};
+use crate::scans::ScanRoom;
 use crate::snapshots::{self, Snapshots};
 
 /// Waits until this member has applied all that was acknowledged anywhere before the call.
@@ -69,6 +72,8 @@ pub struct Face {
     pub barrier: Arc<dyn Barrier>,
     /// The tree as a stream.
     pub snapshots: Arc<dyn Snapshots>,
+    /// Room for subtrees as streams.
+    pub scan_room: ScanRoom,
     /// What is deployed is compiled first; unset until the member has started.
     pub compiler: Arc<OnceLock<Mutex<Compiler>>>,
     /// What queues on all lanes beyond their own part.
@@ -79,6 +84,8 @@ pub struct Face {
     pub mesh: Arc<Mesh>,
     /// Commands to the cluster.
     pub administration: Administration,
+    /// Who did what.
+    pub audit: Audit,
     /// Who clients are.
     pub authentication: Arc<Authentication>,
 }
@@ -188,6 +195,7 @@ struct Lane {
     /// For what goes beside the lane.
     connection: Connection,
     snapshot_room: Arc<Semaphore>,
+    scan_room: ScanRoom,
 }
 
 impl Lane {
@@ -224,7 +232,9 @@ impl Lane {
                 return;
             }
         };
-        match attach::attach(&face, &connection, &hello, &sender).await {
+        let attached = attach::attach(&face, &connection, &hello, &sender).await;
+        attach::audit(&face, &hello, &connection, &attached);
+        match attached {
             Ok((attachment, welcome)) => {
                 tracing::debug!(session = attachment.session.0, agent = hello.agent, "attached");
                 face.registry.welcome(&attachment, welcome);
@@ -256,6 +266,7 @@ impl Lane {
             calls: LaneShare::default(),
             connection: connection.clone(),
             snapshot_room: Arc::new(Semaphore::new(limits::SNAPSHOTS_PER_LANE_MAX)),
+            scan_room: ScanRoom::of_lane(),
         };
         let mut frames = Vec::with_capacity(limits::BURST_FRAMES_MAX);
         loop {
@@ -377,10 +388,16 @@ impl Lane {
             }
         };
         self.face.prepare_for(&body);
+        let session = self.attachment.session;
         let address = self.attachment.address();
-        let request =
-            Request { session: self.attachment.session, write, hash, acks, body, address };
-        match self.face.registry.submit(&self.attachment, request_id, Arc::new(request), weight) {
+        let request = Request { session, write, hash, acks, body, address };
+        let request = Arc::new(request);
+        let taken =
+            self.face.registry.submit(&self.attachment, request_id, request.clone(), weight);
+        if let (Err(not_taken), Some(auditor)) = (&taken, self.attachment.auditor()) {
+            auditor.not_taken(&request, weight, not_taken.refusal());
+        }
+        match taken {
             Ok(()) => Ok(()),
             Err(NotTaken::NotExecuted(refusal)) => {
                 let refused = ServerMessage::NotExecuted { request: request_id, refusal };
@@ -408,6 +425,7 @@ impl Lane {
             };
             match consistency {
                 _ if snapshots::is_asked_for(&read.query) => self.send_snapshot(read),
+                _ if crate::scans::is_asked_for(&read.query) => self.start_scan(read).await,
                 Consistency::Stale => answer(&self.face, &self.attachment, read).await,
                 Consistency::Session if self.attachment.is_settled() => {
                     answer(&self.face, &self.attachment, read).await;
@@ -433,6 +451,7 @@ impl Lane {
             let opened = async {
                 let room = snapshots::room(room)?;
                 let is_linearizable = read.consistency == Consistency::Linearizable;
+                face.audit.admit_read(&read.query)?;
                 if read.consistency != Consistency::Stale {
                     fresh(&face, &attachment, is_linearizable).await?;
                 }
@@ -442,11 +461,14 @@ impl Lane {
             match opened.await {
                 Ok((outgoing, _room)) => {
                     let results = Ok(Results::Snapshot(outgoing.place));
+                    audit_read(&attachment, &read.query, zxid, &results);
                     attachment.deliver(read_reply(zxid, read.request, results)).await;
                     snapshots::send(&connection, outgoing).await;
                 }
                 Err(refusal) => {
-                    attachment.deliver(read_reply(zxid, read.request, Err(refusal))).await;
+                    let refused = Err(refusal);
+                    audit_read(&attachment, &read.query, zxid, &refused);
+                    attachment.deliver(read_reply(zxid, read.request, refused)).await;
                 }
             }
         });
@@ -476,8 +498,9 @@ async fn answer_when_fresh(
         match &refusal {
             None => answer(face, attachment, read).await,
             Some(refusal) => {
-                let refused = read_reply(face.registry.zxid(), read.request, Err(refusal.clone()));
-                attachment.deliver(refused).await;
+                let (zxid, refused) = (face.registry.zxid(), Err(refusal.clone()));
+                audit_read(attachment, &read.query, zxid, &refused);
+                attachment.deliver(read_reply(zxid, read.request, refused)).await;
             }
         }
     }
@@ -494,10 +517,12 @@ async fn fresh(face: &Face, attachment: &Attachment, is_linearizable: bool) -> R
 }
 
 async fn answer(face: &Face, attachment: &Attachment, read: WaitingRead) {
-    let (zxid, results) = match &read.query {
-        Query::Whoami => face.reads.whoami(attachment.session, attachment.address()),
-        query => face.reads.answer(query),
+    let (zxid, results) = match (face.audit.admit_read(&read.query), &read.query) {
+        (Err(refusal), _) => (face.registry.zxid(), Err(refusal)),
+        (Ok(()), Query::Whoami) => face.reads.whoami(attachment.session, attachment.address()),
+        (Ok(()), query) => face.reads.answer(query),
     };
+    audit_read(attachment, &read.query, zxid, &results);
     deliver(face, attachment, read.request, zxid, results).await;
 }
 
@@ -562,14 +587,18 @@ async fn administer(
     let mut next = first;
     loop {
         let Given { request, credentials, command } = next;
-        let carried_out = async {
-            let caller = face.authentication.caller(connection, &credentials, SystemTime::now())?;
-            face.administration.administer(&caller, command).await
+        let caller = face.authentication.caller(connection, &credentials, SystemTime::now());
+        let administered = async {
+            let caller = caller.as_ref().map_err(Clone::clone)?;
+            face.audit.admit_command(&command)?;
+            face.administration.administer(caller, command.clone()).await
         };
         let outcome = tokio::select! {
-            outcome = carried_out => outcome,
+            outcome = administered => outcome,
             _ = stop.changed() => Err(Refusal::new(ErrorCode::ShuttingDown, "this member is shutting down")),
         };
+        let caller = caller.unwrap_or_else(|_| Caller::of(connection));
+        face.audit.commanded(&caller, &command, &outcome);
         let answer = ServerMessage::Administered { request, outcome };
         if sender.send(answer.encode()).await.is_err() {
             return Ended::Client;
@@ -590,6 +619,17 @@ async fn administer(
             Ok(None) | Err(LaneError::ConnectionLost(_)) => return Ended::Client,
             Err(error) => return Ended::Protocol(error.to_string()),
         };
+    }
+}
+
+fn audit_read(
+    attachment: &Attachment,
+    query: &Query,
+    zxid: Zxid,
+    results: &Result<Results, Refusal>,
+) {
+    if let Some(auditor) = attachment.auditor() {
+        auditor.read(query, zxid, results);
     }
 }
 

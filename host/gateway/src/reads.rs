@@ -58,6 +58,12 @@ impl Reads {
         &self.tree
     }
 
+    /// The applied tree as it is at one moment, for as long as it is kept.
+    #[must_use]
+    pub fn at_once(&self) -> SharedRead {
+        self.surroundings.at_once()
+    }
+
     /// Answers a read, and tells the last transaction that the answer reflects: exactly that of the tree that was read.
     ///
     /// Refusals as the operation: `bad-path`, `no-node`, `no-recipe`, `compiling`.
@@ -109,6 +115,7 @@ impl Reads {
             | Query::Call(_)
             | Query::Watch(_)
             | Query::Unwatch(_)
+            | Query::Scan { .. }
             | Query::Whoami => {
                 let message = "it is answered beside the lane's other reads";
                 return Err(Refusal::new(ErrorCode::Internal, message));

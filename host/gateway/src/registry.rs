@@ -21,7 +21,7 @@ use bytes::Bytes;
 use quorate_core::change::Change;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{SessionId, WriteNumber, Zxid};
-use quorate_core::request::Request;
+use quorate_core::request::{Class, Request};
 use quorate_core::session::Opening;
 use quorate_core::transaction::{Entry, EntryBody, Origin, Outcome, Transaction};
 use quorate_wire::link::{Tag, ToLeader};
@@ -35,6 +35,7 @@ use self::route::Gate;
 pub use self::route::Way;
 pub use self::turned::NotTaken;
 use self::turned::Place;
+use crate::audit::Audit;
 use crate::leader::SequencerHandle;
 use crate::limits;
 
@@ -75,12 +76,21 @@ pub struct Registry {
     /// Where clients reach the service.
     members: Mutex<Vec<String>>,
     sequencer: SequencerHandle,
+    audit: Audit,
+    /// The last epoch that was this member's own.
+    own: Mutex<Option<Tag>>,
 }
 
 impl Registry {
     /// No lanes yet.
     #[must_use]
     pub fn new(sequencer: SequencerHandle) -> Self {
+        Self::with_audit(sequencer, Audit::default())
+    }
+
+    /// No lanes yet; this audit log may have writes refused.
+    #[must_use]
+    pub fn with_audit(sequencer: SequencerHandle, audit: Audit) -> Self {
         Self {
             sessions: RwLock::default(),
             taken: Mutex::default(),
@@ -95,6 +105,8 @@ impl Registry {
             replaced: watch::Sender::new(()),
             members: Mutex::default(),
             sequencer,
+            audit,
+            own: Mutex::default(),
         }
     }
 
@@ -199,7 +211,7 @@ impl Registry {
         let _forget = Forget { registry: self, token };
         {
             let gate = self.gate();
-            if gate.route.as_ref().is_some_and(|route| self.is_overloaded(route)) {
+            if gate.route.as_ref().is_some_and(|route| self.is_overloaded(route, Class::Ordinary)) {
                 return Err(crate::leader::overloaded());
             }
             // Noted before it is handed over: the answer may be there before the next line is.

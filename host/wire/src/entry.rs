@@ -17,8 +17,8 @@
 //!              1: reply: bytes
 //!              2: hash: u128, deadline: option of ms, recipe: text, version, state: bytes
 //! change    0x01: path: text, data: bytes, lifetime           znode created
-//!           0x02: path, data                                  data set
-//!           0x03: path                                        znode deleted
+//!           0x02: path, data, version, previous (zxid)        data set
+//!           0x03: path, version, previous (zxid)              znode deleted
 //!           0x04: path                                        znode released by its call
 //!           0x10: timeout ms, secret hash: 32 bytes, principal: text, helds  session opened
 //!           0x11: session, end (0 closed, 1 expired)          session ended
@@ -268,12 +268,18 @@ fn write_change(writer: &mut Writer, change: &Change) {
             writer.bytes(data);
             lifetime.write(writer);
         }
-        Change::DataSet { path, data } => {
+        Change::DataSet { path, data, version, previous } => {
             writer.u8(DATA_SET);
             writer.text(path.as_str());
             writer.bytes(data);
+            writer.u64(*version);
+            writer.u64(previous.0);
         }
-        Change::NodeDeleted { path } => tagged_text(writer, NODE_DELETED, path.as_str()),
+        Change::NodeDeleted { path, version, previous } => {
+            tagged_text(writer, NODE_DELETED, path.as_str());
+            writer.u64(*version);
+            writer.u64(previous.0);
+        }
         Change::NodeReleased { path } => tagged_text(writer, NODE_RELEASED, path.as_str()),
         Change::SessionOpened { timeout_ms, secret_hash, principal, identities } => {
             writer.u8(SESSION_OPENED);
@@ -355,8 +361,17 @@ fn read_change(reader: &mut Reader) -> Result<Change, Malformed> {
             let (path, data) = (read_path(reader)?, reader.bytes(WHAT)?);
             Change::NodeCreated { path, data, lifetime: Lifetime::read(reader)? }
         }
-        DATA_SET => Change::DataSet { path: read_path(reader)?, data: reader.bytes(WHAT)? },
-        NODE_DELETED => Change::NodeDeleted { path: read_path(reader)? },
+        DATA_SET => Change::DataSet {
+            path: read_path(reader)?,
+            data: reader.bytes(WHAT)?,
+            version: reader.u64(WHAT)?,
+            previous: Zxid(reader.u64(WHAT)?),
+        },
+        NODE_DELETED => Change::NodeDeleted {
+            path: read_path(reader)?,
+            version: reader.u64(WHAT)?,
+            previous: Zxid(reader.u64(WHAT)?),
+        },
         NODE_RELEASED => Change::NodeReleased { path: read_path(reader)? },
         SESSION_OPENED => Change::SessionOpened {
             timeout_ms: reader.u64(WHAT)?,

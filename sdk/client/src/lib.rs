@@ -66,6 +66,8 @@ mod lock;
 
 mod snapshot;
 
+mod scan;
+
 #[cfg(test)]
 mod loopback;
 
@@ -80,6 +82,7 @@ pub use error::{Attempt, ConnectError, Error};
 pub use lock::{LockError, LockGuard, LockLost, LockOptions};
 pub use options::{Authority, Options};
 pub use recipe::{CallHandle, Called, Recipe, Types};
+pub use scan::{Scan, ScanBroken, ScanRequest};
 pub use session::{Loss, SessionKey, SessionState};
 pub use snapshot::{Broken, SnapshotStream};
 pub use tree::{Children, Create, CreateOperation, Created, Multi, Znode};
@@ -132,6 +135,7 @@ pub use tree::{Children, Create, CreateOperation, Created, Multi, Znode};
 /// The generated code names this crate `quorate_client`: a dependency under another name does not do.
 pub use quorate_client_macro::recipe;
 pub use quorate_core as core;
+pub use quorate_core::query::scan::Scanned;
 pub use quorate_net::TrustAnchors;
 pub use quorate_wire::message::query::{LogLine, RecipeLine, SnapshotPlace, Status};
 pub use quorate_wire::message::whoami::Whoami;

@@ -94,8 +94,8 @@ async fn a_session_begins_as_whom_its_client_shows_and_becomes_somebody_more_lat
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_is_gone_on_with_keeps_who_it_was_and_a_new_certificate_adds_nothing(
-) -> Result<()> {
+async fn a_session_that_is_gone_on_with_keeps_who_it_was_and_a_new_certificate_adds_nothing()
+-> Result<()> {
     let mut rig = Rig::start().await?;
     let mut as_ann = options(&rig);
     as_ann.certificate = Some(certificate(&rig, &authority(&rig), "ann")?);
@@ -130,8 +130,8 @@ fn password_of(user: &str) -> Shown {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_shown_takes_effect_once_in_order_and_is_answered_again_when_sent_again(
-) -> Result<()> {
+async fn what_is_shown_takes_effect_once_in_order_and_is_answered_again_when_sent_again()
+-> Result<()> {
     let rig = Rig::start().await?;
     let mut one = rig.client().await?;
     one.done(&create("/a", "")).await?;
@@ -141,11 +141,8 @@ async fn what_is_shown_takes_effect_once_in_order_and_is_answered_again_when_sen
     };
     assert!(matches!(Reply::decode(reply.clone())?, Reply::Done(_)));
     let session = one.session();
-    let resume = |sent| Attach::Resume {
-        session,
-        secret: one.welcome.secret,
-        sent: WriteNumber(sent),
-    };
+    let resume =
+        |sent| Attach::Resume { session, secret: one.welcome.secret, sent: WriteNumber(sent) };
 
     let mut two = Raw::connect(&rig, resume(2)).await?;
     match show(&mut two, 2, &password_of("ann")).await? {

@@ -15,6 +15,7 @@ mod protocol;
 mod reading;
 mod recipes;
 mod resend;
+mod scans;
 mod snapshots;
 mod starting;
 mod typed;

@@ -107,8 +107,8 @@ fn change(change: &Change, sessions: Sessions<'_>) -> String {
             };
             format!("+ {} {}{owner}", long(path.as_str()), short(data))
         }
-        Change::DataSet { path, data } => format!("= {path} {}", short(data)),
-        Change::NodeDeleted { path } => format!("- {}", long(path.as_str())),
+        Change::DataSet { path, data, .. } => format!("= {path} {}", short(data)),
+        Change::NodeDeleted { path, .. } => format!("- {}", long(path.as_str())),
         Change::NodeReleased { path } => format!("released {path}"),
         Change::SessionOpened { timeout_ms, principal, .. } => {
             format!("session of {principal:?} opened, timeout {timeout_ms} ms")

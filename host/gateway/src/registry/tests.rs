@@ -6,8 +6,9 @@ use std::sync::TryLockError;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use quorate_core::ids::{Epoch, Term};
-use quorate_core::request::Body;
+use quorate_core::request::{Body, Class, Operation};
 use quorate_core::session::{Acks, Opening};
 use quorate_sequencer::Input;
 use quorate_wire::link::Answer;
@@ -107,7 +108,7 @@ fn is_unknown(taken: &Result<(), NotTaken>) -> bool {
 
 /// So much waits for the sequencer that new writes are refused.
 fn flood(sequencer: &SequencerHandle) {
-    while !sequencer.is_overloaded() {
+    while !sequencer.is_overloaded(Class::Ordinary) {
         sequencer.send(Input::Follow);
     }
 }
@@ -118,9 +119,13 @@ fn request(write: u64) -> Arc<Request> {
         write: WriteNumber(write),
         hash: u128::from(write),
         acks: Acks::default(),
-        body: Body::Cancel(WriteNumber(0)),
+        body: Body::Single(set()),
         address: None,
     })
+}
+
+fn set() -> Operation {
+    Operation::Set { path: "/n".to_owned(), data: Bytes::new(), version: None }
 }
 
 #[tokio::test]
@@ -502,4 +507,30 @@ async fn a_refusal_is_passed_on_for_a_doubtful_write_only_if_it_holds_for_every_
     let refusal = Refusal::new(ErrorCode::ResendFrom, "for this test");
     rig.answer(attachment.number, Answer::Refused { session, write: WriteNumber(5), refusal });
     assert!(matches!(lane.receive().await, ServerMessage::NotExecuted { request: 1, .. }));
+}
+
+#[tokio::test]
+async fn what_only_frees_something_is_taken_when_more_work_is_refused() {
+    let rig = Attached::new().await;
+    rig.open();
+    flood(&rig.sequencer);
+    let asked = |write: u64, body: Body| Arc::new(Request { body, ..(*request(write)).clone() });
+    let delete = Operation::Delete { path: "/n".to_owned(), version: None };
+    let mixed = Body::Multi(vec![delete.clone(), set()]);
+    for body in [Body::Single(set()), mixed] {
+        let taken = rig.registry.submit(&rig.attachment, 1, asked(1, body), 10);
+        assert_eq!(refusal(taken).code, ErrorCode::Overloaded);
+    }
+    let frees = [Body::Single(delete.clone()), Body::Multi(vec![delete]), Body::CloseSession];
+    for (write, body) in (1..).zip(frees) {
+        rig.registry.submit(&rig.attachment, write, asked(write, body), 10).unwrap();
+    }
+    // A heartbeat waits for nobody's work.
+    rig.registry.heartbeat(&rig.attachment, 9).unwrap();
+    // There is a bound for all.
+    while !rig.sequencer.is_overloaded(Class::Relief) {
+        rig.sequencer.send(Input::Follow);
+    }
+    let taken = rig.registry.submit(&rig.attachment, 4, asked(4, Body::CloseSession), 10);
+    assert_eq!(refusal(taken).code, ErrorCode::Overloaded);
 }

@@ -11,6 +11,7 @@ const KEPT: u64 = 64;
 
 fn keeps_little(config: &mut Config) {
     config.log_keep_entries = KEPT;
+    config.history_keep = std::time::Duration::ZERO;
     config.flush_after_entries = 16;
 }
 

@@ -114,7 +114,7 @@ impl History {
                     self.queued.insert(path.to_owned(), item);
                 }
             }
-            Change::NodeDeleted { path } => {
+            Change::NodeDeleted { path, .. } => {
                 let path = path.as_str();
                 self.ephemerals.remove(path);
                 if let Some(item) = self.queued.remove(path) {

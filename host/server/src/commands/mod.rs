@@ -14,6 +14,7 @@ pub mod lock;
 pub mod multi;
 pub mod recipe;
 pub mod rm;
+mod scan;
 pub mod serve;
 pub mod snapshot;
 pub mod status;

@@ -13,6 +13,7 @@ use quorate_core::read::Direction;
 use quorate_core::znode::{Lifetime, Stat as Found};
 use serde_json::json;
 
+use super::scan;
 use crate::connect::Global;
 use crate::output::{FAINT, NAME};
 use crate::{data, duration, json};
@@ -44,7 +45,9 @@ impl Freshness {
   quorate ls /
   quorate ls /deploys -l
   quorate ls /recipes --after counter --limit 10
-  quorate ls / --output json | jq -r '.children[]'")]
+  quorate ls /recipes --recursive
+  quorate ls / --output json | jq -r '.children[]'
+  quorate ls / --recursive -l --output json | jq -r 'select(.stat.bytes > 1000).path'")]
 pub struct Ls {
     /// The parent
     #[arg(default_value = "/")]
@@ -58,9 +61,12 @@ pub struct Ls {
     /// At most so many
     #[arg(long, value_name = "N")]
     limit: Option<u32>,
-    /// Only names behind this one
+    /// Only names behind this one; with --recursive, only what comes behind the znode of this path
     #[arg(long, value_name = "NAME")]
     after: Option<String>,
+    /// The znode and all below it, by their paths, as of one moment; with JSON, an object on a line for each
+    #[arg(long, short = 'R', conflicts_with = "reverse")]
+    recursive: bool,
     /// How fresh
     #[arg(long, value_enum, default_value = "linearizable")]
     consistency: Freshness,
@@ -78,6 +84,17 @@ impl Ls {
     /// # Errors
     /// What the service refuses.
     pub async fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
+        if self.recursive {
+            let (path, after) = (&*self.path, self.after.as_deref());
+            let wanted = scan::Wanted { path, after, limit: self.limit, is_long: self.long };
+            global
+                .with_client(async |client| {
+                    let client = self.consistency.of(&client);
+                    scan::list(&client, &wanted, global.output()).await
+                })
+                .await?;
+            return Ok(ExitCode::SUCCESS);
+        }
         let rows = global
             .with_client(async |client| self.rows(&self.consistency.of(&client)).await)
             .await?;
@@ -129,21 +146,26 @@ impl Ls {
 impl Row {
     fn show(&self, out: &mut dyn Write) -> io::Result<()> {
         if let Some(stat) = &self.stat {
-            let modified = duration::moment(stat.mtime.0);
-            let kind = match stat.lifetime {
-                Lifetime::Persistent => "-",
-                Lifetime::Ephemeral(_) | Lifetime::CallOwned(_) => "e",
-                Lifetime::Container => "c",
-                Lifetime::Ttl(_) => "t",
-            };
-            let Found { version, data_bytes, children_count, .. } = stat;
-            write!(
-                out,
-                "{kind} v{version:<5} {data_bytes:>8} {children_count:>7}  {FAINT}{modified}{FAINT:#}  "
-            )?;
+            show_columns(stat, out)?;
         }
         writeln!(out, "{NAME}{}{NAME:#}", self.name)
     }
+}
+
+/// What a long listing shows of a znode before its name.
+pub(super) fn show_columns(stat: &Found, out: &mut dyn Write) -> io::Result<()> {
+    let modified = duration::moment(stat.mtime.0);
+    let kind = match stat.lifetime {
+        Lifetime::Persistent => "-",
+        Lifetime::Ephemeral(_) | Lifetime::CallOwned(_) => "e",
+        Lifetime::Container => "c",
+        Lifetime::Ttl(_) => "t",
+    };
+    let Found { version, data_bytes, children_count, .. } = stat;
+    write!(
+        out,
+        "{kind} v{version:<5} {data_bytes:>8} {children_count:>7}  {FAINT}{modified}{FAINT:#}  "
+    )
 }
 
 /// `quorate get`

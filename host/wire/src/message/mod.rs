@@ -15,6 +15,7 @@ pub mod body;
 pub mod bulk;
 pub mod credential;
 pub mod query;
+pub mod scan;
 pub mod watch;
 pub mod whoami;
 

@@ -89,6 +89,17 @@ pub enum Query {
     Watch(Watch),
     /// The end of a watch, by its number. Of one that is not open, too.
     Unwatch(u64),
+    /// The znodes of a subtree, all of one state, on a bulk stream of the member's (`super::scan`).
+    Scan {
+        /// The number at the head of the bulk stream; chosen by the client.
+        bulk: u64,
+        /// The znode at the top; it comes first.
+        path: String,
+        /// Only what comes behind this one, which need not be there: the last one of a scan that broke off.
+        after: Option<String>,
+        /// The data, too.
+        with_data: bool,
+    },
     /// Who the client is here, by what it has shown.
     Whoami,
 }
@@ -161,6 +172,11 @@ pub enum Results {
     Watched(Watched),
     /// Of `Unwatch`: no event of it is queued behind this answer.
     Unwatched,
+    /// Of `Scan`: the bulk stream with this mark brings the znodes, as of the zxid of this answer.
+    Scan {
+        /// Drawn at random: a stream of an earlier connection has another one.
+        mark: u64,
+    },
     /// Of `Whoami`.
     Whoami(Whoami),
 }
@@ -284,6 +300,13 @@ impl Query {
                 writer.u8(11);
                 writer.u64(*watch);
             }
+            Self::Scan { bulk, path, after, with_data } => {
+                writer.u8(16);
+                writer.u64(*bulk);
+                writer.text(path);
+                writer.option(after.as_ref(), |writer, after| writer.text(after));
+                writer.bool(*with_data);
+            }
             Self::Whoami => writer.u8(0x20),
         }
     }
@@ -333,6 +356,12 @@ impl Query {
             9 => Self::Call(read_call(reader)?),
             10 => Self::Watch(Watch::read(reader)?),
             11 => Self::Unwatch(reader.u64("number of a watch")?),
+            16 => Self::Scan {
+                bulk: reader.u64("number of a bulk stream")?,
+                path: reader.text("path")?,
+                after: reader.option("after", |reader| reader.text("after"))?,
+                with_data: reader.bool("with data")?,
+            },
             0x20 => Self::Whoami,
             _ => return Err(malformed("kind of a query")),
         })
@@ -410,6 +439,10 @@ impl Results {
                 watched.write(writer);
             }
             Self::Unwatched => writer.u8(12),
+            Self::Scan { mark } => {
+                writer.u8(16);
+                writer.u64(*mark);
+            }
             Self::Whoami(whoami) => {
                 writer.u8(0x20);
                 whoami.write(writer);
@@ -480,6 +513,7 @@ impl Results {
             10 => Self::Called(reader.bytes("result")?),
             11 => Self::Watched(Watched::read(reader)?),
             12 => Self::Unwatched,
+            16 => Self::Scan { mark: reader.u64("mark of a scan")? },
             0x20 => Self::Whoami(Whoami::read(reader)?),
             _ => return Err(malformed("kind of results")),
         })

@@ -46,8 +46,8 @@ fn changes() -> Vec<Change> {
         node("/a/owned", Lifetime::CallOwned(call)),
         node("/a/container", Lifetime::Container),
         node("/a/ttl", Lifetime::Ttl(300)),
-        Change::DataSet { path: path("/"), data: Bytes::new() },
-        Change::NodeDeleted { path: path("/a/ephemeral") },
+        Change::DataSet { path: path("/"), data: Bytes::new(), version: 1, previous: Zxid(0) },
+        Change::NodeDeleted { path: path("/a/ephemeral"), version: 3, previous: Zxid(40) },
         Change::NodeReleased { path: path("/a/owned") },
         Change::SessionOpened {
             timeout_ms: 10_000,
@@ -143,8 +143,17 @@ fn changes_any() -> impl Strategy<Value = Change> {
             data,
             lifetime
         }),
-        (paths(), bytes()).prop_map(|(path, data)| Change::DataSet { path, data }),
-        paths().prop_map(|path| Change::NodeDeleted { path }),
+        (paths(), bytes(), any::<u64>(), any::<u64>()).prop_map(
+            |(path, data, version, previous)| Change::DataSet {
+                path,
+                data,
+                version,
+                previous: Zxid(previous)
+            }
+        ),
+        (paths(), any::<u64>(), any::<u64>()).prop_map(|(path, version, previous)| {
+            Change::NodeDeleted { path, version, previous: Zxid(previous) }
+        }),
         paths().prop_map(|path| Change::NodeReleased { path }),
         (any::<u64>(), any::<[u8; 32]>(), text(), helds()).prop_map(
             |(timeout_ms, secret_hash, principal, identities)| Change::SessionOpened {

@@ -226,6 +226,9 @@ fn queries() -> impl Strategy<Value = Query> {
             .prop_map(|(bulk, go_on)| Query::Snapshot { bulk, go_on }),
         Just(Query::Status),
         calls().prop_map(Query::Call),
+        (any::<u64>(), text(), option::of(text()), any::<bool>()).prop_map(
+            |(bulk, path, after, with_data)| Query::Scan { bulk, path, after, with_data }
+        ),
     ]
 }
 
@@ -333,6 +336,7 @@ fn results() -> impl Strategy<Value = Results> {
         statuses().prop_map(Results::Status),
         places().prop_map(Results::Snapshot),
         bytes().prop_map(Results::Called),
+        any::<u64>().prop_map(|mark| Results::Scan { mark }),
     ]
 }
 

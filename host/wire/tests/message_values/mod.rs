@@ -176,6 +176,13 @@ fn queries() -> Vec<Query> {
         }),
         Query::Watch(Watch { with_previous: true, ..watch(Scope::Subtree, None) }),
         Query::Unwatch(300),
+        Query::Scan { bulk: 300, path: "/a".to_owned(), after: None, with_data: true },
+        Query::Scan {
+            bulk: 1,
+            path: "/a".to_owned(),
+            after: Some("/a/b".to_owned()),
+            with_data: false,
+        },
         Query::Whoami,
     ]
 }
@@ -330,6 +337,7 @@ fn results() -> Vec<Results> {
         Results::Watched(Watched::Open { first: Some(Box::new(Err(refusal()))) }),
         Results::Watched(Watched::NotHere { oldest: Zxid(300) }),
         Results::Unwatched,
+        Results::Scan { mark: 300 },
         Results::Whoami(Whoami {
             principal: "x509:CN=ann".to_owned(),
             identities: vec![held("x509:CN=ann", None), held("token:ci", Some(5_000))],

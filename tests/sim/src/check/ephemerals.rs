@@ -35,7 +35,7 @@ impl Ephemerals {
                         self.owners.insert(path.as_str().to_owned(), session);
                     }
                 }
-                Change::NodeDeleted { path } => {
+                Change::NodeDeleted { path, .. } => {
                     self.owners.remove(path.as_str());
                 }
                 Change::SessionOpened { .. } => {

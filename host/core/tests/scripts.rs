@@ -52,6 +52,7 @@ scripts! {
     entries
     ephemerals
     full_disk
+    identities
     level
     limits
     multi

@@ -2,7 +2,10 @@
 //! how fresh a read must be, and lets go when the lane is over. What a frame's fields mean is quorate-wire's.
 
 mod attach;
+mod audited;
+mod bodies;
 mod calls;
+mod commands;
 mod scans;
 
 use std::future::Future;
@@ -20,14 +23,13 @@ use quorate_core::limits as core_limits;
 use quorate_core::request::{Body, Request};
 use quorate_core::session::{Acks, Session};
 use quorate_net::{
-    BulkReceiver, CloseCode, Connection, Identity, LaneError, LaneLimits, LaneReceiver, LaneSender,
-    Protocol, QueueBudget, Server,
+    CloseCode, Connection, Identity, LaneError, LaneLimits, LaneReceiver, LaneSender, Protocol,
+    QueueBudget, Server,
 };
-use quorate_wire::message::admin::Command;
 use quorate_wire::message::body::FromClient;
 use quorate_wire::message::{
     Attach, ClientMessage, Consistency, Credential, Hello, LANE_FRAME_BYTES_MAX, PROTOCOLS, Query,
-    Results, ServerMessage, Welcome, body, bulk, protocols,
+    Results, ServerMessage, Welcome, body, protocols,
 };
 use quorate_wire::protocol::Versions;
 use sha2::{Digest as _, Sha256};
@@ -35,9 +37,12 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use self::audited::{audit_attach, audit_read};
+use self::bodies::read_bodies;
+use self::commands::{Given, administer};
 use crate::administration::Administration;
-use crate::audit::{Audit, Auditor, Who};
-use crate::authentication::{self, Authentication, Caller};
+use crate::audit::Audit;
+use crate::authentication::{self, Authentication};
 use crate::backlog::{Backlog, Message, WaitingRead};
 use crate::compile::Compiler;
 use crate::leader::SequencerHandle;
@@ -233,7 +238,7 @@ impl Lane {
             }
         };
         let attached = attach::attach(&face, &connection, &hello, &sender).await;
-        attach::audit(&face, &hello, &connection, &attached);
+        audit_attach(&face, &hello, &connection, &attached);
         match attached {
             Ok((attachment, welcome)) => {
                 tracing::debug!(session = attachment.session.0, agent = hello.agent, "attached");
@@ -568,71 +573,6 @@ enum First {
     Refused(Refusal),
 }
 
-/// A command to the cluster, with what shows who gives it.
-struct Given {
-    request: u64,
-    credentials: Vec<Credential>,
-    command: Command,
-}
-
-/// Carries out commands to the cluster, one after the other.
-async fn administer(
-    face: &Face,
-    connection: &Connection,
-    first: Given,
-    sender: &LaneSender,
-    mut receiver: LaneReceiver,
-    mut stop: watch::Receiver<bool>,
-) -> Ended {
-    let mut next = first;
-    loop {
-        let Given { request, credentials, command } = next;
-        let caller = face.authentication.caller(connection, &credentials, SystemTime::now());
-        let administered = async {
-            let caller = caller.as_ref().map_err(Clone::clone)?;
-            face.audit.admit_command(&command)?;
-            face.administration.administer(caller, command.clone()).await
-        };
-        let outcome = tokio::select! {
-            outcome = administered => outcome,
-            _ = stop.changed() => Err(Refusal::new(ErrorCode::ShuttingDown, "this member is shutting down")),
-        };
-        let caller = caller.unwrap_or_else(|_| Caller::of(connection));
-        face.audit.commanded(&caller, &command, &outcome);
-        let answer = ServerMessage::Administered { request, outcome };
-        if sender.send(answer.encode()).await.is_err() {
-            return Ended::Client;
-        }
-        let frame = tokio::select! {
-            frame = receiver.recv() => frame,
-            _ = stop.changed() => return Ended::Over,
-        };
-        next = match frame {
-            Ok(Some(frame)) => match ClientMessage::decode(frame) {
-                Ok(ClientMessage::Administer { request, credentials, command }) => {
-                    Given { request, credentials, command }
-                }
-                Ok(_) => return Ended::Protocol("neither a session nor a command".to_owned()),
-                Err(error) => return error.into(),
-            },
-            // It has closed the connection as soon as it had its answer.
-            Ok(None) | Err(LaneError::ConnectionLost(_)) => return Ended::Client,
-            Err(error) => return Ended::Protocol(error.to_string()),
-        };
-    }
-}
-
-fn audit_read(
-    attachment: &Attachment,
-    query: &Query,
-    zxid: Zxid,
-    results: &Result<Results, Refusal>,
-) {
-    if let Some(auditor) = attachment.auditor() {
-        auditor.read(query, zxid, results);
-    }
-}
-
 async fn receive_hello(
     connection: &Connection,
     lane_limits: LaneLimits,
@@ -684,28 +624,6 @@ async fn within<T>(
         Ok(result) => result,
         Err(_) => Err(Refusal::new(ErrorCode::NoLeader, "no leader answered in time")),
     }
-}
-
-/// Reads the bodies of bulk writes, one after the other.
-async fn read_bodies(connection: Connection, bodies: mpsc::Sender<Result<(u64, Bytes), String>>) {
-    while let Ok(stream) = connection.accept_bulk().await {
-        let body = read_body(stream).await;
-        if bodies.send(body).await.is_err() {
-            return;
-        }
-    }
-}
-
-async fn read_body(mut stream: BulkReceiver) -> Result<(u64, Bytes), String> {
-    let kind = stream.kind().await.map_err(|error| error.to_string())?;
-    if kind != bulk::WRITE_BODY {
-        return Err(format!("a bulk stream of the unknown kind {kind}"));
-    }
-    let whole = stream
-        .recv_to_end(core_limits::FRAME_BYTES_MAX)
-        .await
-        .map_err(|error| error.to_string())?;
-    bulk::split(whole).map_err(|error| error.to_string())
 }
 
 /// Ends a lane: what has queued is delivered if the client still reads.

@@ -12,6 +12,7 @@ use expect_test::expect_file;
 use form::Form;
 use proptest::prelude::*;
 use quorate_core::access::{Held, Identity};
+use quorate_core::condition::Condition;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{Epoch, Millis, SessionId, Term, WriteNumber, Zxid};
 use quorate_core::limits;
@@ -120,7 +121,8 @@ fn the_largest_write_fits_a_frame() {
     };
     let ranges = (0..limits::ACK_RANGES_MAX as u64).map(range).collect();
     let data = Bytes::from(vec![0; limits::FRAME_BYTES_MAX - 200]);
-    let body = Body::Single(Operation::Set { path: "/a".to_owned(), data, version: None });
+    let body =
+        Body::Single(Operation::Set { path: "/a".to_owned(), data, condition: Condition::ANY });
     assert!(body::encode(&body).len() <= limits::FRAME_BYTES_MAX);
     let message = submit(u128::MAX, Acks { low: WriteNumber(1), ranges }, body);
     let frame = message.encode();

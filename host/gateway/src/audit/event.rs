@@ -21,7 +21,7 @@ pub struct Who {
     pub session: Option<SessionId>,
     /// Who opened the session; empty for an anonymous client.
     pub principal: String,
-    /// What the connection has shown beside that.
+    /// What it was known as when the connection came, and since.
     pub identities: Vec<String>,
     /// The client's address when its connection came. None: this member itself.
     pub remote: Option<SocketAddr>,

@@ -2,7 +2,7 @@
 //! is asked on the lane then.
 
 use super::*;
-use crate::authentication::{self, masked};
+use crate::authentication;
 
 /// Attaches a lane to a new session or an old one. The welcome names no members yet.
 pub(super) async fn attach(
@@ -88,39 +88,4 @@ fn check_secret(
         ));
     }
     Ok(record)
-}
-
-/// Tells the audit log who has come, and the attachment whom it serves.
-pub(super) fn audit(
-    face: &Face,
-    hello: &Hello,
-    connection: &Connection,
-    attached: &Result<(Arc<Attachment>, Welcome), Refusal>,
-) {
-    let (is_new, asked) = match &hello.attach {
-        Attach::New { .. } => (true, None),
-        Attach::Resume { session, .. } => (false, Some(*session)),
-    };
-    let attachment = attached.as_ref().ok().map(|(attachment, _)| attachment);
-    let session = attachment.map(|attachment| attachment.session).or(asked);
-    let record = attachment.and_then(|attachment| face.reads.tree().session(attachment.session));
-    let who = Arc::new(Who {
-        session,
-        identities: record.as_ref().map(|record| shown(&record.identities)).unwrap_or_default(),
-        principal: record.map(|record| masked(&record.principal)).unwrap_or_default(),
-        remote: Some(connection.remote_address()),
-    });
-    if let Some(attachment) = attachment {
-        attachment.audit_with(Auditor::new(&face.audit, who.clone()));
-    }
-    face.audit.attached(
-        &who,
-        is_new,
-        attached.as_ref().map(|_| ()).map_err(|refusal| refusal.code),
-    );
-}
-
-/// Identities as the audit log has them: nobody is to try passwords on it.
-fn shown(identities: &[Held]) -> Vec<String> {
-    identities.iter().map(|held| held.identity.masked().to_string()).collect()
 }

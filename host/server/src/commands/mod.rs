@@ -1,14 +1,19 @@
 //! The commands and who runs each. A module owns one family of them.
 
+mod archive;
 pub mod auth;
 pub mod bench;
 pub mod call;
 pub mod cert;
 pub mod cluster;
 pub mod completions;
+mod conditions;
 pub mod demo;
 pub mod dev;
 mod dev_cluster;
+pub mod draw;
+pub mod export;
+pub mod import;
 mod levels;
 pub mod lock;
 pub mod multi;
@@ -20,6 +25,7 @@ pub mod snapshot;
 pub mod status;
 mod subtree;
 pub mod tree;
+mod walk;
 
 use std::process::ExitCode;
 
@@ -44,8 +50,14 @@ pub enum Command {
     Rm(rm::Rm),
     /// Show a znode's stat
     Stat(tree::Stat),
+    /// Draw a znode and what is below it
+    Tree(draw::Draw),
     /// Do several operations, all or none
     Multi(multi::Multi),
+    /// Write a znode and what is below it to a file, as JSON lines
+    Export(export::Export),
+    /// Make znodes of what `export` has written
+    Import(import::Import),
     /// Write, test, deploy and look after recipes
     Recipe(recipe::Recipe),
     /// Call a function of a recipe
@@ -83,6 +95,9 @@ pub async fn run(command: Command, global: &Global) -> anyhow::Result<ExitCode> 
         Command::Rm(rm) => rm.run(global).await,
         Command::Stat(stat) => stat.run(global).await,
         Command::Multi(multi) => multi.run(global).await,
+        Command::Tree(draw) => draw.run(global).await,
+        Command::Export(export) => Box::pin(export.run(global)).await,
+        Command::Import(import) => Box::pin(import.run(global)).await,
         Command::Recipe(recipe) => recipe.run(global).await,
         Command::Call(call) => call.run(global).await,
         Command::Lock(lock) => lock.run(global).await,

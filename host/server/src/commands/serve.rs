@@ -31,6 +31,12 @@ use crate::telemetry;
   auth.required = false            # refuse clients that show neither a certificate nor a token
   auth.client_certificates = \"optional\"  # or \"required\": refuse connections without a certificate
   auth.authority = \"/etc/quorate/clients.pem\"  # who vouches for clients; absent: who vouches for members
+  [audit]                          # the audit log; none without a file
+  file = \"\"                        # JSON lines: who did what to which path, from where, with which result
+  max_bytes = 67108864             # when it is renamed
+  files = 10                       # that are kept
+  categories = [\"sessions\"]        # beside administration and refusals: sessions, writes, reads
+  on_failure = \"warn\"              # or refuse
 
 Examples:
   quorate serve --config /etc/quorate.toml

@@ -45,6 +45,7 @@ impl Home {
             "QUORATE_TOKEN_FILE",
             "QUORATE_USER",
             "QUORATE_PASSWORD",
+            "QUORATE_GRANT",
             "QUORATE_SDK",
             "NO_COLOR",
             "CLICOLOR",

@@ -4,7 +4,8 @@
 //! It decides nothing about the tree: writes go to the sequencer, reads to the applied tree, and replies come back when
 //! their entry has been applied here.
 //!
-//! Reading order: [`link`] (between a member and its leader), [`audit`] (who did what), [`registry`] (attachments, what they wait for and who executes
+//! Reading order: [`link`] (between a member and its leader), [`audit`] (who did what), [`watches`] (what clients are told of without
+//! asking again), [`registry`] (attachments, what they wait for and who executes
 //! it), [`quorum`] and [`raft`] (who asks whether this member leads, and whom), [`leader`] (the thread around the sequencer), [`links`] (the
 //! leader's ends of links), [`follow`] (a member's own link), [`disk`] (how full it is), [`reads`], [`read_index`] (how fresh
 //! they are), [`read_calls`] (recipe calls among them), [`compile`], `backlog` (what waits behind bulk bodies),
@@ -49,3 +50,4 @@ mod rig;
 pub mod scans;
 pub mod snapshots;
 mod told;
+pub mod watches;

@@ -54,6 +54,37 @@ pub const BODIES_ARRIVED_MAX: usize = 4;
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Frames below this many bytes may be slices of the packet in which they came, up to 64 KiB: what waits is copied.
 pub const SLICED_FRAME_BYTES_MAX: usize = 64 * 1024;
+/// Watches of one attachment: a client with more of them watches a subtree.
+pub const WATCHES_PER_ATTACHMENT_MAX: usize = 16 * 1024;
+/// Watches on one member: some 100 MiB of memory.
+pub const WATCHES_MAX: usize = 256 * 1024;
+/// Bytes of events that may queue for one attachment, above which its watches are ended with their positions: the thread that
+/// applies can not wait for a client. More than the largest transaction with all its data.
+pub const EVENT_QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Of these, bytes that each attachment has to itself; below it a watch that catches up adds to the queue.
+pub const EVENT_QUEUE_BYTES_OWN: usize = 64 * 1024;
+/// Bytes of events that may queue on this member beyond what each attachment has to itself.
+pub const MEMBER_EVENT_QUEUE_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// An attachment may hold at most what is left of that, divided by this, as lanes of theirs
+/// (`quorate_net::limits::BUDGET_SHARE_DIVISOR`).
+pub const EVENT_QUEUE_SHARE_DIVISOR: usize = 16;
+/// Bytes of events that wait in the lane itself, behind the attachment's queue.
+pub const EVENT_LANE_QUEUE_BYTES: u32 = 64 * 1024;
+/// Pairs of an event and a watch of one transaction that are looked at together: 16 MiB. Ten thousand watches on one znode are
+/// one pair each.
+pub const EVENT_PAIRS_MAX: usize = 1024 * 1024;
+/// How often attachments without events are told up to where there are none.
+pub const EVENT_MARK_EVERY: Duration = Duration::from_secs(2);
+/// Watches that read history and have not handed it to their client yet, on all lanes of this member.
+pub const CATCH_UPS_MAX: usize = 64;
+/// Entries that a watch reads of history in one go.
+pub const CATCH_UP_ENTRIES_MAX: usize = 256;
+/// Bytes of frames after which a piece of history ends.
+pub const CATCH_UP_BYTES: usize = 256 * 1024;
+/// Bytes of data before its events that a watch is told with one transaction, when it reads that from history.
+pub const CATCH_UP_PREVIOUS_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How long a client may take for what was queued for a watch that catches up: 64 KiB, and what came to it.
+pub const CATCH_UP_PATIENCE: Duration = Duration::from_secs(10);
 /// Components that wait to be compiled. One that finds no place is asked for again by whoever deploys it.
 pub const COMPILE_QUEUE_MAX: usize = 256;
 /// Bytes of the log's queue: a batch in flight each, at its usual size, and as much again.
@@ -138,6 +169,11 @@ pub const DISK_TELL_EVERY: Duration = Duration::from_secs(1);
 /// Bytes of disk below which growing writes are refused, unless the operator says otherwise: two segments of the log,
 /// the tree's memory flushed, and a compaction that has its files twice for a while.
 pub const DISK_RESERVE_BYTES: u64 = 512 * 1024 * 1024;
+/// How long what was applied stays in the raft log for watches that resume, unless the operator says otherwise: longer than a
+/// machine takes to come back.
+pub const HISTORY_KEEP: Duration = Duration::from_secs(600);
+/// Bytes of the raft log that stay for that: a restart reads them all.
+pub const HISTORY_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// How long a lane may take to deliver what has queued at shutdown.
 pub const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -158,6 +194,11 @@ const _: () =
     assert!(LINK_TAKEN_KIB_MAX as usize * 1024 > quorate_wire::link::LINK_FRAME_BYTES_MAX as usize);
 const _: () = assert!(LINK_ANSWERS_BYTES_MAX > 2 * LINK_ANSWERS_BYTES_EASED);
 const _: () = assert!(LANE_QUEUE_BYTES_OWN <= LANE_QUEUE_BYTES_MAX);
+const _: () = assert!(EVENT_QUEUE_BYTES_OWN < EVENT_QUEUE_BYTES_MAX);
+const _: () = assert!(EVENT_QUEUE_BYTES_MAX > 2 * limits::TRANSACTION_BYTES_MAX);
+const _: () = assert!(
+    MEMBER_EVENT_QUEUE_BYTES_MAX >= EVENT_QUEUE_SHARE_DIVISOR * limits::TRANSACTION_BYTES_MAX
+);
 const _: () = assert!(MEMBER_LANE_QUEUE_BYTES_MAX >= 4 * LANE_QUEUE_BYTES_MAX as usize);
 const _: () = assert!(
     quorate_net::limits::CONNECTIONS_MAX as usize * LANE_QUEUE_BYTES_OWN as usize

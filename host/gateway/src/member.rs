@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use quorate_core::draft::ReadRecords;
 use quorate_core::error::Refusal;
@@ -51,6 +51,7 @@ use crate::renewal::Renewal;
 use crate::scans::ScanRoom;
 use crate::snapshots::NodeSnapshots;
 use crate::told::{Listener, tell_leader, tell_leadership};
+use crate::watches;
 
 use self::adapters::{Around, EnginePrepare, MeshDial, NodeProposer, Served};
 pub use self::who::agent;
@@ -84,6 +85,10 @@ pub struct Options {
     pub component_bytes_max: u64,
     /// Bytes of disk that are kept free: writes that make the tree larger are refused below. 0: none.
     pub disk_reserve_bytes: u64,
+    /// How long what was applied stays readable for watches that resume.
+    pub history_keep: Duration,
+    /// Bytes of the raft log that stay for that, and for members that lag.
+    pub history_bytes_max: u64,
     /// The highest feature level that this build knows.
     pub level: Level,
     /// The audit log.
@@ -118,6 +123,8 @@ impl Options {
             cache_bytes: TreeOptions::default().cache_bytes,
             component_bytes_max: quorate_core::limits::COMPONENT_BYTES_MAX,
             disk_reserve_bytes: limits::DISK_RESERVE_BYTES,
+            history_keep: limits::HISTORY_KEEP,
+            history_bytes_max: limits::HISTORY_BYTES_MAX,
             level: Level::NEWEST,
             audit: audit::Options::default(),
             auth: Auth::default(),
@@ -210,7 +217,7 @@ pub struct Member {
     node: Arc<Node>,
     mesh: Arc<Mesh>,
     announcing: JoinHandle<()>,
-    following: [JoinHandle<()>; 4],
+    following: [JoinHandle<()>; 5],
     diverged: watch::Receiver<Option<String>>,
     comparing: JoinHandle<()>,
     log: Arc<Log>,
@@ -310,6 +317,8 @@ impl Member {
         check_not_forgotten(&store, &mesh)?;
         let mut config =
             quorate_raft::Config { level: options.level, ..quorate_raft::Config::new(member) };
+        config.history_keep = options.history_keep;
+        config.log_keep_bytes = options.history_bytes_max;
         let reserve_bytes = options.disk_reserve_bytes.saturating_mul(2);
         config.hold.free_bytes_min = config.hold.free_bytes_min.max(reserve_bytes);
         let network = Arc::new(RaftNetwork(mesh.clone()));
@@ -317,6 +326,7 @@ impl Member {
         let node = Arc::new(node);
         let tree = node.tree();
         let _first = applied_tree.set(tree.clone());
+        registry.watches().start(Arc::new(node.history()), tree.meta().zxid);
         registry.advance(tree.meta().zxid);
         let prepare = Arc::new(EnginePrepare { engine: engine.clone() });
         let started = Compiler::start(tree.clone(), prepare).map_err(StartError::Thread)?;
@@ -435,6 +445,7 @@ impl Member {
         let telling = tokio::spawn(async move {
             told.watch_members(|now| lanes.set_members(client_addresses(&own, now))).await;
         });
+        let marking = tokio::spawn(watches::keep_marking(registry.watches().clone()));
         let face = Arc::new(Face {
             registry,
             sequencer: sequencer.clone(),
@@ -463,7 +474,7 @@ impl Member {
             node,
             mesh,
             announcing,
-            following: [leader_told, follower, telling, standing],
+            following: [leader_told, follower, telling, standing, marking],
             diverged,
             comparing,
             log,

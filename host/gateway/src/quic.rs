@@ -7,6 +7,7 @@ mod bodies;
 mod calls;
 mod commands;
 mod scans;
+mod watching;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -200,6 +201,8 @@ struct Lane {
     /// For what goes beside the lane.
     connection: Connection,
     snapshot_room: Arc<Semaphore>,
+    /// Whether a task writes the attachment's events.
+    has_event_lane: bool,
     scan_room: ScanRoom,
 }
 
@@ -271,6 +274,7 @@ impl Lane {
             calls: LaneShare::default(),
             connection: connection.clone(),
             snapshot_room: Arc::new(Semaphore::new(limits::SNAPSHOTS_PER_LANE_MAX)),
+            has_event_lane: false,
             scan_room: ScanRoom::of_lane(),
         };
         let mut frames = Vec::with_capacity(limits::BURST_FRAMES_MAX);
@@ -426,6 +430,14 @@ impl Lane {
                     self.start_call(request, consistency, call).await;
                     continue;
                 }
+                Query::Watch(watch) => {
+                    self.start_watch(request, consistency, watch).await;
+                    continue;
+                }
+                Query::Unwatch(watch) => {
+                    self.end_watch(request, watch).await;
+                    continue;
+                }
                 query => WaitingRead { request, consistency, query },
             };
             match consistency {
@@ -467,13 +479,13 @@ impl Lane {
                 Ok((outgoing, _room)) => {
                     let results = Ok(Results::Snapshot(outgoing.place));
                     audit_read(&attachment, &read.query, zxid, &results);
-                    attachment.deliver(read_reply(zxid, read.request, results)).await;
+                    attachment.deliver(read_reply(&attachment, zxid, read.request, results)).await;
                     snapshots::send(&connection, outgoing).await;
                 }
                 Err(refusal) => {
                     let refused = Err(refusal);
                     audit_read(&attachment, &read.query, zxid, &refused);
-                    attachment.deliver(read_reply(zxid, read.request, refused)).await;
+                    attachment.deliver(read_reply(&attachment, zxid, read.request, refused)).await;
                 }
             }
         });
@@ -505,7 +517,7 @@ async fn answer_when_fresh(
             Some(refusal) => {
                 let (zxid, refused) = (face.registry.zxid(), Err(refusal.clone()));
                 audit_read(attachment, &read.query, zxid, &refused);
-                attachment.deliver(read_reply(zxid, read.request, refused)).await;
+                attachment.deliver(read_reply(attachment, zxid, read.request, refused)).await;
             }
         }
     }
@@ -540,21 +552,28 @@ async fn deliver(
 ) {
     // The tree is ahead of the replies for a moment: no reader sees what its client has not been told, if it was to be.
     face.registry.reached(zxid).await;
-    let reply = read_reply(zxid, request, results);
+    let reply = read_reply(attachment, zxid, request, results);
     let reply = if reply.len() > LANE_FRAME_BYTES_MAX as usize {
         let message = format!(
             "an answer of {} bytes; a frame has at most {LANE_FRAME_BYTES_MAX}",
             reply.len()
         );
-        read_reply(zxid, request, Err(Refusal::new(ErrorCode::LimitPassed, message)))
+        let refusal = Refusal::new(ErrorCode::LimitPassed, message);
+        read_reply(attachment, zxid, request, Err(refusal))
     } else {
         reply
     };
     attachment.deliver(reply).await;
 }
 
-fn read_reply(zxid: Zxid, request: u64, results: Result<Results, Refusal>) -> Bytes {
-    ServerMessage::ReadReply { request, zxid, events: 0, results }.encode()
+/// To be made when readers may see `zxid`: all events up to it are queued by then.
+fn read_reply(
+    attachment: &Attachment,
+    zxid: Zxid,
+    request: u64,
+    results: Result<Results, Refusal>,
+) -> Bytes {
+    ServerMessage::ReadReply { request, zxid, events: attachment.events(), results }.encode()
 }
 
 /// A message that may wait for long does not keep alive the packet of which its frame is a small part.

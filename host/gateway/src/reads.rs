@@ -45,6 +45,9 @@ pub struct Reads {
     surroundings: Arc<dyn Surroundings>,
 }
 
+/// What the first read of a watch has found.
+pub type First = Box<Result<Results, Refusal>>;
+
 /// Recipes of one answer.
 const RECIPES_MAX: usize = 1_000;
 
@@ -89,6 +92,21 @@ impl Reads {
         let gone =
             || Refusal::new(ErrorCode::NoSession, format!("session {session} is not known here"));
         (meta.zxid, answer.ok_or_else(gone))
+    }
+
+    /// The state behind which a watch begins: its transaction, and the first read if there is one. That a znode is not there
+    /// is an answer; any other refusal is one of the watch.
+    ///
+    /// # Errors
+    /// As the read.
+    pub fn begin(&self, first: Option<&Query>) -> Result<(Zxid, Option<First>), Refusal> {
+        let tree = self.surroundings.at_once();
+        let zxid = tree.meta().zxid;
+        let first = first.map(|query| match self.answer_from(&*tree, query) {
+            Err(refusal) if refusal.code != ErrorCode::NoNode => Err(refusal),
+            answered => Ok(Box::new(answered)),
+        });
+        Ok((zxid, first.transpose()?))
     }
 
     fn answer_from(&self, tree: &dyn Read, query: &Query) -> Result<Results, Refusal> {

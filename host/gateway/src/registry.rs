@@ -21,6 +21,7 @@ use bytes::Bytes;
 use quorate_core::change::Change;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{SessionId, WriteNumber, Zxid};
+use quorate_core::path::Path;
 use quorate_core::request::{Class, Request};
 use quorate_core::session::Opening;
 use quorate_core::transaction::{Entry, EntryBody, Origin, Outcome, Transaction};
@@ -38,9 +39,7 @@ use self::turned::Place;
 use crate::audit::Audit;
 use crate::leader::SequencerHandle;
 use crate::limits;
-
-/// Number of the last event queued for a session. There are no event streams yet: nothing was queued.
-const NO_EVENTS: u64 = 0;
+use crate::watches::Watches;
 
 /// A session that is being opened.
 struct Awaited {
@@ -75,6 +74,7 @@ pub struct Registry {
     replaced: watch::Sender<()>,
     /// Where clients reach the service.
     members: Mutex<Vec<String>>,
+    watches: Arc<Watches>,
     sequencer: SequencerHandle,
     audit: Audit,
     /// The last epoch that was this member's own.
@@ -104,6 +104,7 @@ impl Registry {
             advanced: Notify::new(),
             replaced: watch::Sender::new(()),
             members: Mutex::default(),
+            watches: Arc::default(),
             sequencer,
             audit,
             own: Mutex::default(),
@@ -137,6 +138,7 @@ impl Registry {
     /// The tree was replaced by a snapshot that stands at this transaction. Replies that went by meanwhile are in no entry
     /// that comes here: whoever keeps the link to the leader opens a new one, over which all is handed over again.
     pub fn installed(&self, zxid: Zxid) {
+        self.watches.installed(zxid);
         self.advance(zxid);
         self.replaced.send_modify(|()| {});
     }
@@ -161,8 +163,9 @@ impl Registry {
         let taken = lock(&self.taken).entry(session).or_default().clone();
         let number = self.next_token.fetch_add(1, Ordering::Relaxed);
         let total_bytes = self.total_bytes.clone();
+        let outbox = self.watches.outbox();
         let attachment =
-            Arc::new(Attachment::new(number, session, lane.into(), total_bytes, taken));
+            Arc::new(Attachment::new(number, session, lane.into(), outbox, total_bytes, taken));
         // Before it can be found: see `Attachment::is_replaced_by`.
         attachment.note_doubtful(sent);
         let before = {
@@ -181,9 +184,10 @@ impl Registry {
         Ok(attachment)
     }
 
-    /// A lane has ended. The session lives on.
+    /// A lane has ended, and its watches with it. The session lives on.
     pub fn detach(&self, attachment: &Attachment) {
         attachment.end();
+        self.watches.forget(attachment.number);
         let mut sessions = write(&self.sessions);
         if sessions
             .get(&attachment.session)
@@ -332,7 +336,7 @@ impl Registry {
             attachment.answer(write, |request| ServerMessage::Reply {
                 request,
                 zxid,
-                events: NO_EVENTS,
+                events: attachment.events(),
                 reply,
             });
         }
@@ -352,9 +356,17 @@ impl Registry {
         }
     }
 
-    /// An entry has been applied here: its replies go out.
-    pub fn applied(&self, entry: &Entry) {
+    /// The watches of this member's clients.
+    #[must_use]
+    pub fn watches(&self) -> &Arc<Watches> {
+        &self.watches
+    }
+
+    /// An entry has been applied here: its events go out, then its replies, and then readers may see it. `before`: the data
+    /// that it has replaced, if that was wanted while it was applied.
+    pub fn applied(&self, entry: &Entry, before: Option<&BTreeMap<Path, Bytes>>) {
         let EntryBody::Batch { transactions, .. } = &entry.body else { return };
+        self.watches.applied(transactions, before);
         for transaction in transactions {
             self.reply_with(transaction);
         }
@@ -396,7 +408,7 @@ impl Registry {
             Outcome::Replied(reply) => attachment.answer(write, |request| ServerMessage::Reply {
                 request,
                 zxid: transaction.zxid,
-                events: NO_EVENTS,
+                events: attachment.events(),
                 reply: reply.clone(),
             }),
         }

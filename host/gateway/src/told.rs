@@ -9,7 +9,7 @@ use quorate_core::draft::ReadRecords;
 use quorate_core::ids::SessionId;
 use quorate_core::read::SharedRead;
 use quorate_core::transaction::{Entry, EntryBody};
-use quorate_raft::{Kind, Leader, Leadership, Node};
+use quorate_raft::{Before, Kind, Leader, Leadership, Node};
 use quorate_sequencer::Input;
 use tokio::sync::watch;
 
@@ -33,18 +33,20 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// What happens when an entry has been applied: replies go out, then the sequencer learns of it.
+    /// What happens when an entry has been applied: events and replies go out, then the sequencer learns of it.
     pub(crate) fn hears(self) -> quorate_raft::ApplyListener {
         Box::new(move |told| match told.kind {
-            Kind::Entry { applied, entry, .. } => self.applied(&entry, applied == Applied::Taken),
+            Kind::Entry { applied, entry, before } => {
+                self.applied(&entry, applied == Applied::Taken, before.as_ref());
+            }
             Kind::Installed => self.installed(),
             Kind::Blank | Kind::Membership => {}
         })
     }
 
-    fn applied(&self, entry: &Entry, is_taken: bool) {
+    fn applied(&self, entry: &Entry, is_taken: bool, before: Option<&Before>) {
         if is_taken {
-            self.registry.applied(entry);
+            self.registry.applied(entry, before);
             if self.registry.has_executed(entry) {
                 self.audit.executed(entry, |session| self.principal_of(session));
             }

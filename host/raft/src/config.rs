@@ -20,7 +20,7 @@ const LOG_KEEP_ENTRIES_MAX: u64 = 512 * 1024;
 const HISTORY_KEEP: Duration = Duration::from_secs(600);
 /// Bytes of entries that stay in the log, however young: a restart reads them all, and sending a member the tree anew is
 /// cheaper than more of them.
-const LOG_KEEP_BYTES: u64 = 1 << 30;
+const LOG_KEEP_BYTES: u64 = 512 << 20;
 /// Bytes of log that may stay for members that are being sent the tree: some twenty minutes of writes at 10 MB a second, in
 /// which a tree of a hundred gigabytes has arrived.
 const LOG_HOLD_BYTES_MAX: u64 = 16 << 30;

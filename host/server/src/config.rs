@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use quorate_core::level::Level;
@@ -43,6 +44,12 @@ pub struct Config {
     /// Mebibytes of disk that are kept free: writes that make the tree larger are refused below.
     #[serde(default = "disk_reserve_mib")]
     pub disk_reserve_mib: u64,
+    /// How long what was applied stays readable for watches that resume: `10m`, `1h`.
+    #[serde(default = "history_keep", deserialize_with = "duration")]
+    pub history_keep: Duration,
+    /// Mebibytes of the raft log that stay for that.
+    #[serde(default = "history_mib_max")]
+    pub history_mib_max: u64,
     /// Whether the built-in recipes are deployed at the first start.
     #[serde(default)]
     pub builtin_recipes: bool,
@@ -152,6 +159,19 @@ fn disk_reserve_mib() -> u64 {
     quorate_gateway::limits::DISK_RESERVE_BYTES / MIB as u64
 }
 
+fn history_keep() -> Duration {
+    quorate_gateway::limits::HISTORY_KEEP
+}
+
+fn history_mib_max() -> u64 {
+    quorate_gateway::limits::HISTORY_BYTES_MAX / MIB as u64
+}
+
+fn duration<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let text: String = serde::Deserialize::deserialize(from)?;
+    crate::duration::parse(&text).map_err(serde::de::Error::custom)
+}
+
 fn log_level() -> String {
     "info".to_owned()
 }
@@ -183,6 +203,8 @@ impl Config {
             advertise: self.advertise.clone(),
             cache_bytes: self.cache_mib.saturating_mul(MIB),
             disk_reserve_bytes: self.disk_reserve_mib.saturating_mul(MIB as u64),
+            history_keep: self.history_keep,
+            history_bytes_max: self.history_mib_max.saturating_mul(MIB as u64),
             component_bytes_max: self.component_mib_max.saturating_mul(MIB as u64),
             auth: self.auth.options(),
             audit: self.audit.options(),
@@ -269,6 +291,14 @@ mod tests {
         for example in examples {
             toml::from_str::<Config>(example).expect(example);
         }
+    }
+
+    #[test]
+    fn a_time_is_written_with_its_unit() {
+        let config: Config = toml::from_str("data = \"x\"\nhistory_keep = \"90s\"").expect("valid");
+        assert_eq!(config.history_keep, Duration::from_secs(90));
+        let error = toml::from_str::<Config>("data = \"x\"\nhistory_keep = \"ever\"");
+        assert!(error.expect_err("no time").to_string().contains("is no time"));
     }
 
     #[test]

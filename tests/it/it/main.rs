@@ -20,3 +20,4 @@ mod scans;
 mod snapshots;
 mod starting;
 mod typed;
+mod watching;

@@ -27,7 +27,7 @@ impl Lane {
                     audit_read(&attachment, &query, zxid, &refused);
                 }
                 // Waits for a client that does not read: it can not send more meanwhile.
-                attachment.deliver(read_reply(zxid, request, refused)).await;
+                attachment.deliver(read_reply(&attachment, zxid, request, refused)).await;
                 return;
             }
         };

@@ -22,7 +22,7 @@ impl Lane {
                 // Waits for a client that does not read: it can not send more meanwhile.
                 let (zxid, refused) = (face.registry.zxid(), Err(refusal));
                 audit_read(&attachment, &read.query, zxid, &refused);
-                attachment.deliver(read_reply(zxid, read.request, refused)).await;
+                attachment.deliver(read_reply(&attachment, zxid, read.request, refused)).await;
                 return;
             }
         };
@@ -47,7 +47,7 @@ impl Lane {
                 Err(refusal) => {
                     let (zxid, refused) = (face.registry.zxid(), Err(refusal));
                     audit_read(&attachment, &read.query, zxid, &refused);
-                    attachment.deliver(read_reply(zxid, read.request, refused)).await;
+                    attachment.deliver(read_reply(&attachment, zxid, read.request, refused)).await;
                 }
             }
         });

@@ -19,6 +19,7 @@ use super::lane::ClientLane;
 use super::lock;
 use super::turned::is_final;
 use crate::audit::Auditor;
+use crate::watches::Outbox;
 
 /// One lane, attached to one session.
 pub struct Attachment {
@@ -27,6 +28,8 @@ pub struct Attachment {
     /// The session.
     pub session: SessionId,
     lane: ClientLane,
+    /// Events on their way to its client.
+    pub(crate) outbox: Arc<Outbox>,
     pub(super) waiting: Mutex<Waiting>,
     /// Bytes that wait on all lanes of this member.
     total_bytes: Arc<AtomicUsize>,
@@ -67,6 +70,7 @@ impl Attachment {
         number: u64,
         session: SessionId,
         lane: ClientLane,
+        outbox: Arc<Outbox>,
         total_bytes: Arc<AtomicUsize>,
         taken: Arc<AtomicU64>,
     ) -> Self {
@@ -74,6 +78,7 @@ impl Attachment {
             number,
             session,
             lane,
+            outbox,
             waiting: Mutex::default(),
             total_bytes,
             taken,
@@ -197,8 +202,15 @@ impl Attachment {
         }
     }
 
+    /// The number of the last event that was queued for its client.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.outbox.count()
+    }
+
     pub(super) fn end(&self) {
         self.is_over.store(true, Ordering::Release);
+        self.outbox.end();
         self.over.notify_waiters();
         self.settled.notify_waiters();
     }

@@ -27,7 +27,8 @@ fn behind(life: &Life, after: u64) -> Vec<(u64, String)> {
         }
         for entry in entries {
             let EntryBody::Batch { transactions, .. } = &entry.body else { panic!("{entry:?}") };
-            for transaction in transactions.iter().filter(|one| one.zxid > at) {
+            let from = at;
+            for transaction in transactions.iter().filter(|one| one.zxid > from) {
                 assert_eq!(transaction.zxid, at.next(), "dense");
                 at = transaction.zxid;
                 let Change::NodeCreated { path, .. } = &transaction.changes[0] else { continue };

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use anyhow::Context as _;
 use bytes::Bytes;
 use quorate_client::{Client, CreateOperation, Error, WriteHandle};
+use quorate_core::condition::Condition;
 use quorate_core::error::ErrorCode;
 use quorate_core::path::Path;
 use quorate_core::request::{Body, Operation, Reply};
@@ -291,7 +292,7 @@ impl Wanted {
             Step::Overwrite => Some(Operation::Set {
                 path: self.path.as_str().to_owned(),
                 data: self.data.clone(),
-                version: None,
+                condition: Condition::ANY,
             }),
             Step::Create => {
                 let create = CreateOperation::new(self.path.as_str()).data(self.data.clone());

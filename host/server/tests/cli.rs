@@ -5,6 +5,8 @@
 mod archive;
 #[path = "cli/audit.rs"]
 mod audit;
+#[path = "cli/auth.rs"]
+mod auth;
 #[path = "cli/bench.rs"]
 mod bench;
 #[path = "cli/cert.rs"]

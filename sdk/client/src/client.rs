@@ -14,11 +14,13 @@ use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::Zxid;
 use quorate_core::request::{Answer, Body, Call, Reply};
 use quorate_wire::message::watch::Watch;
+use quorate_wire::message::whoami::Whoami;
 use quorate_wire::message::{Consistency, Query, Results, body};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
+use crate::credential::Credential;
 use crate::dial::{Dialer, Link, is_permanent};
 use crate::error::{Attempt, ConnectError, Error};
 use crate::limits::{
@@ -280,6 +282,31 @@ impl Client {
         match &*self.shared.state.borrow() {
             SessionState::Lost(loss) => Some(loss.clone()),
             _ => None,
+        }
+    }
+
+    /// Shows who this client is, on the session that it has: as a write in the order of all others, what is sent behind it is done as
+    /// whoever it makes of the session. For sessions that are opened, [`Options::credentials`] say it.
+    ///
+    /// # Errors
+    /// `Refused` with `authentication-failed`, or `limit` for too many identities; `Arguments` for a file that can not be read;
+    /// `SessionLost`.
+    pub async fn authenticate(&self, credential: &Credential) -> Result<(), Error> {
+        let shown = credential.load().map_err(Error::Arguments)?;
+        let encoded = body::encode_credential(&shown);
+        let room = self.room(encoded.len()).await;
+        let pending = self.submit(Ask::Write(encoded), room).await?;
+        done(WriteHandle { pending }.await?).map(|_| ())
+    }
+
+    /// Who this client is for the service, and from where it is connected.
+    ///
+    /// # Errors
+    /// As [`Client::read`].
+    pub async fn whoami(&self) -> Result<Whoami, Error> {
+        match self.read(Query::Whoami).await?.1 {
+            Results::Whoami(whoami) => Ok(whoami),
+            _ => Err(Error::BadAnswer("not who this client is".to_owned())),
         }
     }
 

@@ -19,7 +19,7 @@
 //! the call, if it still waits.
 //!
 //! Modules in reading order: [`limits`], `clock`, `outbox` (between a watch and its reader), `session` (the state machine, and the argument for the promises above), `error`,
-//! `options`, `dial`, `race`, [`admin`] (commands to a cluster), `moving` (leaving a silent member), `wire`, `owner` (the one task of a client), `client` (the handle), then what can be asked: `tree`, `operations`, `scan`, `watch`, `cache`, [`wave`], `recipe`,
+//! `credential`, `options`, `dial`, `race`, [`admin`] (commands to a cluster), `moving` (leaving a silent member), `wire`, `owner` (the one task of a client), `client` (the handle), then what can be asked: `tree`, `operations`, `scan`, `watch`, `cache`, [`wave`], `recipe`,
 //! [`typed`], [`types`], `deploy`, `lock`.
 #![forbid(unsafe_code)]
 
@@ -34,6 +34,8 @@ mod session;
 pub mod wave;
 
 mod error;
+
+mod credential;
 
 mod options;
 
@@ -85,6 +87,7 @@ extern crate self as quorate_client;
 pub use bytes::Bytes;
 pub use cache::{Cache, CacheMark, CacheRequest, CachedZnode};
 pub use client::{Client, WriteHandle};
+pub use credential::{Certificate, Credential};
 pub use deploy::{History, Progress};
 pub use error::{Attempt, ConnectError, Error};
 pub use lock::{LockError, LockGuard, LockLost, LockOptions};
@@ -153,5 +156,6 @@ pub use quorate_core::request::Fence;
 pub use quorate_net::TrustAnchors;
 pub use quorate_wire::message::query::{LogLine, RecipeLine, SnapshotPlace, Status};
 pub use quorate_wire::message::watch::{Event, EventKind, Previous};
+pub use quorate_wire::message::whoami::Whoami;
 pub use quorate_wire::message::{Consistency, Query, Results};
 pub use quorate_wire::value;

@@ -5,6 +5,7 @@
 mod proxy;
 mod raw;
 
+mod authentication;
 mod client;
 mod following;
 mod hostile;

@@ -1,6 +1,7 @@
 //! The commands and who runs each. A module owns one family of them.
 
 mod archive;
+pub mod auth;
 pub mod bench;
 pub mod call;
 pub mod cert;
@@ -73,7 +74,9 @@ pub enum Command {
     Cluster(cluster::Cluster),
     /// Bound how much may be in subtrees, and how fast they are written
     Quota(quota::Quota),
-    /// Make certificates for members, and show them
+    /// Who you are for the service, and tokens
+    Auth(auth::Auth),
+    /// Make certificates for members and clients, and show them
     Cert(cert::Cert),
     /// Save the tree to a file, look at it, make a new cluster of it
     Snapshot(snapshot::Snapshot),
@@ -108,6 +111,7 @@ pub async fn run(command: Command, global: &Global) -> anyhow::Result<ExitCode> 
         Command::Status(status) => status.run(global).await,
         Command::Cluster(cluster) => cluster.run(global).await,
         Command::Quota(quota) => quota.run(global).await,
+        Command::Auth(auth) => auth.run(global).await,
         Command::Cert(cert) => cert.run(global),
         Command::Snapshot(snapshot) => snapshot.run(global).await,
         Command::Bench(bench) => Box::pin(bench.run(global)).await,

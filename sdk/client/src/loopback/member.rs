@@ -18,6 +18,7 @@ use quorate_core::path::Path;
 use quorate_core::query as tree;
 use quorate_core::read::{MemoryTree, SharedRead};
 use quorate_core::request::Request;
+use quorate_core::session::Opening;
 use quorate_core::transaction::{Entry, EntryBody, Outcome};
 use quorate_net::{
     CloseCode, Connection, Identity, LaneLimits, Server, ServerConfig, TrustAnchors,
@@ -342,11 +343,10 @@ impl World {
         let token = Token::local(self.next_token);
         self.next_token += 1;
         let id = match attach {
-            Attach::New { timeout_ms } => {
+            Attach::New { timeout_ms, .. } => {
                 let timeout_ms = if timeout_ms == 0 { 10_000 } else { timeout_ms };
-                let principal = String::new();
-                let secret_hash = [0; 32];
-                self.handle(Input::OpenSession { token, timeout_ms, secret_hash, principal });
+                let opening = Opening { timeout_ms, ..Opening::default() };
+                self.handle(Input::OpenSession { token, opening });
                 self.opened.remove(&token).expect("sessions open at once here")?
             }
             Attach::Resume { session, secret, .. } => {

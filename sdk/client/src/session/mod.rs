@@ -286,7 +286,8 @@ impl Session {
     pub(crate) fn attach(&mut self, now_ms: u64) -> Attach {
         self.attaching_since_ms = Some(now_ms);
         match self.key {
-            None => Attach::New { timeout_ms: self.timeout_ms },
+            // What shows who the client is, the dialer adds.
+            None => Attach::New { timeout_ms: self.timeout_ms, credentials: Vec::new() },
             Some(SessionKey { id, secret }) => {
                 let sent = self.writes.as_ref().map_or(WriteNumber(u64::MAX), Writes::last_sent);
                 Attach::Resume { session: id, secret, sent }
@@ -571,5 +572,11 @@ fn lost(loss: &Loss, may_have_happened: bool) -> Outcome {
 
 /// Whether a member that does not attach a lane to a session says that there is none to attach to.
 fn is_end(refusal: &Refusal) -> bool {
-    matches!(refusal.code, ErrorCode::NoSession | ErrorCode::SessionEnded | ErrorCode::BadSecret)
+    matches!(
+        refusal.code,
+        ErrorCode::NoSession
+            | ErrorCode::SessionEnded
+            | ErrorCode::BadSecret
+            | ErrorCode::AuthenticationRequired
+    )
 }

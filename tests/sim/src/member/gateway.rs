@@ -17,6 +17,7 @@ use quorate_core::ids::{SessionId, WriteNumber, Zxid};
 use quorate_core::path::Path;
 use quorate_core::query;
 use quorate_core::request::Request;
+use quorate_core::session::Opening;
 use quorate_core::transaction::{Entry, EntryBody, Outcome, Transaction};
 use quorate_sequencer::port::DirectAnswer;
 use quorate_sequencer::{Input, Submission, Token};
@@ -429,7 +430,8 @@ impl Gateway {
 }
 
 fn open_session(token: Token, timeout_ms: u64) -> Input {
-    Input::OpenSession { token, timeout_ms, secret_hash: [7; 32], principal: String::new() }
+    let opening = Opening { timeout_ms, secret_hash: [7; 32], ..Opening::default() };
+    Input::OpenSession { token, opening }
 }
 
 /// Returns when this member has applied everything that was acknowledged anywhere before the call; false if that can not be

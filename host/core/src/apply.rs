@@ -4,6 +4,8 @@
 //! A change that does not fit the tree can only come from a defect or a rotten disk. It panics: a member that has gone
 //! astray must not go on (STYLE, Errors).
 
+mod below;
+mod quotas;
 mod reap;
 mod recipes;
 
@@ -158,6 +160,7 @@ pub fn change<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, change: &
             recipes::pointed(draft, zxid, recipe, Some(*version))
         }
         Change::RecipeRemoved { recipe } => recipes::pointed(draft, zxid, recipe, None),
+        Change::QuotaSet { path, quota } => quotas::quota_set(draft, path, quota.as_ref()),
         Change::LevelRaised { level } => {
             let before = draft.level();
             assert!(*level > before, "a change raises the level from {before} to {level}");
@@ -203,6 +206,8 @@ fn node_created<R: Read>(
         reap::schedule(draft, &parent_path, &mut parent, time);
         draft.put(key::node(&parent_path), parent.encode());
     }
+    below::changed(draft, path, 1, signed(node.data_bytes));
+    quotas::written(draft, path, time);
     if let Some(session) = lifetime.session() {
         draft.put(key::owned(session, lifetime.call_write(), path), Bytes::new());
         let mut record = expect_session(draft, session);
@@ -240,15 +245,22 @@ fn data_set<R: Read>(
     node.mzxid = zxid;
     node.mtime = time;
     node.version += 1;
+    let bytes_before = node.data_bytes;
     node.data_bytes = data.len() as u64;
+    below::changed(draft, path, 0, signed(node.data_bytes) - signed(bytes_before));
     node.data_hash = xxhash_rust::xxh3::xxh3_128(data);
     reap::schedule(draft, path, &mut node, time);
     draft.put(key::node(path), node.encode());
+    quotas::written(draft, path, time);
     if data.is_empty() {
         draft.delete(key::data(path));
     } else {
         draft.put(key::data(path), data.clone());
     }
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).expect("a znode's data is bounded by DATA_BYTES_MAX")
 }
 
 fn node_deleted<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, path: &Path, node: Node) {
@@ -267,6 +279,7 @@ fn node_deleted<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, path: &
     reap::schedule(draft, &parent_path, &mut parent, time);
     draft.put(key::node(&parent_path), parent.encode());
     draft.delete(own);
+    below::changed(draft, path, -1, -signed(node.data_bytes));
     if node.data_bytes > 0 {
         draft.delete(key::data(path));
     }

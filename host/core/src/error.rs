@@ -101,7 +101,7 @@ error_codes! {
     NodeExists = 2002, "node-exists", NotApplied, Never;
     /// The znode has children.
     NotEmpty = 2003, "not-empty", NotApplied, Never;
-    /// The znode's version is not the expected one.
+    /// The znode's version, or another field of its stat, is not the expected one.
     BadVersion = 2004, "bad-version", NotApplied, Never;
     /// An ephemeral or call-owned znode can have no children.
     NoChildrenForEphemerals = 2005, "no-children-for-ephemerals", NotApplied, Never;
@@ -109,6 +109,10 @@ error_codes! {
     RolledBack = 2006, "rolled-back", NotApplied, Never;
     /// No member has the events behind the position of a watch any more; the message names the oldest position that one has.
     WatchCompacted = 2025, "watch-compacted", NotApplied, Never;
+    /// A subtree would have more than its quota; the message names both.
+    QuotaPassed = 2045, "quota-passed", NotApplied, Never;
+    /// A subtree is written faster than its quota.
+    TooManyWrites = 2046, "too-many-writes", NotApplied, Backoff;
 
     // Q3: the session.
     /// No such session, or one that ended too long ago to know more.
@@ -165,6 +169,8 @@ error_codes! {
     Cancelled = 4015, "cancelled", NotApplied, Never;
     /// A run that may only read tried to change something, or to wait.
     ReadOnly = 4016, "read-only", NotApplied, Never;
+    /// What a fence names is not granted any more: the lock or the leadership has ended, or is another's.
+    Fenced = 4020, "fenced", NotApplied, Never;
 
     // Q5: the cluster.
     /// No leader is known: nothing can be decided now.

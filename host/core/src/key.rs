@@ -20,6 +20,10 @@ pub enum Table {
     Data = 0x11,
     /// time, path -> nothing: container and TTL znodes without children, by when they may be deleted.
     Reap = 0x12,
+    /// depth, path -> how much is below the znode; for znodes with children only.
+    Below = 0x13,
+    /// path -> quota of the subtree; without a path, how many there are.
+    Quota = 0x14,
     /// session -> session record.
     Session = 0x20,
     /// session, write number -> kept reply.
@@ -45,12 +49,14 @@ pub enum Table {
 }
 
 impl Table {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 18] = [
         Self::Meta,
         Self::Level,
         Self::Node,
         Self::Data,
         Self::Reap,
+        Self::Below,
+        Self::Quota,
         Self::Session,
         Self::Reply,
         Self::Parked,
@@ -110,6 +116,44 @@ pub fn node(path: &Path) -> Bytes {
 #[must_use]
 pub fn data(path: &Path) -> Bytes {
     of_path(Table::Data, path.depth(), path.as_str())
+}
+
+/// The quota of a subtree.
+#[must_use]
+pub fn quota(path: &Path) -> Bytes {
+    of_numbers(Table::Quota, &[], path.as_str().as_bytes())
+}
+
+/// The one record of how many quotas there are.
+#[must_use]
+pub fn quotas_count() -> Bytes {
+    Bytes::from_static(&[Table::Quota as u8])
+}
+
+/// Quotas of paths behind this one, in bytewise order; all without one.
+#[must_use]
+pub fn quotas(behind: Option<&Path>) -> (Bytes, Bytes) {
+    let first = behind.map_or_else(quotas_count, quota);
+    (after(&first), table_range(Table::Quota).1)
+}
+
+/// The path in a key of the table `Quota`; none of the record that counts them.
+#[must_use]
+pub fn quota_path(key: &[u8]) -> Option<Path> {
+    Path::parse(std::str::from_utf8(key.get(1..)?).ok()?).ok()
+}
+
+/// How much is below a znode.
+#[must_use]
+pub fn below(path: &Path) -> Bytes {
+    of_path(Table::Below, path.depth(), path.as_str())
+}
+
+/// The path in a key of the tables `Node`, `Data` and `Below`.
+#[must_use]
+pub fn path_of(key: &[u8]) -> Option<Path> {
+    let path = Path::parse(std::str::from_utf8(key.get(3..)?).ok()?).ok()?;
+    (key.get(1..3)? == path.depth().to_be_bytes()).then_some(path)
 }
 
 /// The keys of a znode's direct children: one contiguous range, in the order of their names.
@@ -206,6 +250,27 @@ pub fn owned_by_call(id: SessionId, call: WriteNumber) -> (Bytes, Bytes) {
 #[must_use]
 pub fn owned_by_session(id: SessionId) -> (Bytes, Bytes) {
     with_prefix(of_numbers(Table::Owned, &[id.0], &[]))
+}
+
+/// Where the mark of this text stands or would stand among the znodes that go with a session and with no call of it.
+#[must_use]
+pub fn owned_by_session_text(id: SessionId, text: &str) -> Bytes {
+    of_numbers(Table::Owned, &[id.0, 0], text.as_bytes())
+}
+
+/// The mark that a session owns this znode, and no call of it.
+#[must_use]
+pub fn owned_by_session_at(id: SessionId, path: &Path) -> Bytes {
+    owned_by_session_text(id, path.as_str())
+}
+
+/// All znodes below this one that go with a session and with no call of it.
+#[must_use]
+pub fn owned_by_session_below(id: SessionId, path: &Path) -> (Bytes, Bytes) {
+    let text = if path.is_root() { "" } else { path.as_str() };
+    // `0` follows `/` in ASCII. The root itself is nobody's.
+    let end = |last: char| owned_by_session_text(id, &format!("{text}{last}"));
+    (end('/'), end('0'))
 }
 
 /// The path in a key of the table `Owned`.
@@ -435,6 +500,21 @@ mod tests {
         assert_eq!(table(&upload(id, &digest)), Some(Table::Upload));
         assert_eq!(table(&uploader(&digest, id)), Some(Table::Uploader));
         assert_eq!(table(&[0xff]), None);
+    }
+
+    #[test]
+    fn what_a_session_owns_below_a_znode_is_one_range() {
+        let id = SessionId(7);
+        let (from, to) = owned_by_session_below(id, &path("/a"));
+        let inside = |text: &str, call| {
+            let key = owned(id, WriteNumber(call), &path(text));
+            from <= key && key < to
+        };
+        assert!(inside("/a/b", 0) && inside("/a/b/c", 0) && inside("/a/\u{ffef}", 0));
+        assert!(!inside("/a", 0) && !inside("/a-b", 0) && !inside("/a0", 0));
+        assert!(!inside("/a/b", 1), "a call's");
+        assert_eq!(path_of(&below(&path("/a/b"))), Some(path("/a/b")));
+        assert_eq!(path_of(&[Table::Below as u8, 0, 1, b'/', b'a', b'/', b'b']), None);
     }
 
     #[test]

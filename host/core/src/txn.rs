@@ -1,14 +1,20 @@
 //! A transaction while it is built: operations are checked in ZooKeeper's order of errors and change a draft over the
 //! leader's view. It ends in `finish`, `park` or `abandon`; all three give the view back.
 
+mod quotas;
 mod sessions;
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
 
+mod compound;
+
+pub use self::compound::Met;
+
 use crate::apply;
 use crate::change::Change;
+use crate::condition::Condition;
 use crate::draft::{Draft, ReadRecords, View};
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{CallId, Millis, Zxid};
@@ -16,7 +22,7 @@ use crate::key;
 use crate::level::Level;
 use crate::limits;
 use crate::path::Path;
-use crate::query::{self, no_node};
+use crate::query::{self, no_node, node_exists};
 use crate::read::{Direction, Read, Records};
 use crate::request::{LifetimeKind, Reply, Sequence};
 use crate::room::Room;
@@ -207,11 +213,16 @@ impl Txn {
     ///
     /// # Errors
     /// `bad-path`, `limit`, `no-node`, `bad-version`.
-    pub fn set(&mut self, text: &str, data: Bytes, version: Option<u64>) -> Result<Stat, Refusal> {
+    pub fn set(
+        &mut self,
+        text: &str,
+        data: Bytes,
+        condition: impl Into<Condition>,
+    ) -> Result<Stat, Refusal> {
         self.check_may_change()?;
         let path = Path::parse(text)?;
         check_data(&data)?;
-        let node = self.expect_version(&path, version)?;
+        let node = self.expect(&path, condition.into())?;
         self.record(Change::data_set(path.clone(), data, &node))?;
         self.note_lifetime(node.lifetime);
         query::stat(&self.draft, &path)
@@ -221,13 +232,13 @@ impl Txn {
     ///
     /// # Errors
     /// `bad-path`, `bad-arguments` for the root, `no-node`, `bad-version`, `not-empty`.
-    pub fn delete(&mut self, text: &str, version: Option<u64>) -> Result<(), Refusal> {
+    pub fn delete(&mut self, text: &str, condition: impl Into<Condition>) -> Result<(), Refusal> {
         self.check_may_change()?;
         let path = Path::parse(text)?;
         if path.is_root() {
             return Err(Refusal::new(ErrorCode::BadArguments, "the root can not be deleted"));
         }
-        let node = self.expect_version(&path, version)?;
+        let node = self.expect(&path, condition.into())?;
         if node.children_count > 0 {
             let message = format!("the znode {path} has {} children", node.children_count);
             return Err(Refusal::new(ErrorCode::NotEmpty, message));
@@ -237,50 +248,12 @@ impl Txn {
         Ok(())
     }
 
-    /// Deletes a znode and all that is below it; how many were deleted. A refusal for the bound comes before any change.
-    ///
-    /// # Errors
-    /// `bad-path`, `bad-arguments` for the root, `no-node`, `limit`.
-    pub fn delete_tree(&mut self, text: &str) -> Result<u64, Refusal> {
-        self.check_may_change()?;
-        let top = Path::parse(text)?;
-        if top.is_root() {
-            return Err(Refusal::new(ErrorCode::BadArguments, "the root can not be deleted"));
-        }
-        query::stat(&self.draft, &top)?;
-        let left = self.run.map_or(self.whole.changes, |run| run.changes.min(self.whole.changes));
-        let mut found = vec![top];
-        let mut changes = Vec::new();
-        let mut is_persistent = false;
-        while let Some(path) = found.get(changes.len()).cloned() {
-            let node = self.expect_version(&path, None)?;
-            is_persistent |= node.lifetime.session().is_none();
-            changes.push(Change::node_deleted(path.clone(), &node));
-            if node.children_count == 0 {
-                continue;
-            }
-            let (from, to) = key::children(&path);
-            for name in self.draft.child_names(&from, &to, Direction::Forward) {
-                if found.len() as u64 >= left {
-                    return Err(Refusal::limit("znodes of a subtree to delete", left + 1, left));
-                }
-                found.push(path.child(&name)?);
-            }
-        }
-        // Children were found after their parents: backwards, every znode is deleted when it has no children left.
-        let count = found.len() as u64;
-        changes.reverse();
-        self.record_all(changes)?;
-        self.has_persistent_writes |= is_persistent;
-        Ok(count)
-    }
-
-    /// The stat of a znode, if it has this version.
+    /// The stat of a znode, if it is so.
     ///
     /// # Errors
     /// `bad-path`, `no-node`, `bad-version`.
-    pub fn check(&self, text: &str, version: Option<u64>) -> Result<Stat, Refusal> {
-        Ok(self.expect_version(&Path::parse(text)?, version)?.stat())
+    pub fn check(&self, text: &str, condition: impl Into<Condition>) -> Result<Stat, Refusal> {
+        Ok(self.expect(&Path::parse(text)?, condition.into())?.stat())
     }
 
     /// Makes a call-owned znode of this call ephemeral.
@@ -290,7 +263,7 @@ impl Txn {
     pub fn release(&mut self, text: &str) -> Result<(), Refusal> {
         self.check_may_change()?;
         let path = Path::parse(text)?;
-        let node = self.expect_version(&path, None)?;
+        let node = self.expect(&path, Condition::ANY)?;
         match node.lifetime {
             Lifetime::CallOwned(call) if Some(call) == self.caller() => {
                 self.record(Change::NodeReleased { path })
@@ -322,6 +295,7 @@ impl Txn {
     /// # Errors
     /// `limit`.
     pub fn record(&mut self, change: Change) -> Result<(), Refusal> {
+        self.check_quotas(std::slice::from_ref(&change))?;
         self.spend(1, change.weight() as u64)?;
         self.record_unbounded(change);
         Ok(())
@@ -329,6 +303,7 @@ impl Txn {
 
     /// All of them, or none and a refusal.
     fn record_all(&mut self, changes: Vec<Change>) -> Result<(), Refusal> {
+        self.check_quotas(&changes)?;
         let weight = changes.iter().map(Change::weight).sum::<usize>();
         self.spend(changes.len() as u64, weight as u64)?;
         for change in changes {
@@ -479,10 +454,7 @@ impl Txn {
         let number = parent.as_ref().map_or(0, |parent| parent.children_created);
         let path = Path::parse(&sequence_name(text, options.sequence, number)?)?;
         if query::node(&self.draft, &path).is_some() {
-            return Err(Refusal::new(
-                ErrorCode::NodeExists,
-                format!("the znode {path} is there already"),
-            ));
+            return Err(node_exists(&path));
         }
         match parent {
             Some(parent) if !parent.may_have_children() => Err(no_children_for(&parent_path)),
@@ -540,16 +512,10 @@ impl Txn {
         self.has_persistent_writes |= lifetime.session().is_none();
     }
 
-    fn expect_version(&self, path: &Path, version: Option<u64>) -> Result<Node, Refusal> {
+    fn expect(&self, path: &Path, condition: Condition) -> Result<Node, Refusal> {
         let node = query::node(&self.draft, path).ok_or_else(|| no_node(path))?;
-        match version {
-            Some(expected) if expected != node.version => {
-                let message =
-                    format!("the znode {path} has version {}, not {expected}", node.version);
-                Err(Refusal::new(ErrorCode::BadVersion, message))
-            }
-            _ => Ok(node),
-        }
+        condition.check(path, &node.stat())?;
+        Ok(node)
     }
 }
 

@@ -8,6 +8,9 @@ use quorate_core::limits;
 pub const OUTSTANDING_WRITES_MAX: usize = 8192;
 /// Reads of one session that wait for their consistency at a time. Above this the lane is not read further.
 pub const OUTSTANDING_READS_MAX: usize = 1024;
+/// Bytes of the results of many reads in one answer: what a frame carries, less its head and what each read adds.
+pub const MANY_READS_BYTES_MAX: usize =
+    quorate_wire::message::LANE_FRAME_BYTES_MAX as usize - 64 * 1024;
 /// Recipe calls that only read: threads that run them, whatever the machine has. One that takes its time leaves the others.
 /// At most, the engine's `READERS_MAX`.
 pub const READ_CALL_THREADS_MIN: usize = 2;

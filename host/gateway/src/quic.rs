@@ -1,6 +1,8 @@
 //! The native face: connections of clients, one lane a session. It reads frames, hands writes on in their order, settles
 //! how fresh a read must be, and lets go when the lane is over. What a frame's fields mean is quorate-wire's.
 
+mod audited;
+mod bodies;
 mod calls;
 mod scans;
 mod watching;
@@ -20,13 +22,13 @@ use quorate_core::limits as core_limits;
 use quorate_core::request::{Body, Request};
 use quorate_core::session::{Acks, Session};
 use quorate_net::{
-    BulkReceiver, CloseCode, Connection, Identity, LaneError, LaneLimits, LaneReceiver, LaneSender,
-    Protocol, QueueBudget, Server,
+    CloseCode, Connection, Identity, LaneError, LaneLimits, LaneReceiver, LaneSender, Protocol,
+    QueueBudget, Server,
 };
 use quorate_wire::message::admin::Command;
 use quorate_wire::message::{
     Attach, ClientMessage, Consistency, Hello, LANE_FRAME_BYTES_MAX, PROTOCOLS, Query, Results,
-    ServerMessage, Welcome, body, bulk, protocols,
+    ServerMessage, Welcome, body, protocols,
 };
 use quorate_wire::protocol::Versions;
 use sha2::{Digest as _, Sha256};
@@ -34,8 +36,10 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use self::audited::{audit_attach, audit_read};
+use self::bodies::read_bodies;
 use crate::administration::Administration;
-use crate::audit::{Audit, Auditor, Who};
+use crate::audit::Audit;
 use crate::backlog::{Backlog, Message, WaitingRead};
 use crate::compile::Compiler;
 use crate::leader::SequencerHandle;
@@ -617,47 +621,6 @@ async fn administer(
     }
 }
 
-/// Tells the audit log who has come, and the attachment whom it serves.
-fn audit_attach(
-    face: &Face,
-    hello: &Hello,
-    connection: &Connection,
-    attached: &Result<(Arc<Attachment>, Welcome), Refusal>,
-) {
-    let (is_new, asked) = match hello.attach {
-        Attach::New { .. } => (true, None),
-        Attach::Resume { session, .. } => (false, Some(session)),
-    };
-    let attachment = attached.as_ref().ok().map(|(attachment, _)| attachment);
-    let session = attachment.map(|attachment| attachment.session).or(asked);
-    let record = attachment.and_then(|attachment| face.reads.tree().session(attachment.session));
-    let who = Arc::new(Who {
-        session,
-        principal: record.map(|record| record.principal).unwrap_or_default(),
-        identities: Vec::new(),
-        remote: Some(connection.remote_address()),
-    });
-    if let Some(attachment) = attachment {
-        attachment.audit_with(Auditor::new(&face.audit, who.clone()));
-    }
-    face.audit.attached(
-        &who,
-        is_new,
-        attached.as_ref().map(|_| ()).map_err(|refusal| refusal.code),
-    );
-}
-
-fn audit_read(
-    attachment: &Attachment,
-    query: &Query,
-    zxid: Zxid,
-    results: &Result<Results, Refusal>,
-) {
-    if let Some(auditor) = attachment.auditor() {
-        auditor.read(query, zxid, results);
-    }
-}
-
 async fn receive_hello(
     connection: &Connection,
     lane_limits: LaneLimits,
@@ -781,28 +744,6 @@ async fn within<T>(
         Ok(result) => result,
         Err(_) => Err(Refusal::new(ErrorCode::NoLeader, "no leader answered in time")),
     }
-}
-
-/// Reads the bodies of bulk writes, one after the other.
-async fn read_bodies(connection: Connection, bodies: mpsc::Sender<Result<(u64, Bytes), String>>) {
-    while let Ok(stream) = connection.accept_bulk().await {
-        let body = read_body(stream).await;
-        if bodies.send(body).await.is_err() {
-            return;
-        }
-    }
-}
-
-async fn read_body(mut stream: BulkReceiver) -> Result<(u64, Bytes), String> {
-    let kind = stream.kind().await.map_err(|error| error.to_string())?;
-    if kind != bulk::WRITE_BODY {
-        return Err(format!("a bulk stream of the unknown kind {kind}"));
-    }
-    let whole = stream
-        .recv_to_end(core_limits::FRAME_BYTES_MAX)
-        .await
-        .map_err(|error| error.to_string())?;
-    bulk::split(whole).map_err(|error| error.to_string())
 }
 
 /// Ends a lane: what has queued is delivered if the client still reads.

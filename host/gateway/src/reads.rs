@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::limits;
 use bytes::Bytes;
 use quorate_core::deployment::ComponentDigest;
 use quorate_core::draft::ReadRecords;
@@ -10,6 +11,8 @@ use quorate_core::ids::Zxid;
 use quorate_core::key;
 use quorate_core::path::Path;
 use quorate_core::query as tree;
+use quorate_core::query::ephemerals::ephemerals;
+use quorate_core::query::subtree::subtree;
 use quorate_core::read::{Direction, Read, SharedRead};
 use quorate_wire::message::query::{LogLine, Query, RecipeLine, Results, Status};
 
@@ -100,6 +103,16 @@ impl Reads {
             Query::Children { path, page, with_data: true } => {
                 Results::Children(tree::children_with_data(tree, &Path::parse(path)?, page)?)
             }
+            Query::Subtree(path) => Results::Subtree(subtree(tree, &Path::parse(path)?)?),
+            Query::Ephemerals { session, prefix, after, limit } => {
+                let prefix = Path::parse(prefix)?;
+                Results::Names(ephemerals(tree, *session, &prefix, after.as_deref(), *limit))
+            }
+            Query::Many(queries) => Results::Many(self.answer_many(tree, queries)?),
+            Query::Quotas { after, limit } => {
+                let after = after.as_deref().map(Path::parse).transpose()?;
+                Results::Quotas(tree::quota::quotas(tree, after.as_ref(), *limit))
+            }
             Query::Recipes => recipes(tree),
             Query::History(recipe) => history(tree, recipe)?,
             Query::Interface(recipe) => {
@@ -115,11 +128,48 @@ impl Reads {
             | Query::Watch(_)
             | Query::Unwatch(_)
             | Query::Scan { .. } => {
-                let message = "it is answered beside the lane's other reads";
-                return Err(Refusal::new(ErrorCode::Internal, message));
+                let message = "a stream, a watch or a call is not one of many reads";
+                return Err(Refusal::new(ErrorCode::BadArguments, message));
             }
         })
     }
+
+    /// Each for itself; all of it is refused if it does not fit one answer, before more is read than that.
+    fn answer_many(
+        &self,
+        tree: &dyn Read,
+        queries: &[Query],
+    ) -> Result<Vec<Result<Results, Refusal>>, Refusal> {
+        let mut all = Vec::with_capacity(queries.len());
+        let mut bytes = 0;
+        for query in queries {
+            let one = if is_of_tree(query) {
+                self.answer_from(tree, query)
+            } else {
+                let message = "only reads of the tree can be among many";
+                Err(Refusal::new(ErrorCode::BadArguments, message))
+            };
+            bytes +=
+                one.as_ref().map_or_else(|refusal| refusal.message.len() + 16, Results::bytes_max);
+            if bytes > limits::MANY_READS_BYTES_MAX {
+                let (bytes, max) = (bytes as u64, limits::MANY_READS_BYTES_MAX as u64);
+                return Err(Refusal::limit("bytes of the results of many reads", bytes, max));
+            }
+            all.push(one);
+        }
+        Ok(all)
+    }
+}
+
+fn is_of_tree(query: &Query) -> bool {
+    matches!(
+        query,
+        Query::Get(_)
+            | Query::Stat(_)
+            | Query::Children { .. }
+            | Query::Subtree(_)
+            | Query::Ephemerals { .. }
+    )
 }
 
 fn recipes(tree: &dyn Read) -> Results {

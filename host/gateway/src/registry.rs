@@ -389,6 +389,12 @@ impl Registry {
 
     fn reply_with(&self, transaction: &Transaction) {
         for change in &transaction.changes {
+            if let Change::IdentityAdded { session, held } = change
+                && let Some(attachment) = read(&self.sessions).get(session)
+                && let Some(auditor) = attachment.auditor()
+            {
+                auditor.identify(held.identity.to_string());
+            }
             if let Change::SessionEnded { session, .. } | Change::SessionForgotten { session } =
                 change
             {

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
 use bytes::Bytes;
+use quorate_client::core::condition::Condition;
 use quorate_client::core::ids::Zxid;
 use quorate_client::core::query::Page;
 use quorate_client::core::read::Direction;
@@ -120,7 +121,12 @@ async fn alone(client: &Client, when: &str, first: usize) -> anyhow::Result<()> 
         client.done(Body::Single(create(child(number), LifetimeKind::Persistent))).await?;
         creating.push(began.elapsed());
         let began = Instant::now();
-        client.done(Body::Single(Operation::Delete { path: child(number), version: None })).await?;
+        client
+            .done(Body::Single(Operation::Delete {
+                path: child(number),
+                condition: Condition::ANY,
+            }))
+            .await?;
         deleting.push(began.elapsed());
     }
     println!("{when}, one by one: create: {}", quantiles(creating));
@@ -149,8 +155,8 @@ async fn children(count: usize) -> anyhow::Result<()> {
     for done in 0..PARTS {
         // From the lowest name, as a queue does.
         let numbers = done * part..(done + 1) * part;
-        let deletions =
-            numbers.map(|number| Operation::Delete { path: child(number), version: None });
+        let deletions = numbers
+            .map(|number| Operation::Delete { path: child(number), condition: Condition::ANY });
         let rate = pipelined(&client, deletions).await?;
         println!(
             "{} to {} children: {rate:.0} deleted a second",
@@ -274,8 +280,11 @@ async fn expiry(count: usize) -> anyhow::Result<()> {
             "{left} znodes are left after two minutes"
         );
         let asked = Instant::now();
-        let set =
-            Operation::Set { path: "/bystander".to_owned(), data: Bytes::new(), version: None };
+        let set = Operation::Set {
+            path: "/bystander".to_owned(),
+            data: Bytes::new(),
+            condition: Condition::ANY,
+        };
         client.done(Body::Single(set)).await?;
         let took = asked.elapsed();
         if left == count as u64 {

@@ -113,6 +113,14 @@ fn multis_do_not_nest_in_replies() {
 }
 
 #[test]
+fn many_reads_do_not_nest() {
+    // Many, one of them: many, none of them.
+    assert!(!CLIENT.check_bytes(&[0x04, 1, 0, 17, 1, 17, 0]));
+    assert!(CLIENT.check_bytes(&[0x04, 1, 0, 17, 0]));
+    assert!(!SERVER.check_bytes(&[0x85, 1, 1, 0, 0, 17, 1, 0, 17, 0]));
+}
+
+#[test]
 fn the_head_of_a_bulk_stream_is_its_number() {
     let whole = [bulk::head(0x0102_0304), Bytes::from_static(b"body")].concat();
     assert_eq!(whole, *b"\x04\x03\x02\x01\0\0\0\0body");

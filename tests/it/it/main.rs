@@ -10,6 +10,7 @@ mod hostile;
 mod killed;
 mod lanes;
 mod moved;
+mod operations;
 mod protocol;
 mod reading;
 mod recipes;

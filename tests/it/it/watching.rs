@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use anyhow::{Context, Result, bail, ensure};
+use quorate_core::condition::Condition;
 use quorate_core::ids::Zxid;
 use quorate_core::request::{Body, Operation};
 use quorate_net::{Connection, FrameReceiver};
@@ -221,8 +222,11 @@ async fn watches_end_when_they_are_ended_when_they_have_fired_and_with_their_lan
     let mut both = set("/a", "1");
     if let Body::Single(set) = both {
         let Body::Single(create) = create("/a", "0") else { bail!("one operation") };
-        both =
-            Body::Multi(vec![create, set, Operation::Delete { path: "/a".into(), version: None }]);
+        both = Body::Multi(vec![
+            create,
+            set,
+            Operation::Delete { path: "/a".into(), condition: Condition::ANY },
+        ]);
     }
     let (zxid, _) = reply_events(&mut raw, &both).await?;
     let (_, at, told) = events.events().await?;

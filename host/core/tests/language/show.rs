@@ -2,6 +2,9 @@
 
 use quorate_core::change::Change;
 use quorate_core::ids::{CallId, SessionId};
+use quorate_core::query::Child;
+use quorate_core::query::quota::QuotaUse;
+use quorate_core::quota::{Bounds, Quota, Used};
 use quorate_core::recipe::Interest;
 use quorate_core::request::{Answer, Failure, Reply};
 use quorate_core::session::Parked;
@@ -62,11 +65,31 @@ fn answer(answer: &Answer, sessions: Sessions<'_>) -> String {
         }
         Answer::Stat(made) => stat(made, sessions),
         Answer::Called(value) => format!("returned {}", short(value)),
+        Answer::Multi(answers) if answers.len() > 32 => {
+            let last = answers.last().map(|last| self::answer(last, sessions));
+            format!("{} answers, the last: {}", answers.len(), last.unwrap_or_default())
+        }
         Answer::Multi(answers) => {
             let all: Vec<String> = answers.iter().map(|one| self::answer(one, sessions)).collect();
             format!("[{}]", all.join("; "))
         }
         Answer::Activated { version } => format!("activated version {version}"),
+        Answer::Node { data, stat: found } => {
+            format!("there {}, {}", short(data), stat(found, sessions))
+        }
+        Answer::Names(listing) => {
+            format!("names {:?}, more: {}", listing.children, listing.has_more)
+        }
+        Answer::Children(listing) => {
+            let one = |child: &Child| format!("{}={}", child.name, short(&child.data));
+            let all: Vec<String> = listing.children.iter().map(one).collect();
+            format!("children [{}], more: {}", all.join(" "), listing.has_more)
+        }
+        Answer::Exists(found) => {
+            let found = found.as_ref().map(|found| stat(found, sessions));
+            found.map_or_else(|| "not there".to_owned(), |found| format!("there, {found}"))
+        }
+        Answer::Deleted { count } => format!("deleted {count}"),
     }
 }
 
@@ -137,8 +160,30 @@ fn change(change: &Change, sessions: Sessions<'_>) -> String {
         }
         Change::RecipeActivated { recipe, version } => format!("{recipe} runs version {version}"),
         Change::RecipeRemoved { recipe } => format!("{recipe} removed"),
+        Change::QuotaSet { path, quota: None } => format!("no quota of {path}"),
+        Change::QuotaSet { path, quota: Some(quota) } => {
+            format!("quota of {path}:{}", bounds_of(quota))
+        }
         Change::LevelRaised { level } => format!("level {level}"),
     }
+}
+
+/// The bounds of a quota that are there, a soft one before the hard one.
+fn bounds_of(quota: &Quota) -> String {
+    let named = [("znodes", quota.znodes), ("bytes", quota.bytes), ("writes", quota.writes_per_s)];
+    let one = |(name, Bounds { soft, hard }): (&str, Bounds)| {
+        let soft = soft.map_or_else(String::new, |soft| format!(" {name}.soft={soft}"));
+        soft + &hard.map_or_else(String::new, |hard| format!(" {name}={hard}"))
+    };
+    named.map(one).concat()
+}
+
+/// A quota, and how much of it is used.
+pub fn quota(found: &QuotaUse) -> String {
+    let (Used { znodes, bytes }, metered) = (found.used, &found.metered);
+    let bounds = bounds_of(&metered.quota);
+    let warned = metered.warned_count;
+    format!("{}: {znodes} znodes, {bytes} bytes, quota{bounds}, warned {warned}", found.path)
 }
 
 /// What a call waits for.

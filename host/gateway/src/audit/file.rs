@@ -109,6 +109,10 @@ impl Sink for RotatingFile {
 /// Opens a file to append to, for this process alone.
 fn open(path: &Path) -> io::Result<File> {
     let file = File::options().read(true).append(true).create(true).mode(MODE).open(path)?;
+    // A device is anybody's.
+    if !file.metadata()?.is_file() {
+        return Ok(file);
+    }
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(io::Error::other("another process writes it")),

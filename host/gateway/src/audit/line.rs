@@ -9,7 +9,7 @@ use quorate_wire::message::admin::Command;
 use serde::Serialize;
 
 use super::event::{Answer, Event, What};
-use super::limits;
+use super::{Category, limits};
 
 /// A line. What does not apply is left out.
 #[derive(Debug, Default, Serialize)]
@@ -106,12 +106,11 @@ impl<'a> Line<'a> {
                 self.tell_answer(answer);
             }
             What::Read { query, zxid, bytes, result } => {
-                self.event = match query {
-                    // The whole tree leaves the service.
-                    Query::Snapshot { .. } => "administration",
-                    _ => "read",
-                };
+                self.event = event_of(super::of_query(query));
                 (self.operation, self.subject) = asked(query);
+                if let Query::Many(queries) = query {
+                    self.operations = queries.iter().map(Part::of_query).collect();
+                }
                 self.subject.bytes = *bytes;
                 self.zxid = Some(zxid.0);
                 self.end_with(*result);
@@ -151,7 +150,7 @@ impl<'a> Line<'a> {
     }
 
     fn tell_body(&mut self, body: &'a Body) {
-        self.event = "write";
+        self.event = event_of(super::of_body(body));
         (self.operation, self.subject) = match body {
             Body::Single(operation) => operated(operation),
             Body::Multi(operations) => {
@@ -159,29 +158,28 @@ impl<'a> Line<'a> {
                 ("multi", Subject::default())
             }
             Body::Cancel(_) => ("cancel", Subject::default()),
-            Body::CloseSession => {
-                self.event = "session";
-                ("close", Subject::default())
-            }
+            Body::CloseSession => ("close", Subject::default()),
             Body::StoreChunk(chunk) => {
                 let bytes = Some(chunk.bytes.len() as u64);
                 let component = Some(hex(&chunk.component));
                 ("upload", Subject { component, bytes, ..Subject::default() })
             }
             Body::Deploy(deploy) => {
-                self.event = "administration";
                 let recipe = Some(cut(&deploy.recipe));
                 let component = Some(hex(&deploy.component));
                 ("deploy", Subject { recipe, component, ..Subject::default() })
             }
             Body::Rollback { recipe, version } => {
-                self.event = "administration";
                 let (recipe, version) = (Some(cut(recipe)), Some(*version));
                 ("roll-back", Subject { recipe, version, ..Subject::default() })
             }
             Body::RemoveRecipe(recipe) => {
-                self.event = "administration";
                 ("remove-recipe", Subject { recipe: Some(cut(recipe)), ..Subject::default() })
+            }
+            Body::SetQuota { path, quota } => {
+                self.event = "administration";
+                let operation = if quota.is_some() { "set-quota" } else { "remove-quota" };
+                (operation, Subject { path: Some(cut(path)), ..Subject::default() })
             }
         };
     }
@@ -233,6 +231,11 @@ impl<'a> Part<'a> {
         let (operation, subject) = operated(operation);
         Self { operation, subject }
     }
+
+    fn of_query(query: &'a Query) -> Self {
+        let (operation, subject) = asked(query);
+        Self { operation, subject }
+    }
 }
 
 impl Subject<'_> {
@@ -242,6 +245,16 @@ impl Subject<'_> {
         {
             self.created = Some(path);
         }
+    }
+}
+
+/// What events of a category are called.
+fn event_of(category: Option<Category>) -> &'static str {
+    match category {
+        None => "administration",
+        Some(Category::Sessions) => "session",
+        Some(Category::Writes) => "write",
+        Some(Category::Reads) => "read",
     }
 }
 
@@ -256,7 +269,23 @@ fn operated(operation: &Operation) -> (&'static str, Subject<'_>) {
             ("set", Subject { bytes: Some(data.len() as u64), ..at(path) })
         }
         Operation::Delete { path, .. } => ("delete", at(path)),
+        Operation::CreateOrGet { path, data, .. } => {
+            ("create-or-get", Subject { bytes: Some(data.len() as u64), ..at(path) })
+        }
+        Operation::SetOrCreate { path, data, .. } => {
+            ("set-or-create", Subject { bytes: Some(data.len() as u64), ..at(path) })
+        }
+        Operation::DeleteTree { path, .. } => ("delete-tree", at(path)),
         Operation::Check { path, .. } => ("check", at(path)),
+        Operation::CheckAbsent { path } => ("check-absent", at(path)),
+        Operation::Fence(fence) => {
+            ("fence", Subject { recipe: Some(cut(&fence.recipe)), ..at(&fence.node) })
+        }
+        Operation::Get { path } => ("get", at(path)),
+        Operation::Stat { path } => ("stat", at(path)),
+        Operation::Exists { path } => ("exists", at(path)),
+        Operation::Children { path, with_data: false, .. } => ("children", at(path)),
+        Operation::Children { path, with_data: true, .. } => ("children-with-data", at(path)),
         Operation::Call(call) => {
             ("call", Subject { bytes: Some(call.arguments.len() as u64), ..called(call) })
         }
@@ -286,7 +315,11 @@ fn asked(query: &Query) -> (&'static str, Subject<'_>) {
         Query::Call(call) => ("call", called(call)),
         Query::Watch(watch) => ("watch", at(&watch.path)),
         Query::Unwatch(_) => ("unwatch", Subject::default()),
+        Query::Quotas { .. } => ("quotas", Subject::default()),
         Query::Scan { path, .. } => ("scan", at(path)),
+        Query::Many(_) => ("many", Subject::default()),
+        Query::Subtree(path) => ("subtree", at(path)),
+        Query::Ephemerals { prefix, .. } => ("ephemerals", at(prefix)),
     }
 }
 

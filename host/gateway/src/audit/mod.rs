@@ -24,7 +24,7 @@ use bytes::Bytes;
 use quorate_core::change::Change;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{SessionId, Zxid};
-use quorate_core::request::{Body, Call, Request};
+use quorate_core::request::{Body, Call, Operation, Request};
 use quorate_core::transaction::{Entry, EntryBody, Origin};
 use quorate_wire::message::admin::Command;
 use quorate_wire::message::{Query, Results, ServerMessage};
@@ -161,6 +161,12 @@ impl Audit {
         let audit = Self { on: Some(Arc::new(on)) };
         audit.tell(Arc::default(), What::Began { is_torn }, true);
         Ok(audit)
+    }
+
+    /// Whether there is an audit log.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.on.is_some()
     }
 
     /// Writes what is left and ends the thread. Waits for the disk.
@@ -303,18 +309,32 @@ impl On {
     }
 }
 
-/// The audit log of one attachment: who it is stands fast.
-#[derive(Clone, Default)]
+/// The audit log of one attachment.
 pub struct Auditor {
     audit: Audit,
-    who: Arc<Who>,
+    who: Mutex<Arc<Who>>,
 }
 
 impl Auditor {
     /// For what these ask.
     #[must_use]
     pub fn new(audit: &Audit, who: Arc<Who>) -> Self {
-        Self { audit: audit.clone(), who }
+        Self { audit: audit.clone(), who: Mutex::new(who) }
+    }
+
+    /// The session is known as somebody more from now on.
+    pub fn identify(&self, identity: String) {
+        if self.audit.on.is_some() {
+            let mut who = self.who.lock().unwrap_or_else(PoisonError::into_inner);
+            if !who.identities.contains(&identity) {
+                Arc::make_mut(&mut who).identities.push(identity);
+            }
+        }
+    }
+
+    fn tell(&self, what: What, is_urgent: bool) {
+        let who = self.who.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.audit.tell(who, what, is_urgent);
     }
 
     /// A write is answered with this.
@@ -356,7 +376,7 @@ impl Auditor {
         let category = of_body(&request.body);
         if self.audit.wants(category, result) {
             let what = What::Write { request: request.clone(), bytes, answer };
-            self.audit.tell(self.who.clone(), what, category.is_none());
+            self.tell(what, category.is_none());
         }
     }
 
@@ -369,7 +389,7 @@ impl Auditor {
                 _ => None,
             };
             let what = What::Read { query: query.clone(), zxid, bytes, result };
-            self.audit.tell(self.who.clone(), what, category.is_none());
+            self.tell(what, category.is_none());
         }
     }
 
@@ -385,15 +405,41 @@ impl Auditor {
 /// The category of a write; none: it is always told.
 fn of_body(body: &Body) -> Option<Category> {
     match body {
-        Body::Single(_) | Body::Multi(_) | Body::Cancel(_) | Body::StoreChunk(_) => {
-            Some(Category::Writes)
+        Body::Single(operation) => of_operation(operation),
+        Body::Multi(operations) => {
+            // Access that is changed in passing is changed all the same.
+            let is_told = operations.iter().any(|operation| of_operation(operation).is_none());
+            (!is_told).then_some(Category::Writes)
         }
+        Body::Cancel(_) | Body::StoreChunk(_) => Some(Category::Writes),
         Body::CloseSession => Some(Category::Sessions),
-        Body::Deploy(_) | Body::Rollback { .. } | Body::RemoveRecipe(_) => None,
+        Body::Deploy(_) | Body::Rollback { .. } | Body::RemoveRecipe(_) | Body::SetQuota { .. } => {
+            None
+        }
     }
 }
 
-/// The category of a read; none: it is always told.
+/// The category of an operation; none: it is always told.
+fn of_operation(operation: &Operation) -> Option<Category> {
+    match operation {
+        Operation::Create { .. }
+        | Operation::Set { .. }
+        | Operation::Delete { .. }
+        | Operation::Check { .. }
+        | Operation::CheckAbsent { .. }
+        | Operation::CreateOrGet { .. }
+        | Operation::SetOrCreate { .. }
+        | Operation::DeleteTree { .. }
+        | Operation::Fence(_)
+        | Operation::Get { .. }
+        | Operation::Stat { .. }
+        | Operation::Exists { .. }
+        | Operation::Children { .. }
+        | Operation::Call(_) => Some(Category::Writes),
+    }
+}
+
+/// The category of a read; none: it is always told, since the whole tree leaves the service.
 fn of_query(query: &Query) -> Option<Category> {
     (!matches!(query, Query::Snapshot { .. })).then_some(Category::Reads)
 }

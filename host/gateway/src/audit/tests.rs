@@ -5,6 +5,7 @@ use std::io;
 use std::sync::{Condvar, MutexGuard};
 use std::time::Duration;
 
+use quorate_core::condition::Condition;
 use quorate_core::ids::{Epoch, Millis, Term, WriteNumber};
 use quorate_core::path::Path;
 use quorate_core::request::{Answer as Done, Failure, LifetimeKind, Operation, Reply, Sequence};
@@ -99,7 +100,7 @@ fn alice() -> Arc<Who> {
 
 fn request(body: Body) -> Arc<Request> {
     let (session, write) = (SessionId(5), WriteNumber(3));
-    Arc::new(Request { session, write, hash: 1, acks: Acks::default(), body })
+    Arc::new(Request { session, write, hash: 1, acks: Acks::default(), body, address: None })
 }
 
 fn create(path: &str) -> Operation {
@@ -133,7 +134,7 @@ fn set() -> Arc<Request> {
     request(Body::Single(Operation::Set {
         path: "/a".to_owned(),
         data: "secret data".into(),
-        version: None,
+        condition: Condition::ANY,
     }))
 }
 
@@ -142,7 +143,8 @@ fn a_line_says_who_did_what_from_where_with_which_result_and_no_data() {
     let (audit, disk) = audit(&all());
     let auditor = Auditor::new(&audit, alice());
     let multi = request(Body::Multi(vec![create("/jobs/job-"), call()]));
-    let stat = quorate_core::apply::root(&quorate_core::read::MemoryTree::new()).stat();
+    let tree = quorate_core::read::MemoryTree::new();
+    let stat = quorate_core::query::stat(&tree, &Path::parse("/").unwrap()).unwrap();
     let done = Reply::Done(Done::Multi(vec![
         Done::Created { path: "/jobs/job-0000000000000000001".to_owned(), stat },
         Done::Called("secret data".into()),
@@ -233,7 +235,7 @@ fn the_leader_tells_which_ephemeral_znodes_went_with_a_session() {
         outcome: Outcome::None,
     };
     let ended = Change::SessionEnded { session: SessionId(5), end: End::Expired };
-    let deleted = |text| Change::NodeDeleted { path: path(text) };
+    let deleted = |text| Change::NodeDeleted { path: path(text), version: 0, previous: Zxid(1) };
     let transactions = vec![
         transaction(8, vec![deleted("/a"), deleted("/b"), ended]),
         transaction(9, vec![deleted("/old")]),
@@ -250,12 +252,26 @@ fn the_leader_tells_which_ephemeral_znodes_went_with_a_session() {
 }
 
 #[test]
+fn who_a_session_is_known_as_is_told_from_then_on() {
+    let (audit, disk) = audit(&all());
+    let auditor = Auditor::new(&audit, alice());
+    auditor.unanswered(&set(), 10);
+    auditor.identify("token:ann".to_owned());
+    auditor.identify("token:ann".to_owned());
+    auditor.unanswered(&set(), 10);
+    audit.stop();
+    let lines = lines(&disk.lock().text);
+    assert_eq!(lines[1]["identities"], json!(["x509:CN=alice"]));
+    assert_eq!(lines[2]["identities"], json!(["x509:CN=alice", "token:ann"]));
+}
+
+#[test]
 fn lines_come_by_themselves_and_are_synced() {
     let (audit, disk) = audit(&all());
+    drop(disk.until("the first line is synced", |state| state.synced == 1));
     Auditor::new(&audit, alice()).answered(&set(), 10, &replied(&Reply::Done(Done::Done)));
     assert_eq!(disk.lines_with("\"set\"").len(), 2);
-    let synced = disk.lock().synced;
-    disk.until("synced", |state| state.synced > synced);
+    drop(disk.until("synced", |state| state.synced == 2));
     audit.stop();
 }
 

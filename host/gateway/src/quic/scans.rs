@@ -2,7 +2,7 @@
 
 use quorate_wire::message::{Consistency, Results};
 
-use super::{Lane, deliver, fresh, read_reply};
+use super::{Lane, audit_read, deliver, fresh, read_reply};
 use crate::backlog::WaitingRead;
 use crate::limits;
 use crate::scans;
@@ -20,9 +20,9 @@ impl Lane {
             Ok(rooms) => rooms,
             Err(refusal) => {
                 // Waits for a client that does not read: it can not send more meanwhile.
-                let zxid = face.registry.zxid();
-                let refused = read_reply(&attachment, zxid, read.request, Err(refusal));
-                attachment.deliver(refused).await;
+                let (zxid, refused) = (face.registry.zxid(), Err(refusal));
+                audit_read(&attachment, &read.query, zxid, &refused);
+                attachment.deliver(read_reply(&attachment, zxid, read.request, refused)).await;
                 return;
             }
         };
@@ -30,6 +30,7 @@ impl Lane {
         self.reads.spawn(async move {
             let _rooms = rooms;
             let opened = async {
+                face.audit.admit_read(&read.query)?;
                 if read.consistency != Consistency::Stale {
                     let is_linearizable = read.consistency == Consistency::Linearizable;
                     fresh(&face, &attachment, is_linearizable).await?;
@@ -39,13 +40,14 @@ impl Lane {
             match opened.await {
                 Ok(opened) => {
                     let results = Ok(Results::Scan { mark: opened.mark });
+                    audit_read(&attachment, &read.query, opened.zxid, &results);
                     deliver(&face, &attachment, read.request, opened.zxid, results).await;
                     scans::send(&connection, opened).await;
                 }
                 Err(refusal) => {
-                    let zxid = face.registry.zxid();
-                    let refused = read_reply(&attachment, zxid, read.request, Err(refusal));
-                    attachment.deliver(refused).await;
+                    let (zxid, refused) = (face.registry.zxid(), Err(refusal));
+                    audit_read(&attachment, &read.query, zxid, &refused);
+                    attachment.deliver(read_reply(&attachment, zxid, read.request, refused)).await;
                 }
             }
         });

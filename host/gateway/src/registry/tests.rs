@@ -7,6 +7,7 @@ use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use quorate_core::condition::Condition;
 use quorate_core::ids::{Epoch, Term};
 use quorate_core::request::{Body, Class, Operation};
 use quorate_core::session::Acks;
@@ -127,7 +128,7 @@ fn request(write: u64) -> Arc<Request> {
 }
 
 fn set() -> Operation {
-    Operation::Set { path: "/n".to_owned(), data: Bytes::new(), version: None }
+    Operation::Set { path: "/n".to_owned(), data: Bytes::new(), condition: Condition::ANY }
 }
 
 #[tokio::test]
@@ -135,13 +136,13 @@ async fn writes_are_sent_once_by_whoever_may() {
     let rig = Attached::new().await;
     rig.submit(1).unwrap();
     rig.submit(2).unwrap();
-    assert_eq!(rig.submitted(), [], "nobody executes");
+    assert_eq!(rig.submitted(), [0_u64; 0], "nobody executes");
     rig.open();
     rig.submit(3).unwrap();
     assert_eq!(rig.submitted(), [1, 2, 3]);
     rig.pause();
     rig.submit(4).unwrap();
-    assert_eq!(rig.submitted(), []);
+    assert_eq!(rig.submitted(), [0_u64; 0]);
     rig.open();
     assert_eq!(rig.submitted(), [1, 2, 3, 4], "all that is unanswered, in order");
 }
@@ -392,7 +393,7 @@ async fn a_lane_whose_resend_finds_no_room_at_all_ends_without_a_claim() {
     // The lane before is over: nothing is taken there any more.
     rig.submitted();
     rig.submit(2).unwrap();
-    assert_eq!(rig.submitted(), []);
+    assert_eq!(rig.submitted(), [0_u64; 0]);
     assert_eq!(
         refusal(rig.registry.submit(&again, 2, request(2), too_much)).code,
         ErrorCode::Overloaded
@@ -514,7 +515,7 @@ async fn what_only_frees_something_is_taken_when_more_work_is_refused() {
     rig.open();
     flood(&rig.sequencer);
     let asked = |write: u64, body: Body| Arc::new(Request { body, ..(*request(write)).clone() });
-    let delete = Operation::Delete { path: "/n".to_owned(), version: None };
+    let delete = Operation::Delete { path: "/n".to_owned(), condition: Condition::ANY };
     let mixed = Body::Multi(vec![delete.clone(), set()]);
     for body in [Body::Single(set()), mixed] {
         let taken = rig.registry.submit(&rig.attachment, 1, asked(1, body), 10);

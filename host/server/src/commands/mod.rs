@@ -1,16 +1,22 @@
 //! The commands and who runs each. A module owns one family of them.
 
+mod archive;
 pub mod bench;
 pub mod call;
 pub mod cert;
 pub mod cluster;
 pub mod completions;
+mod conditions;
 pub mod demo;
 pub mod dev;
 mod dev_cluster;
+pub mod draw;
+pub mod export;
+pub mod import;
 mod levels;
 pub mod lock;
 pub mod multi;
+pub mod quota;
 pub mod recipe;
 pub mod rm;
 mod scan;
@@ -19,6 +25,7 @@ pub mod snapshot;
 pub mod status;
 mod subtree;
 pub mod tree;
+mod walk;
 
 use std::process::ExitCode;
 
@@ -43,8 +50,14 @@ pub enum Command {
     Rm(rm::Rm),
     /// Show a znode's stat
     Stat(tree::Stat),
+    /// Draw a znode and what is below it
+    Tree(draw::Draw),
     /// Do several operations, all or none
     Multi(multi::Multi),
+    /// Write a znode and what is below it to a file, as JSON lines
+    Export(export::Export),
+    /// Make znodes of what `export` has written
+    Import(import::Import),
     /// Write, test, deploy and look after recipes
     Recipe(recipe::Recipe),
     /// Call a function of a recipe
@@ -55,6 +68,8 @@ pub enum Command {
     Status(status::Status),
     /// Look after a cluster: its members, and how they are
     Cluster(cluster::Cluster),
+    /// Bound how much may be in subtrees, and how fast they are written
+    Quota(quota::Quota),
     /// Make certificates for members, and show them
     Cert(cert::Cert),
     /// Save the tree to a file, look at it, make a new cluster of it
@@ -80,11 +95,15 @@ pub async fn run(command: Command, global: &Global) -> anyhow::Result<ExitCode> 
         Command::Rm(rm) => rm.run(global).await,
         Command::Stat(stat) => stat.run(global).await,
         Command::Multi(multi) => multi.run(global).await,
+        Command::Tree(draw) => draw.run(global).await,
+        Command::Export(export) => Box::pin(export.run(global)).await,
+        Command::Import(import) => Box::pin(import.run(global)).await,
         Command::Recipe(recipe) => recipe.run(global).await,
         Command::Call(call) => call.run(global).await,
         Command::Lock(lock) => lock.run(global).await,
         Command::Status(status) => status.run(global).await,
         Command::Cluster(cluster) => cluster.run(global).await,
+        Command::Quota(quota) => quota.run(global).await,
         Command::Cert(cert) => cert.run(global),
         Command::Snapshot(snapshot) => snapshot.run(global).await,
         Command::Bench(bench) => Box::pin(bench.run(global)).await,

@@ -2,10 +2,13 @@
 
 use bytes::Bytes;
 use quorate_core::codec::{Malformed, Reader, Writer, malformed};
+use quorate_core::condition::Condition;
 use quorate_core::deployment::Manifest;
 use quorate_core::ids::WriteNumber;
 use quorate_core::limits;
-use quorate_core::request::{Body, Call, Chunk, Deploy, LifetimeKind, Operation, Sequence};
+use quorate_core::query::Page;
+use quorate_core::quota::Quota;
+use quorate_core::request::{Body, Call, Chunk, Deploy, Fence, LifetimeKind, Operation, Sequence};
 
 /// The hash by which a resend is told from another request.
 #[must_use]
@@ -57,6 +60,11 @@ pub fn encode(body: &Body) -> Bytes {
             writer.u8(7);
             writer.text(recipe);
         }
+        Body::SetQuota { path, quota } => {
+            writer.u8(40);
+            writer.text(path);
+            writer.option(quota.as_ref(), |writer, quota| quota.write(writer));
+        }
     }
     writer.finish()
 }
@@ -95,6 +103,10 @@ pub fn decode(bytes: Bytes) -> Result<Body, Malformed> {
             Body::Rollback { recipe: reader.text("recipe name")?, version: reader.u64("version")? }
         }
         7 => Body::RemoveRecipe(reader.text("recipe name")?),
+        40 => Body::SetQuota {
+            path: reader.text("path")?,
+            quota: reader.option("quota", Quota::read)?,
+        },
         _ => return Err(malformed("kind of a body")),
     };
     reader.finish("body")?;
@@ -115,27 +127,71 @@ fn write_operation(writer: &mut Writer, operation: &Operation) {
             });
             writer.bool(*parents);
         }
-        Operation::Set { path, data, version } => {
+        Operation::Set { path, data, condition } => {
             writer.u8(1);
             writer.text(path);
             writer.bytes(data);
-            writer.option(*version, Writer::u64);
+            condition.write(writer);
         }
-        Operation::Delete { path, version } => {
+        Operation::Delete { path, condition } => {
             writer.u8(2);
             writer.text(path);
-            writer.option(*version, Writer::u64);
+            condition.write(writer);
         }
-        Operation::Check { path, version } => {
+        Operation::Check { path, condition } => {
             writer.u8(3);
             writer.text(path);
-            writer.option(*version, Writer::u64);
+            condition.write(writer);
         }
         Operation::Call(call) => {
             writer.u8(4);
             write_call(writer, call);
         }
+        Operation::CheckAbsent { path } => write_path(writer, 5, path),
+        Operation::CreateOrGet { path, data, lifetime, parents } => {
+            writer.u8(6);
+            write_wanted(writer, (path, data), *lifetime, *parents);
+        }
+        Operation::SetOrCreate { path, data, lifetime, parents } => {
+            writer.u8(7);
+            write_wanted(writer, (path, data), *lifetime, *parents);
+        }
+        Operation::DeleteTree { path, condition } => {
+            write_path(writer, 8, path);
+            condition.write(writer);
+        }
+        Operation::Fence(Fence { recipe, node, token }) => {
+            writer.u8(9);
+            writer.text(recipe);
+            writer.text(node);
+            writer.u64(*token);
+        }
+        Operation::Get { path } => write_path(writer, 10, path),
+        Operation::Stat { path } => write_path(writer, 11, path),
+        Operation::Exists { path } => write_path(writer, 12, path),
+        Operation::Children { path, page, with_data } => {
+            write_path(writer, 13, path);
+            page.write(writer);
+            writer.bool(*with_data);
+        }
     }
+}
+
+fn write_path(writer: &mut Writer, tag: u8, path: &str) {
+    writer.u8(tag);
+    writer.text(path);
+}
+
+fn write_wanted(
+    writer: &mut Writer,
+    (path, data): (&str, &Bytes),
+    lifetime: LifetimeKind,
+    parents: bool,
+) {
+    writer.text(path);
+    writer.bytes(data);
+    write_lifetime(writer, lifetime);
+    writer.bool(parents);
 }
 
 fn write_lifetime(writer: &mut Writer, lifetime: LifetimeKind) {
@@ -163,7 +219,6 @@ fn read_lifetime(reader: &mut Reader) -> Result<LifetimeKind, Malformed> {
 }
 
 fn read_operation(reader: &mut Reader) -> Result<Operation, Malformed> {
-    let version = |reader: &mut Reader| reader.option("version", |reader| reader.u64("version"));
     Ok(match reader.u8("operation")? {
         0 => Operation::Create {
             path: reader.text("path")?,
@@ -180,11 +235,41 @@ fn read_operation(reader: &mut Reader) -> Result<Operation, Malformed> {
         1 => Operation::Set {
             path: reader.text("path")?,
             data: reader.bytes("data")?,
-            version: version(reader)?,
+            condition: Condition::read(reader)?,
         },
-        2 => Operation::Delete { path: reader.text("path")?, version: version(reader)? },
-        3 => Operation::Check { path: reader.text("path")?, version: version(reader)? },
+        2 => Operation::Delete { path: reader.text("path")?, condition: Condition::read(reader)? },
+        3 => Operation::Check { path: reader.text("path")?, condition: Condition::read(reader)? },
         4 => Operation::Call(read_call(reader)?),
+        5 => Operation::CheckAbsent { path: reader.text("path")? },
+        6 => Operation::CreateOrGet {
+            path: reader.text("path")?,
+            data: reader.bytes("data")?,
+            lifetime: read_lifetime(reader)?,
+            parents: reader.bool("parents")?,
+        },
+        7 => Operation::SetOrCreate {
+            path: reader.text("path")?,
+            data: reader.bytes("data")?,
+            lifetime: read_lifetime(reader)?,
+            parents: reader.bool("parents")?,
+        },
+        8 => Operation::DeleteTree {
+            path: reader.text("path")?,
+            condition: Condition::read(reader)?,
+        },
+        9 => Operation::Fence(Fence {
+            recipe: reader.text("recipe name")?,
+            node: reader.text("path")?,
+            token: reader.u64("token")?,
+        }),
+        10 => Operation::Get { path: reader.text("path")? },
+        11 => Operation::Stat { path: reader.text("path")? },
+        12 => Operation::Exists { path: reader.text("path")? },
+        13 => Operation::Children {
+            path: reader.text("path")?,
+            page: Page::read(reader)?,
+            with_data: reader.bool("with data")?,
+        },
         _ => return Err(malformed("kind of an operation")),
     })
 }

@@ -4,13 +4,17 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
+use quorate_core::condition::Condition;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{CallId, Epoch, Millis, NamespaceId, SessionId, Term, WriteNumber, Zxid};
 use quorate_core::level::Level;
+use quorate_core::query::quota::QuotaUse;
+use quorate_core::query::subtree::Subtree;
 use quorate_core::query::{Child, Listing, Page};
+use quorate_core::quota::{Metered, Used};
 use quorate_core::read::Direction;
 use quorate_core::request::{
-    Answer, Body, Call, Chunk, Deploy, Failure, LifetimeKind, Operation, Reply, Sequence,
+    Answer, Body, Call, Chunk, Deploy, Failure, Fence, LifetimeKind, Operation, Reply, Sequence,
 };
 use quorate_core::znode::{Lifetime, Stat};
 use quorate_wire::message::query::{LogLine, RecipeLine, SnapshotPlace, Status};
@@ -22,7 +26,16 @@ use quorate_wire::message::{
 };
 use quorate_wire::protocol::Versions;
 
-use crate::parts::{acks, bytes, manifests, text, versions};
+use crate::parts::{acks, bytes, manifests, quotas, text, versions};
+
+fn quota_uses() -> impl Strategy<Value = QuotaUse> {
+    (text(), any::<[u64; 3]>(), quotas()).prop_map(
+        |(path, [znodes, bytes, warned_count], quota)| {
+            let metered = Metered { quota, warned_count, ..Metered::default() };
+            QuotaUse { path, used: Used { znodes, bytes }, metered }
+        },
+    )
+}
 
 fn zxids() -> impl Strategy<Value = Zxid> {
     any::<u64>().prop_map(Zxid)
@@ -71,8 +84,9 @@ fn operations() -> impl Strategy<Value = Operation> {
         any::<u64>().prop_map(Ttl)
     ];
     let sequences = select(vec![Sequence::None, Sequence::Native, Sequence::ZooKeeper]);
-    let version = || option::of(any::<u64>());
-    prop_oneof![
+    let lifetimes_of_others = lifetimes.clone();
+    let wanted = move || (text(), bytes(), lifetimes_of_others.clone(), any::<bool>());
+    let changes = prop_oneof![
         (text(), bytes(), lifetimes, sequences, any::<bool>()).prop_map(
             |(path, data, lifetime, sequence, parents)| Operation::Create {
                 path,
@@ -82,15 +96,71 @@ fn operations() -> impl Strategy<Value = Operation> {
                 parents
             }
         ),
-        (text(), bytes(), version()).prop_map(|(path, data, version)| Operation::Set {
+        (text(), bytes(), conditions()).prop_map(|(path, data, condition)| Operation::Set {
             path,
             data,
-            version
+            condition
         }),
-        (text(), version()).prop_map(|(path, version)| Operation::Delete { path, version }),
-        (text(), version()).prop_map(|(path, version)| Operation::Check { path, version }),
+        (text(), conditions()).prop_map(|(path, condition)| Operation::Delete { path, condition }),
+        wanted().prop_map(|(path, data, lifetime, parents)| Operation::CreateOrGet {
+            path,
+            data,
+            lifetime,
+            parents
+        }),
+        wanted().prop_map(|(path, data, lifetime, parents)| Operation::SetOrCreate {
+            path,
+            data,
+            lifetime,
+            parents
+        }),
+        (text(), conditions())
+            .prop_map(|(path, condition)| Operation::DeleteTree { path, condition }),
         calls().prop_map(Operation::Call),
+    ];
+    prop_oneof![changes, looks()]
+}
+
+/// Operations that change nothing.
+fn looks() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        (text(), conditions()).prop_map(|(path, condition)| Operation::Check { path, condition }),
+        text().prop_map(|path| Operation::CheckAbsent { path }),
+        (text(), text(), any::<u64>()).prop_map(|(recipe, node, token)| Operation::Fence(Fence {
+            recipe,
+            node,
+            token
+        })),
+        text().prop_map(|path| Operation::Get { path }),
+        text().prop_map(|path| Operation::Stat { path }),
+        text().prop_map(|path| Operation::Exists { path }),
+        (text(), pages(), any::<bool>()).prop_map(|(path, page, with_data)| Operation::Children {
+            path,
+            page,
+            with_data
+        }),
     ]
+}
+
+fn conditions() -> impl Strategy<Value = Condition> {
+    let field = || option::of(any::<u64>());
+    (field(), field(), field(), field(), field(), field()).prop_map(
+        |(version, czxid, mzxid, pzxid, cversion, aversion)| Condition {
+            version,
+            czxid,
+            mzxid,
+            pzxid,
+            cversion,
+            aversion,
+        },
+    )
+}
+
+fn pages() -> impl Strategy<Value = Page> {
+    (option::of(text()), any::<u32>(), any::<bool>()).prop_map(|(after, limit, is_backward)| {
+        let direction = if is_backward { Direction::Backward } else { Direction::Forward };
+        Page { after, limit, direction }
+    })
 }
 
 fn calls() -> impl Strategy<Value = Call> {
@@ -117,6 +187,7 @@ pub fn bodies() -> impl Strategy<Value = Body> {
         }),
         (text(), any::<u64>()).prop_map(|(recipe, version)| Body::Rollback { recipe, version }),
         text().prop_map(Body::RemoveRecipe),
+        (text(), option::of(quotas())).prop_map(|(path, quota)| Body::SetQuota { path, quota }),
     ]
 }
 
@@ -127,6 +198,11 @@ fn answers() -> impl Strategy<Value = Answer> {
         stats().prop_map(Answer::Stat),
         bytes().prop_map(Answer::Called),
         any::<u64>().prop_map(|version| Answer::Activated { version }),
+        (bytes(), stats()).prop_map(|(data, stat)| Answer::Node { data, stat }),
+        listings(text()).prop_map(Answer::Names),
+        listings(children()).prop_map(Answer::Children),
+        option::of(stats()).prop_map(Answer::Exists),
+        any::<u64>().prop_map(|count| Answer::Deleted { count }),
     ]
 }
 
@@ -149,11 +225,8 @@ fn places() -> impl Strategy<Value = SnapshotPlace> {
 
 /// Those that read a znode.
 fn queries_of_znodes() -> impl Strategy<Value = Query> {
-    let children = (text(), option::of(text()), any::<u32>(), any::<bool>(), any::<bool>())
-        .prop_map(|(path, after, limit, is_backward, with_data)| {
-            let direction = if is_backward { Direction::Backward } else { Direction::Forward };
-            Query::Children { path, page: Page { after, limit, direction }, with_data }
-        });
+    let children = (text(), pages(), any::<bool>())
+        .prop_map(|(path, page, with_data)| Query::Children { path, page, with_data });
     prop_oneof![text().prop_map(Query::Get), text().prop_map(Query::Stat), children]
 }
 
@@ -212,6 +285,10 @@ pub fn event_messages() -> impl Strategy<Value = EventMessage> {
 }
 
 fn queries() -> impl Strategy<Value = Query> {
+    prop_oneof![8 => query(), 1 => vec(query(), 0..4).prop_map(Query::Many)]
+}
+
+fn query() -> impl Strategy<Value = Query> {
     prop_oneof![
         queries_of_znodes(),
         watches().prop_map(Query::Watch),
@@ -223,7 +300,15 @@ fn queries() -> impl Strategy<Value = Query> {
         (any::<u64>(), option::of(places()))
             .prop_map(|(bulk, go_on)| Query::Snapshot { bulk, go_on }),
         Just(Query::Status),
+        (option::of(text()), any::<u32>())
+            .prop_map(|(after, limit)| Query::Quotas { after, limit }),
         calls().prop_map(Query::Call),
+        text().prop_map(Query::Subtree),
+        (any::<u64>(), text(), option::of(text()), any::<u32>()).prop_map(
+            |(session, prefix, after, limit)| {
+                Query::Ephemerals { session: SessionId(session), prefix, after, limit }
+            }
+        ),
         (any::<u64>(), text(), option::of(text()), any::<bool>()).prop_map(
             |(bulk, path, after, with_data)| Query::Scan { bulk, path, after, with_data }
         ),
@@ -260,6 +345,10 @@ pub fn client_messages() -> impl Strategy<Value = ClientMessage> {
     ]
 }
 
+fn children() -> impl Strategy<Value = Child> {
+    (text(), stats(), bytes()).prop_map(|(name, stat, data)| Child { name, stat, data })
+}
+
 fn listings<T: std::fmt::Debug>(
     children: impl Strategy<Value = T>,
 ) -> impl Strategy<Value = Listing<T>> {
@@ -293,17 +382,20 @@ fn statuses() -> impl Strategy<Value = Status> {
 }
 
 fn results_of_znodes() -> impl Strategy<Value = Results> {
-    let child =
-        (text(), stats(), bytes()).prop_map(|(name, stat, data)| Child { name, stat, data });
     prop_oneof![
         (bytes(), stats()).prop_map(|(data, stat)| Results::Node { data, stat }),
         stats().prop_map(Results::Stat),
         listings(text()).prop_map(Results::Names),
-        listings(child).prop_map(Results::Children),
+        listings(children()).prop_map(Results::Children),
     ]
 }
 
 fn results() -> impl Strategy<Value = Results> {
+    let each = prop_oneof![4 => result().prop_map(Ok), 1 => refusals().prop_map(Err)];
+    prop_oneof![8 => result(), 1 => vec(each, 0..4).prop_map(Results::Many)]
+}
+
+fn result() -> impl Strategy<Value = Results> {
     let first = prop_oneof![
         3 => results_of_znodes().prop_map(Ok),
         1 => refusals().prop_map(Err)
@@ -318,6 +410,7 @@ fn results() -> impl Strategy<Value = Results> {
         first.prop_map(|first| Results::Watched(Watched::Open { first })),
         zxids().prop_map(|oldest| Results::Watched(Watched::NotHere { oldest })),
         Just(Results::Unwatched),
+        listings(quota_uses()).prop_map(Results::Quotas),
         vec(recipe, 0..4).prop_map(Results::Recipes),
         (option::of(any::<u64>()), vec(versions(), 0..3))
             .prop_map(|(active, versions)| Results::History { active, versions }),
@@ -333,6 +426,8 @@ fn results() -> impl Strategy<Value = Results> {
         places().prop_map(Results::Snapshot),
         bytes().prop_map(Results::Called),
         any::<u64>().prop_map(|mark| Results::Scan { mark }),
+        (stats(), any::<u64>(), any::<u64>())
+            .prop_map(|(stat, znodes, bytes)| Results::Subtree(Subtree { stat, znodes, bytes })),
     ]
 }
 

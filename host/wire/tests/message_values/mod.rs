@@ -3,15 +3,19 @@
 pub mod arbitrary;
 
 use bytes::Bytes;
+use quorate_core::condition::Condition;
 use quorate_core::deployment::{Instances, Manifest, Mount, Version};
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{Epoch, Millis, NamespaceId, SessionId, Term, WriteNumber, Zxid};
 use quorate_core::level::Level;
 use quorate_core::path::Path;
+use quorate_core::query::quota::QuotaUse;
+use quorate_core::query::subtree::Subtree;
 use quorate_core::query::{Child, Listing, Page};
+use quorate_core::quota::{Metered, Used};
 use quorate_core::read::Direction;
 use quorate_core::request::{
-    Answer, Body, Call, Chunk, Deploy, Failure, LifetimeKind, Operation, Reply, Sequence,
+    Answer, Body, Call, Chunk, Deploy, Failure, Fence, LifetimeKind, Operation, Reply, Sequence,
 };
 use quorate_core::session::Acks;
 use quorate_core::znode::{Lifetime, Stat};
@@ -24,6 +28,13 @@ use quorate_wire::message::{
     Attach, ClientMessage, Consistency, Hello, Query, Results, ServerMessage, Welcome, body,
 };
 use quorate_wire::protocol::Versions;
+
+use crate::parts::quota;
+
+fn quota_use() -> QuotaUse {
+    let metered = Metered { quota: quota(), warned_count: 300, ..Metered::default() };
+    QuotaUse { path: "/a".to_owned(), used: Used { znodes: 300, bytes: 2 }, metered }
+}
 
 fn place() -> SnapshotPlace {
     SnapshotPlace { identity: [0xab; 16], offset: 300 }
@@ -69,17 +80,38 @@ fn create(lifetime: LifetimeKind, sequence: Sequence, parents: bool) -> Operatio
 
 /// Each kind of operation, with each of its choices.
 fn operations() -> Vec<Operation> {
-    let path = || "/a".to_owned();
+    let (path, data) = (|| "/a".to_owned(), || Bytes::from_static(b"data"));
+    let condition = Condition {
+        version: None,
+        czxid: Some(1),
+        mzxid: Some(300),
+        pzxid: Some(3),
+        cversion: Some(0),
+        aversion: Some(5),
+    };
+    let page = Page { after: Some("n-7".to_owned()), limit: 300, direction: Direction::Backward };
+    let (lifetime, node) = (LifetimeKind::Ttl(300), "/a/_lock/w0".to_owned());
     vec![
         create(LifetimeKind::Persistent, Sequence::None, true),
         create(LifetimeKind::Ephemeral, Sequence::Native, false),
         create(LifetimeKind::CallOwned, Sequence::ZooKeeper, false),
         create(LifetimeKind::Container, Sequence::None, false),
         create(LifetimeKind::Ttl(300), Sequence::None, false),
-        Operation::Set { path: path(), data: Bytes::from_static(b"data"), version: Some(300) },
-        Operation::Delete { path: path(), version: None },
-        Operation::Check { path: path(), version: Some(0) },
+        Operation::Set { path: path(), data: data(), condition: Condition::version(300) },
+        Operation::Delete { path: path(), condition: Condition::ANY },
+        Operation::Check { path: path(), condition: Condition::version(0) },
         Operation::Call(call("acquire")),
+        Operation::Check { path: path(), condition },
+        Operation::CheckAbsent { path: path() },
+        Operation::CreateOrGet { path: path(), data: data(), lifetime, parents: true },
+        Operation::SetOrCreate { path: path(), data: data(), lifetime, parents: false },
+        Operation::DeleteTree { path: path(), condition },
+        Operation::Fence(Fence { recipe: "lock".to_owned(), node, token: 300 }),
+        Operation::Get { path: path() },
+        Operation::Stat { path: path() },
+        Operation::Exists { path: path() },
+        Operation::Children { path: path(), page: Page::first(), with_data: false },
+        Operation::Children { path: path(), page, with_data: true },
     ]
 }
 
@@ -120,6 +152,8 @@ pub fn bodies() -> Vec<Body> {
         }),
         Body::Rollback { recipe: recipe.clone(), version: 3 },
         Body::RemoveRecipe(recipe.clone()),
+        Body::SetQuota { path: "/a".to_owned(), quota: Some(quota()) },
+        Body::SetQuota { path: "/a".to_owned(), quota: None },
         Body::Deploy(Deploy {
             recipe,
             component,
@@ -141,6 +175,12 @@ pub fn replies() -> Vec<Reply> {
         Reply::Done(called.clone()),
         Reply::Done(Answer::Multi(vec![Answer::Done, created(), Answer::Stat(stat()), called])),
         Reply::Done(Answer::Activated { version: 300 }),
+        Reply::Done(Answer::Node { data: Bytes::from_static(b"data"), stat: stat() }),
+        Reply::Done(Answer::Names(Listing { children: vec!["n-1".to_owned()], has_more: true })),
+        Reply::Done(Answer::Children(Listing { children: vec![child()], has_more: false })),
+        Reply::Done(Answer::Exists(None)),
+        Reply::Done(Answer::Exists(Some(stat()))),
+        Reply::Done(Answer::Deleted { count: 300 }),
         Reply::Refused(refusal().into()),
         Reply::Refused(Failure { refusal: refusal(), operation: Some(2), value }),
     ]
@@ -173,13 +213,18 @@ fn queries() -> Vec<Query> {
         }),
         Query::Watch(Watch { with_previous: true, ..watch(Scope::Subtree, None) }),
         Query::Unwatch(300),
-        Query::Scan { bulk: 300, path: "/a".to_owned(), after: None, with_data: true },
-        Query::Scan {
-            bulk: 1,
-            path: "/a".to_owned(),
+        Query::Quotas { after: Some("/a".to_owned()), limit: 300 },
+        Query::Many(vec![Query::Get(path()), Query::Stat(path())]),
+        Query::Subtree(path()),
+        Query::Ephemerals { session: SessionId(300), prefix: path(), after: None, limit: 0 },
+        Query::Ephemerals {
+            session: SessionId(1),
+            prefix: path(),
             after: Some("/a/b".to_owned()),
-            with_data: false,
+            limit: 300,
         },
+        Query::Scan { bulk: 300, path: path(), after: None, with_data: true },
+        Query::Scan { bulk: 1, path: path(), after: Some("/a/b".to_owned()), with_data: false },
     ]
 }
 
@@ -275,6 +320,10 @@ pub fn client_messages() -> Vec<ClientMessage> {
     messages
 }
 
+fn child() -> Child {
+    Child { name: "n-1".to_owned(), stat: stat(), data: Bytes::from_static(b"data") }
+}
+
 /// Each kind of results.
 fn results() -> Vec<Results> {
     let data = || Bytes::from_static(b"data");
@@ -285,7 +334,6 @@ fn results() -> Vec<Results> {
         principal: "operator".to_owned(),
         deployed: Millis(1_700_000_000_000),
     };
-    let child = Child { name: "n-1".to_owned(), stat: stat(), data: data() };
     let line = |name: &str, active| RecipeLine { name: name.to_owned(), active, changed: Zxid(9) };
     vec![
         Results::Node { data: data(), stat: stat() },
@@ -294,7 +342,7 @@ fn results() -> Vec<Results> {
             children: vec!["n-1".to_owned(), "\u{e9}".to_owned()],
             has_more: true,
         }),
-        Results::Children(Listing { children: vec![child], has_more: false }),
+        Results::Children(Listing { children: vec![child()], has_more: false }),
         Results::Recipes(vec![line("lock", Some(3)), line("old", None)]),
         Results::History { active: Some(3), versions: vec![version] },
         Results::Interface {
@@ -316,7 +364,10 @@ fn results() -> Vec<Results> {
         Results::Watched(Watched::Open { first: Some(Box::new(Err(refusal()))) }),
         Results::Watched(Watched::NotHere { oldest: Zxid(300) }),
         Results::Unwatched,
+        Results::Quotas(Listing { children: vec![quota_use()], has_more: true }),
         Results::Scan { mark: 300 },
+        Results::Many(vec![Ok(Results::Stat(stat())), Err(refusal())]),
+        Results::Subtree(Subtree { stat: stat(), znodes: 300, bytes: 70_000 }),
     ]
 }
 

@@ -66,5 +66,5 @@ async fn a_lane_ends_when_its_session_writes_elsewhere_what_it_had_not_sent_when
     rig.registry.submit(&attachment, 2, request(6), 10).unwrap();
     rig.pause();
     rig.open();
-    assert_eq!(rig.submitted(), [], "what waited there is handed over by the later lane");
+    assert_eq!(rig.submitted(), [0_u64; 0], "what waited there is handed over by the later lane");
 }

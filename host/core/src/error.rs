@@ -205,6 +205,10 @@ error_codes! {
     NoAccess = 6001, "no-access", NotApplied, Never;
     /// An access list, or an entry of one, that means nothing.
     InvalidAcl = 6030, "invalid-acl", NotApplied, Never;
+    /// A certificate, token or password is not accepted; the message says why.
+    AuthenticationFailed = 6035, "authentication-failed", NotApplied, Never;
+    /// Nobody anonymous is served here: show a certificate, a token or a password.
+    AuthenticationRequired = 6036, "authentication-required", NotApplied, Never;
 
     // Q9: a defect of ours.
     /// A bug; the server's log says more.

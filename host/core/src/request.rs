@@ -9,6 +9,7 @@ mod answer;
 
 pub use self::answer::Answer;
 use self::answer::Nesting;
+use crate::access::Held;
 use crate::codec::{Malformed, Reader, Writer, malformed};
 use crate::condition::Condition;
 use crate::deployment::{ComponentDigest, Manifest};
@@ -67,6 +68,9 @@ pub enum Body {
         /// None, or one that bounds nothing: no quota.
         quota: Option<Quota>,
     },
+    /// The session is known as somebody more, or why not: what the member made of credentials that its client showed it. No
+    /// client sends this, and no credential goes further than that member.
+    Identify(Result<Held, Refusal>),
 }
 
 /// What a request is to a service that has too much to do.

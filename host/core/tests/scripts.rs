@@ -56,6 +56,7 @@ scripts! {
     ephemerals
     fence
     full_disk
+    identities
     level
     limits
     multi

@@ -10,6 +10,8 @@
 
 #[path = "cluster/audit.rs"]
 mod audit;
+#[path = "cluster/authentication.rs"]
+mod authentication;
 #[path = "cluster/bad_input.rs"]
 mod bad_input;
 #[path = "cluster/certificates.rs"]

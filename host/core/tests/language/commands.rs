@@ -1,11 +1,12 @@
 //! The commands: words to requests, reads, and what the host does. What comes of a request is `world`'s knowledge.
 
 use bytes::Bytes;
+use quorate_core::access::{Held, Identity};
 use quorate_core::change::Change;
 use quorate_core::condition::Condition;
 use quorate_core::deployment::{Manifest, check_name};
 use quorate_core::draft::ReadRecords;
-use quorate_core::error::ErrorCode;
+use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::execute;
 use quorate_core::ids::{Epoch, Millis, SessionId, Term, WriteNumber, Zxid};
 use quorate_core::key;
@@ -94,9 +95,22 @@ fn write(world: &mut World, id: SessionId, words: &mut Words, block: &[&str]) ->
             Body::SetQuota { path: words.path()?, quota: Some(quota) }
         }
         "remove" => Body::RemoveRecipe(words.next("a recipe")?),
+        "identify" => Body::Identify(shown(words)?),
         verb => Body::Single(operation(verb, words)?),
     };
     Ok(world.send(id, number, acks, body))
+}
+
+/// What a member has made of a credential.
+fn shown(words: &mut Words) -> Result<Result<Held, Refusal>, String> {
+    let expires = words.number("until")?.map(Millis);
+    if words.flag("badly") {
+        let refusal = Refusal::new(ErrorCode::AuthenticationFailed, "no token");
+        return Ok(Err(refusal));
+    }
+    let identity = Identity::parse(&words.next("an identity")?);
+    let identity = identity.map_err(|refusal| refusal.to_string())?;
+    Ok(Ok(Held { identity, expires }))
 }
 
 fn operation(verb: &str, words: &mut Words) -> Result<Operation, String> {

@@ -109,7 +109,12 @@ fn text_bytes(query: &Query) -> usize {
         Query::Many(queries) => {
             queries.iter().map(|query| limits::EVENT_BYTES + text_bytes(query)).sum()
         }
-        Query::Recipes | Query::Status | Query::Snapshot { .. } | Query::Unwatch(_) => 0,
+        Query::Quotas { after, .. } => after.as_ref().map_or(0, String::len),
+        Query::Recipes
+        | Query::Status
+        | Query::Whoami
+        | Query::Snapshot { .. }
+        | Query::Unwatch(_) => 0,
     }
 }
 

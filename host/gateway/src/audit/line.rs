@@ -181,6 +181,10 @@ impl<'a> Line<'a> {
                 let operation = if quota.is_some() { "set-quota" } else { "remove-quota" };
                 (operation, Subject { path: Some(cut(path)), ..Subject::default() })
             }
+            Body::Identify(_) => {
+                self.event = "session";
+                ("authenticate", Subject::default())
+            }
         };
     }
 
@@ -320,6 +324,7 @@ fn asked(query: &Query) -> (&'static str, Subject<'_>) {
         Query::Many(_) => ("many", Subject::default()),
         Query::Subtree(path) => ("subtree", at(path)),
         Query::Ephemerals { prefix, .. } => ("ephemerals", at(prefix)),
+        Query::Whoami => ("whoami", Subject::default()),
     }
 }
 

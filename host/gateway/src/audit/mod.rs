@@ -14,7 +14,6 @@ pub mod limits;
 mod line;
 mod writer;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -28,6 +27,8 @@ use quorate_core::request::{Body, Call, Operation, Request};
 use quorate_core::transaction::{Entry, EntryBody, Origin};
 use quorate_wire::message::admin::Command;
 use quorate_wire::message::{Query, Results, ServerMessage};
+
+use crate::authentication::Caller;
 
 pub use self::event::Who;
 use self::event::{Answer, Event, What};
@@ -242,11 +243,12 @@ impl Audit {
     }
 
     /// A command to the cluster was answered. Looking at it is no news, but for who may not.
-    pub fn commanded<T>(&self, remote: SocketAddr, command: &Command, result: &Result<T, Refusal>) {
+    pub fn commanded<T>(&self, by: &Caller, command: &Command, result: &Result<T, Refusal>) {
         let result = event::code(result);
         let is_told = *command != Command::Status || result.is_err_and(event::is_for_rights);
         if self.on.is_some() && is_told {
-            let who = Who { remote: Some(remote), ..Who::default() };
+            let identities = by.identities.iter().map(|one| one.masked().to_string()).collect();
+            let who = Who { identities, remote: by.remote, ..Who::default() };
             self.tell(Arc::new(who), What::Command { command: command.clone(), result }, true);
         }
     }
@@ -412,7 +414,7 @@ fn of_body(body: &Body) -> Option<Category> {
             (!is_told).then_some(Category::Writes)
         }
         Body::Cancel(_) | Body::StoreChunk(_) => Some(Category::Writes),
-        Body::CloseSession => Some(Category::Sessions),
+        Body::CloseSession | Body::Identify(_) => Some(Category::Sessions),
         Body::Deploy(_) | Body::Rollback { .. } | Body::RemoveRecipe(_) | Body::SetQuota { .. } => {
             None
         }

@@ -16,6 +16,7 @@ use quorate_core::znode::Stat;
 
 use super::body::{read_call, write_call};
 use super::watch::{Watch, Watched};
+use super::whoami::Whoami;
 use super::{read_refusal, write_refusal};
 
 /// How fresh an answer must be (DESIGN D12).
@@ -125,6 +126,8 @@ pub enum Query {
         /// At most so many; 0: as many as a page has.
         limit: u32,
     },
+    /// Who the client is here, by what it has shown.
+    Whoami,
 }
 
 /// Reads of one [`Query::Many`].
@@ -209,6 +212,8 @@ pub enum Results {
     Many(Vec<Result<Results, Refusal>>),
     /// Of `Subtree`.
     Subtree(Subtree),
+    /// Of `Whoami`.
+    Whoami(Whoami),
 }
 
 /// A deployed recipe.
@@ -355,6 +360,7 @@ impl Query {
                 writer.option(after.as_ref(), |writer, after| writer.text(after));
                 writer.u64(u64::from(*limit));
             }
+            Self::Whoami => writer.u8(0x20),
         }
     }
 
@@ -426,6 +432,7 @@ impl Query {
                 after: reader.option("after", |reader| reader.text("after"))?,
                 limit: reader.u32("limit")?,
             },
+            0x20 => Self::Whoami,
             _ => return Err(malformed("kind of a query")),
         })
     }
@@ -503,6 +510,10 @@ impl Results {
             Self::Subtree(subtree) => {
                 writer.u8(18);
                 subtree.write(writer);
+            }
+            Self::Whoami(whoami) => {
+                writer.u8(0x20);
+                whoami.write(writer);
             }
         }
     }
@@ -598,6 +609,7 @@ impl Results {
             40 => Self::Quotas(Listing::read(reader, read_quota)?),
             16 => Self::Scan { mark: reader.u64("mark of a scan")? },
             18 => Self::Subtree(Subtree::read(reader)?),
+            0x20 => Self::Whoami(Whoami::read(reader)?),
             _ => return Err(malformed("kind of results")),
         })
     }

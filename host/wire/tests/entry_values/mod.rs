@@ -14,7 +14,7 @@ use quorate_core::session::{Acks, End, Parked};
 use quorate_core::transaction::{Entry, EntryBody, Origin, Outcome, Transaction};
 use quorate_core::znode::Lifetime;
 
-use crate::parts::{acks, bytes, identities, paths, quota, quotas, text, versions};
+use crate::parts::{acks, bytes, helds, identities, paths, quota, quotas, text, versions};
 
 fn path(text: &str) -> Path {
     Path::parse(text).expect("a valid path")
@@ -248,16 +248,4 @@ pub fn entries() -> impl Strategy<Value = Entry> {
 fn held(text: &str, expires: Option<u64>) -> Held {
     let identity = Identity::parse(text).expect("an identity");
     Held { identity, expires: expires.map(Millis) }
-}
-
-/// Of a session: ascending, each once.
-fn helds() -> impl Strategy<Value = Vec<Held>> {
-    vec((identities(), option::of(any::<u64>())), 0..4).prop_map(|all| {
-        let held = all.into_iter().filter(|(identity, _)| identity.scheme().is_held());
-        let held = held.map(|(identity, at)| Held { identity, expires: at.map(Millis) });
-        let mut held: Vec<Held> = held.collect();
-        held.sort();
-        held.dedup_by(|a, b| a.identity == b.identity);
-        held
-    })
 }

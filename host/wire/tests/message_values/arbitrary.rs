@@ -21,12 +21,13 @@ use quorate_wire::message::query::{LogLine, RecipeLine, SnapshotPlace, Status};
 use quorate_wire::message::watch::{
     Event, EventKind, EventMessage, Previous, Scope, Watch, WatchEnd, Watched,
 };
+use quorate_wire::message::whoami::Whoami;
 use quorate_wire::message::{
-    Attach, ClientMessage, Consistency, Hello, Query, Results, ServerMessage, Welcome,
+    Attach, ClientMessage, Consistency, Credential, Hello, Query, Results, ServerMessage, Welcome,
 };
 use quorate_wire::protocol::Versions;
 
-use crate::parts::{acks, bytes, manifests, quotas, text, versions};
+use crate::parts::{acks, bytes, helds, manifests, quotas, text, versions};
 
 fn quota_uses() -> impl Strategy<Value = QuotaUse> {
     (text(), any::<[u64; 3]>(), quotas()).prop_map(
@@ -293,6 +294,7 @@ fn query() -> impl Strategy<Value = Query> {
         queries_of_znodes(),
         watches().prop_map(Query::Watch),
         any::<u64>().prop_map(Query::Unwatch),
+        Just(Query::Whoami),
         Just(Query::Recipes),
         text().prop_map(Query::History),
         text().prop_map(Query::Interface),
@@ -319,7 +321,8 @@ fn query() -> impl Strategy<Value = Query> {
 pub fn client_messages() -> impl Strategy<Value = ClientMessage> {
     use Consistency::{Linearizable, Session, Stale};
     let attach = prop_oneof![
-        any::<u64>().prop_map(|timeout_ms| Attach::New { timeout_ms }),
+        (any::<u64>(), credentials())
+            .prop_map(|(timeout_ms, credentials)| Attach::New { timeout_ms, credentials }),
         (any::<u64>(), any::<[u8; 32]>(), writes()).prop_map(|(session, secret, sent)| {
             Attach::Resume { session: SessionId(session), secret, sent }
         }),
@@ -411,6 +414,7 @@ fn result() -> impl Strategy<Value = Results> {
         zxids().prop_map(|oldest| Results::Watched(Watched::NotHere { oldest })),
         Just(Results::Unwatched),
         listings(quota_uses()).prop_map(Results::Quotas),
+        whoamis().prop_map(Results::Whoami),
         vec(recipe, 0..4).prop_map(Results::Recipes),
         (option::of(any::<u64>()), vec(versions(), 0..3))
             .prop_map(|(active, versions)| Results::History { active, versions }),
@@ -468,4 +472,21 @@ pub fn server_messages() -> impl Strategy<Value = ServerMessage> {
         refusals().prop_map(ServerMessage::Goodbye),
         prop::collection::vec(".{0,20}", 0..5).prop_map(ServerMessage::Members),
     ]
+}
+
+/// Credentials of one message.
+pub fn credentials() -> impl Strategy<Value = Vec<Credential>> {
+    let credential = prop_oneof![
+        text().prop_map(Credential::Token),
+        (text(), text()).prop_map(|(user, password)| Credential::Password { user, password }),
+        any::<[u8; 32]>().prop_map(Credential::House),
+    ];
+    vec(credential, 0..4)
+}
+
+fn whoamis() -> impl Strategy<Value = Whoami> {
+    let address = option::of(any::<std::net::IpAddr>());
+    (text(), helds(), address, any::<u64>()).prop_map(|(principal, identities, address, time)| {
+        Whoami { principal, identities, address, time: Millis(time) }
+    })
 }

@@ -3,6 +3,7 @@
 pub mod arbitrary;
 
 use bytes::Bytes;
+use quorate_core::access::{Held, Identity};
 use quorate_core::condition::Condition;
 use quorate_core::deployment::{Instances, Manifest, Mount, Version};
 use quorate_core::error::{ErrorCode, Refusal};
@@ -24,8 +25,10 @@ use quorate_wire::message::query::{LogLine, RecipeLine, SnapshotPlace, Status};
 use quorate_wire::message::watch::{
     Event, EventKind, EventMessage, Previous, Scope, Watch, WatchEnd, Watched,
 };
+use quorate_wire::message::whoami::Whoami;
 use quorate_wire::message::{
-    Attach, ClientMessage, Consistency, Hello, Query, Results, ServerMessage, Welcome, body,
+    Attach, ClientMessage, Consistency, Credential, Hello, Query, Results, ServerMessage, Welcome,
+    body,
 };
 use quorate_wire::protocol::Versions;
 
@@ -223,6 +226,7 @@ fn queries() -> Vec<Query> {
             after: Some("/a/b".to_owned()),
             limit: 300,
         },
+        Query::Whoami,
         Query::Scan { bulk: 300, path: path(), after: None, with_data: true },
         Query::Scan { bulk: 1, path: path(), after: Some("/a/b".to_owned()), with_data: false },
     ]
@@ -276,6 +280,19 @@ pub fn event_messages() -> Vec<EventMessage> {
     ]
 }
 
+fn held(text: &str, expires: Option<u64>) -> Held {
+    Held { identity: Identity::parse(text).expect("an identity"), expires: expires.map(Millis) }
+}
+
+/// Each kind of credential.
+pub fn credentials() -> Vec<Credential> {
+    vec![
+        Credential::Token("header.claims.signature".to_owned()),
+        Credential::Password { user: "ann".to_owned(), password: "hunter2".to_owned() },
+        Credential::House([0xab; 32]),
+    ]
+}
+
 /// Each kind of message from a client.
 pub fn client_messages() -> Vec<ClientMessage> {
     let hello = |attach| {
@@ -285,7 +302,8 @@ pub fn client_messages() -> Vec<ClientMessage> {
     };
     let acks = Acks { low: WriteNumber(3), ranges: vec![(WriteNumber(5), WriteNumber(300))] };
     let mut messages = vec![
-        hello(Attach::New { timeout_ms: 10_000 }),
+        hello(Attach::New { timeout_ms: 10_000, credentials: Vec::new() }),
+        hello(Attach::New { timeout_ms: 10_000, credentials: credentials() }),
         hello(Attach::Resume {
             session: SessionId(300),
             secret: [0xab; 32],
@@ -315,8 +333,11 @@ pub fn client_messages() -> Vec<ClientMessage> {
             query,
         }),
     );
-    let administer = |command| ClientMessage::Administer { request: 300, command };
+    let administer =
+        |command| ClientMessage::Administer { request: 300, credentials: Vec::new(), command };
     messages.extend(commands().into_iter().map(administer));
+    let (request, credentials) = (300, credentials());
+    messages.push(ClientMessage::Administer { request, credentials, command: Command::Status });
     messages
 }
 
@@ -366,6 +387,12 @@ fn results() -> Vec<Results> {
         Results::Unwatched,
         Results::Quotas(Listing { children: vec![quota_use()], has_more: true }),
         Results::Scan { mark: 300 },
+        Results::Whoami(Whoami {
+            principal: "x509:CN=ann".to_owned(),
+            identities: vec![held("x509:CN=ann", None), held("token:ci", Some(5_000))],
+            address: Some("10.0.0.7".parse().expect("an address")),
+            time: Millis(4_000),
+        }),
         Results::Many(vec![Ok(Results::Stat(stat())), Err(refusal())]),
         Results::Subtree(Subtree { stat: stat(), znodes: 300, bytes: 70_000 }),
     ]

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
-use quorate_core::access::Identity;
+use quorate_core::access::{Held, Identity};
 use quorate_core::deployment::{Instances, Manifest, Mount, RunLimits, Version};
 use quorate_core::ids::{Millis, WriteNumber};
 use quorate_core::path::Path;
@@ -110,6 +111,18 @@ pub fn quotas() -> impl Strategy<Value = Quota> {
 pub fn quota() -> Quota {
     let bounds = |soft, hard| Bounds { soft: Some(soft), hard: Some(hard) };
     Quota { znodes: bounds(1, 300), bytes: bounds(2, 400), writes_per_s: bounds(3, 500) }
+}
+
+/// Identities of a session: ascending, each once.
+pub fn helds() -> impl Strategy<Value = Vec<Held>> {
+    vec((identities(), option::of(any::<u64>())), 0..4).prop_map(|all| {
+        let held = all.into_iter().filter(|(identity, _)| identity.scheme().is_held());
+        let held = held.map(|(identity, at)| Held { identity, expires: at.map(Millis) });
+        let mut held: Vec<Held> = held.collect();
+        held.sort();
+        held.dedup_by(|a, b| a.identity == b.identity);
+        held
+    })
 }
 
 fn valid(text: &str) -> Path {

@@ -25,6 +25,7 @@ const GOLDEN: &[(&str, &str)] = &[
     ("link-to-leader.hex", "link"),
     ("link-to-member.hex", "link"),
     ("bodies.hex", "body"),
+    ("credentials.hex", "body"),
     ("replies.hex", "reply"),
 ];
 

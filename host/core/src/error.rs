@@ -109,6 +109,10 @@ error_codes! {
     RolledBack = 2006, "rolled-back", NotApplied, Never;
     /// No member has the events behind the position of a watch any more; the message names the oldest position that one has.
     WatchCompacted = 2025, "watch-compacted", NotApplied, Never;
+    /// A subtree would have more than its quota; the message names both.
+    QuotaPassed = 2045, "quota-passed", NotApplied, Never;
+    /// A subtree is written faster than its quota.
+    TooManyWrites = 2046, "too-many-writes", NotApplied, Backoff;
 
     // Q3: the session.
     /// No such session, or one that ended too long ago to know more.
@@ -201,6 +205,10 @@ error_codes! {
     NoAccess = 6001, "no-access", NotApplied, Never;
     /// An access list, or an entry of one, that means nothing.
     InvalidAcl = 6030, "invalid-acl", NotApplied, Never;
+    /// A certificate, token or password is not accepted; the message says why.
+    AuthenticationFailed = 6035, "authentication-failed", NotApplied, Never;
+    /// Nobody anonymous is served here: show a certificate, a token or a password.
+    AuthenticationRequired = 6036, "authentication-required", NotApplied, Never;
 
     // Q9: a defect of ours.
     /// A bug; the server's log says more.

@@ -103,11 +103,40 @@ pub fn write(view: View, slot: Slot, request: &Request, recipes: &mut dyn Recipe
             let (txn, result) = deploy::activate_old(txn, recipe, *version, recipes);
             plain(txn, result.map_err(Failure::from))
         }
+        Body::SetQuota { path, quota } => {
+            let mut txn = txn;
+            let set = txn.set_quota(path, quota.filter(|quota| !quota.is_empty()));
+            plain(txn, set.map(|()| Answer::Done).map_err(Failure::from))
+        }
         Body::RemoveRecipe(recipe) => {
             let mut txn = txn;
             let result = deploy::remove_recipe(&mut txn, recipe).map_err(Failure::from);
             plain(txn, result)
         }
+        Body::Identify(shown) => {
+            let mut txn = txn;
+            // Also on a full disk: who frees it needs the right to.
+            Executed::replied(match identify(&mut txn, request.session, shown) {
+                Ok(()) => txn.finish(&Reply::Done(Answer::Done)),
+                Err(refusal) => txn.abandon(&Reply::Refused(refusal.into())),
+            })
+        }
+    }
+}
+
+/// A session is known as somebody more. Whether that holds until now, the time of the transaction says, and no other clock.
+fn identify(
+    txn: &mut Txn,
+    session: SessionId,
+    shown: &Result<Held, Refusal>,
+) -> Result<(), Refusal> {
+    let held = shown.clone()?;
+    match held.expires.filter(|at| *at <= txn.time()) {
+        Some(at) => {
+            let message = format!("{} holds until {at}, which is over", held.identity);
+            Err(Refusal::new(ErrorCode::AuthenticationFailed, message))
+        }
+        None => txn.add_identity(session, held),
     }
 }
 

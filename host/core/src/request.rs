@@ -9,6 +9,7 @@ mod answer;
 
 pub use self::answer::Answer;
 use self::answer::Nesting;
+use crate::access::Held;
 use crate::codec::{Malformed, Reader, Writer, malformed};
 use crate::condition::Condition;
 use crate::deployment::{ComponentDigest, Manifest};
@@ -16,6 +17,7 @@ use crate::error::{ErrorCode, Refusal};
 use crate::ids::{SessionId, WriteNumber};
 use crate::limits;
 use crate::query::Page;
+use crate::quota::Quota;
 use crate::session::Acks;
 
 /// A numbered write of a session.
@@ -59,6 +61,16 @@ pub enum Body {
     },
     /// Take a recipe out of service; its versions stay.
     RemoveRecipe(String),
+    /// Bound what may be in a subtree, or not any more.
+    SetQuota {
+        /// Its top, which need not be there.
+        path: String,
+        /// None, or one that bounds nothing: no quota.
+        quota: Option<Quota>,
+    },
+    /// The session is known as somebody more, or why not: what the member made of credentials that its client showed it. No
+    /// client sends this, and no credential goes further than that member.
+    Identify(Result<Held, Refusal>),
 }
 
 /// What a request is to a service that has too much to do.

@@ -56,12 +56,14 @@ scripts! {
     ephemerals
     fence
     full_disk
+    identities
     level
     limits
     multi
     owned_below
     parked
     precedence
+    quotas
     read_only
     reads_in_a_multi
     sequence

@@ -18,7 +18,7 @@ use quorate_core::ids::{Millis, SessionId, Term, WriteNumber};
 use quorate_core::read::{Direction, Read, Records};
 use quorate_core::recipe::{Recipes, Run, RunEnd};
 use quorate_core::request::{Body, LifetimeKind, Operation, Request, Sequence};
-use quorate_core::session::Acks;
+use quorate_core::session::{Acks, Opening};
 use quorate_core::txn::Txn;
 use quorate_sequencer::{Input, Leadership, Now, Output, Sequencer, Submission, Token};
 use quorate_store::{Tree, TreeOptions, TreeReader};
@@ -120,9 +120,7 @@ impl Bench {
         bench.step(vec![Input::Lead(Leadership { term })]);
         let open = |number| Input::OpenSession {
             token: Token::local(number),
-            timeout_ms: 600_000,
-            secret_hash: [0; 32],
-            principal: String::new(),
+            opening: Opening { timeout_ms: 600_000, ..Opening::default() },
         };
         bench.step((0..SESSIONS as u64).map(open).collect());
         bench

@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::authentication::Caller;
 use crate::level::Levels;
 use crate::limits;
 use crate::mesh::{Mesh, Purpose};
@@ -56,7 +57,14 @@ impl Administration {
     ///
     /// # Errors
     /// `no-leader`, `no-cluster`, `change-refused`, `change-unfinished`, `member-refused`, `bad-arguments`.
-    pub async fn administer(&self, command: Command) -> Result<Outcome, Refusal> {
+    pub async fn administer(&self, caller: &Caller, command: Command) -> Result<Outcome, Refusal> {
+        if command != Command::Status {
+            tracing::info!(by = ?caller.identities, from = ?caller.remote, "a command to the cluster");
+        }
+        self.carry_out(command).await
+    }
+
+    async fn carry_out(&self, command: Command) -> Result<Outcome, Refusal> {
         match command {
             Command::Status => Ok(Outcome::Status(self.gather().await)),
             Command::Initialize { members } => self.initialize(members).await,
@@ -121,7 +129,7 @@ impl Administration {
     /// Gives a command to whoever leads. The others may have elected another leader than the last that was heard of here, and
     /// it can not be heard of while it looks for this member at the old address: so each of them is asked.
     async fn tell_any_leader(&self, command: Command) -> Result<Outcome, Refusal> {
-        let mut answer = self.administer(command.clone()).await;
+        let mut answer = self.carry_out(command.clone()).await;
         let own = self.mesh.own().member;
         for (member, contact) in self.node.members().contacts {
             if answer.is_ok() {

@@ -172,9 +172,9 @@ impl Leader {
                 let token = Token { link, number };
                 (tag, Input::Submit(Submission { token, request }))
             }
-            ToLeader::OpenSession { tag, token: number, timeout_ms, secret_hash, principal } => {
+            ToLeader::OpenSession { tag, token: number, opening } => {
                 let token = Token { link, number };
-                (tag, Input::OpenSession { token, timeout_ms, secret_hash, principal })
+                (tag, Input::OpenSession { token, opening })
             }
             ToLeader::Heartbeat { tag, token: number, session } => {
                 (tag, Input::Heartbeat { token: Token { link, number }, session })

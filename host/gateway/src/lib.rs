@@ -9,7 +9,7 @@
 //! it), [`quorum`] and [`raft`] (who asks whether this member leads, and whom), [`leader`] (the thread around the sequencer), [`links`] (the
 //! leader's ends of links), [`follow`] (a member's own link), [`disk`] (how full it is), [`reads`], [`read_index`] (how fresh
 //! they are), [`read_calls`] (recipe calls among them), [`compile`], `backlog` (what waits behind bulk bodies),
-//! `paced` (streams to clients that have to keep up), [`snapshots`] (the tree as one, beside a lane), [`scans`] (subtrees), [`quic`] (the face), [`mesh`] (connections to other
+//! `paced` (streams to clients that have to keep up), [`snapshots`] (the tree as one, beside a lane), [`scans`] (subtrees), [`authentication`] (who clients are), [`quic`] (the face), [`mesh`] (connections to other
 //! members), [`halted`] (why it must not start again), [`divergence`] (is its tree the same as theirs), [`administration`]
 //! (commands to the cluster), `founding` (new clusters), [`level`] (when its
 //! feature level rises), `told` (who hears what raft tells), [`renewal`] (has
@@ -19,6 +19,7 @@
 
 pub mod administration;
 pub mod audit;
+pub mod authentication;
 mod backlog;
 pub mod compile;
 pub mod disk;

@@ -16,17 +16,21 @@ use quorate_core::level::Level;
 use quorate_core::read::SharedRead;
 use quorate_core::recipe::Recipes;
 use quorate_engine::Engine;
-use quorate_net::{Identity, IdentityError, Port, Protocol, QueueBudget, Server, ServerConfig};
+use quorate_net::{
+    ClientCertificates, Identity, IdentityError, Port, Protocol, QueueBudget, Server, ServerConfig,
+};
 use quorate_raft::contact::CLIENT_ADDRESSES_MAX;
 use quorate_raft::{Node, Store};
 use quorate_sequencer::{Reserve, Sequencer};
 use quorate_store::log::FatalHandler;
 use quorate_store::{DataDirectory, Log, LogOptions, OpenError, TreeOptions};
+use quorate_wire::message::credential::{Credential, HOUSE_SECRET_BYTES};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::administration::{Administration, HANDED_ON_MAX};
 use crate::audit::{self, Audit};
+use crate::authentication::{self, Anonymous, Authentication};
 use crate::compile::Compiler;
 use crate::disk::DiskWatch;
 use crate::divergence;
@@ -52,7 +56,8 @@ use crate::watches;
 use self::adapters::{Around, EnginePrepare, MeshDial, NodeProposer, Served};
 pub use self::who::agent;
 use self::who::{
-    check_not_forgotten, client_addresses, identity, level_of_tree, names, number, open_tree, own,
+    check_not_forgotten, client_addresses, clients_of, identity, level_of_tree, names, number,
+    open_tree, own,
 };
 
 /// What a member is started with.
@@ -88,6 +93,19 @@ pub struct Options {
     pub level: Level,
     /// The audit log.
     pub audit: audit::Options,
+    /// Who is served.
+    pub auth: Auth,
+}
+
+/// How clients show who they are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Auth {
+    /// Whether somebody is served of whom nothing is known.
+    pub anonymous: Anonymous,
+    /// Whether a connection without a certificate is taken.
+    pub client_certificates: ClientCertificates,
+    /// PEM file of the authorities that vouch for clients, with certificates and tokens; none: those that vouch for members.
+    pub authority: Option<PathBuf>,
 }
 
 impl Options {
@@ -109,6 +127,7 @@ impl Options {
             history_bytes_max: limits::HISTORY_BYTES_MAX,
             level: Level::NEWEST,
             audit: audit::Options::default(),
+            auth: Auth::default(),
         }
     }
 }
@@ -194,6 +213,7 @@ pub struct Member {
     address: SocketAddr,
     authority: PathBuf,
     number: u64,
+    house: [u8; HOUSE_SECRET_BYTES],
     node: Arc<Node>,
     mesh: Arc<Mesh>,
     announcing: JoinHandle<()>,
@@ -236,13 +256,18 @@ impl Member {
         let certificates =
             options.certificates.clone().unwrap_or_else(|| options.data.join("certificates"));
         let names = names(&options);
-        let renewal = Renewal::new(certificates.clone(), names.clone(), member);
-        let identity = Identity::open_or_make(&certificates, &names, member, SystemTime::now())?;
+        let clients = options.auth.authority.clone();
+        let renewal = Renewal::new(certificates.clone(), names.clone(), member, clients);
+        let mut identity =
+            Identity::open_or_make(&certificates, &names, member, SystemTime::now())?;
+        identity.clients = clients_of(&options.auth)?;
         let tree = open_tree(&directory, &options)?;
         let note = Note::open(directory.clone())?;
         let mut config =
             ServerConfig::new(options.listen, identity.server.clone(), identity.trust.clone());
         config.protocols = vec![Protocol::Client, Protocol::Member];
+        config.clients.clone_from(&identity.clients);
+        config.client_certificates = options.auth.client_certificates;
         let server = Server::listen(port, &config)?;
         let address = server.local_address();
         let own = own(member, &options, address)?;
@@ -262,6 +287,12 @@ impl Member {
             ..quorate_engine::Options::default()
         })?;
 
+        let mut house = [0; HOUSE_SECRET_BYTES];
+        getrandom::fill(&mut house).map_err(|error| StartError::Random(error.to_string()))?;
+        let noted = mesh.clone();
+        let cluster = Box::new(move || noted.note().cluster().map(|cluster| cluster.to_string()));
+        let trust = authentication::vouching(&identity);
+        let authentication = Authentication::new(trust, options.auth.anonymous, house, cluster);
         let sequencer = SequencerHandle::new();
         let audit = Audit::start(&options.audit, member)?;
         let registry = Arc::new(Registry::with_audit(sequencer.clone(), audit.clone()));
@@ -429,6 +460,7 @@ impl Member {
             mesh: mesh.clone(),
             administration,
             audit: audit.clone(),
+            authentication: Arc::new(authentication),
         });
         let (renewed, renewals) = mpsc::channel(1);
         let renewal_asked: Arc<Notify> = Arc::default();
@@ -438,6 +470,7 @@ impl Member {
             address,
             authority: identity.authority_file,
             number: member,
+            house,
             node,
             mesh,
             announcing,
@@ -477,6 +510,12 @@ impl Member {
     #[must_use]
     pub fn authority_file(&self) -> &Path {
         &self.authority
+    }
+
+    /// What makes a client of this process, and of no other, somebody who may do everything. Made anew at each start.
+    #[must_use]
+    pub fn house_credential(&self) -> Credential {
+        Credential::House(self.house)
     }
 
     /// Looks now whether the certificate files have changed, and not only when it would anyway.

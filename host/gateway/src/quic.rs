@@ -1,19 +1,21 @@
 //! The native face: connections of clients, one lane a session. It reads frames, hands writes on in their order, settles
 //! how fresh a read must be, and lets go when the lane is over. What a frame's fields mean is quorate-wire's.
 
+mod attach;
 mod audited;
 mod bodies;
 mod calls;
+mod commands;
 mod scans;
 mod watching;
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use quorate_core::access::Held;
 use quorate_core::codec::Malformed;
 use quorate_core::draft::ReadRecords;
 use quorate_core::error::{ErrorCode, Refusal};
@@ -25,10 +27,10 @@ use quorate_net::{
     CloseCode, Connection, Identity, LaneError, LaneLimits, LaneReceiver, LaneSender, Protocol,
     QueueBudget, Server,
 };
-use quorate_wire::message::admin::Command;
+use quorate_wire::message::body::FromClient;
 use quorate_wire::message::{
-    Attach, ClientMessage, Consistency, Hello, LANE_FRAME_BYTES_MAX, PROTOCOLS, Query, Results,
-    ServerMessage, Welcome, body, protocols,
+    Attach, ClientMessage, Consistency, Credential, Hello, LANE_FRAME_BYTES_MAX, PROTOCOLS, Query,
+    Results, ServerMessage, Welcome, body, protocols,
 };
 use quorate_wire::protocol::Versions;
 use sha2::{Digest as _, Sha256};
@@ -38,8 +40,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use self::audited::{audit_attach, audit_read};
 use self::bodies::read_bodies;
+use self::commands::{Given, administer};
 use crate::administration::Administration;
 use crate::audit::Audit;
+use crate::authentication::{self, Authentication};
 use crate::backlog::{Backlog, Message, WaitingRead};
 use crate::compile::Compiler;
 use crate::leader::SequencerHandle;
@@ -88,6 +92,8 @@ pub struct Face {
     pub administration: Administration,
     /// Who did what.
     pub audit: Audit,
+    /// Who clients are.
+    pub authentication: Arc<Authentication>,
 }
 
 impl Face {
@@ -108,8 +114,9 @@ impl Face {
 }
 
 /// Shows another certificate from now on.
-fn renew(server: &Server, identity: Identity) {
-    match server.renew(identity.server, identity.trust) {
+fn renew(face: &Face, server: &Server, identity: Identity) {
+    face.authentication.renew(&identity);
+    match server.renew(identity.server, identity.trust, identity.clients) {
         Ok(()) => tracing::info!("a renewed certificate is shown to all who connect from now on"),
         Err(error) => tracing::warn!(%error, "a renewed certificate can not be shown"),
     }
@@ -137,7 +144,7 @@ pub async fn serve(
                 }
             }
             Some(ended) = connections.join_next() => report(ended),
-            Some(identity) = renewed.recv() => renew(&server, identity),
+            Some(identity) = renewed.recv() => renew(&face, &server, identity),
             _ = stop.changed() => break,
         }
     }
@@ -214,10 +221,8 @@ impl Lane {
         let hello = timeout(limits::HELLO_TIMEOUT, hello).await;
         let (hello, sender, receiver) = match hello {
             Ok(Ok((First::Session(hello), sender, receiver))) => (hello, sender, receiver),
-            Ok(Ok((First::Command(request, command), sender, receiver))) => {
-                let first = (request, command);
-                let remote = connection.remote_address();
-                let ended = administer(&face, remote, first, &sender, receiver, stop).await;
+            Ok(Ok((First::Command(first), sender, receiver))) => {
+                let ended = administer(&face, &connection, first, &sender, receiver, stop).await;
                 finish(connection, sender, ended).await;
                 return;
             }
@@ -235,7 +240,7 @@ impl Lane {
                 return;
             }
         };
-        let attached = attach(&face, &hello, &sender).await;
+        let attached = attach::attach(&face, &connection, &hello, &sender).await;
         audit_attach(&face, &hello, &connection, &attached);
         match attached {
             Ok((attachment, welcome)) => {
@@ -382,12 +387,19 @@ impl Lane {
         acks: Acks,
         bytes: Bytes,
     ) -> Result<(), Ended> {
-        let hash = body::hash(&bytes);
         let weight = bytes.len();
-        let body = body::decode(bytes)?;
+        let (hash, body) = match body::decode_from_client(bytes.clone())? {
+            FromClient::Body(body) => (body::hash(&bytes), body),
+            FromClient::Credential(credential) => {
+                let now = SystemTime::now();
+                let shown = self.face.authentication.show(&credential, now);
+                (authentication::hash(&credential), Body::Identify(shown))
+            }
+        };
         self.face.prepare_for(&body);
         let session = self.attachment.session;
-        let request = Request { session, write, hash, acks, body, address: None };
+        let address = self.attachment.address();
+        let request = Request { session, write, hash, acks, body, address };
         let request = Arc::new(request);
         let taken =
             self.face.registry.submit(&self.attachment, request_id, request.clone(), weight);
@@ -522,9 +534,10 @@ async fn fresh(face: &Face, attachment: &Attachment, is_linearizable: bool) -> R
 }
 
 async fn answer(face: &Face, attachment: &Attachment, read: WaitingRead) {
-    let (zxid, results) = match face.audit.admit_read(&read.query) {
-        Ok(()) => face.reads.answer(&read.query),
-        Err(refusal) => (face.registry.zxid(), Err(refusal)),
+    let (zxid, results) = match (face.audit.admit_read(&read.query), &read.query) {
+        (Err(refusal), _) => (face.registry.zxid(), Err(refusal)),
+        (Ok(()), Query::Whoami) => face.reads.whoami(attachment.session, attachment.address()),
+        (Ok(()), query) => face.reads.answer(query),
     };
     audit_read(attachment, &read.query, zxid, &results);
     deliver(face, attachment, read.request, zxid, results).await;
@@ -574,51 +587,9 @@ enum First {
     /// It is for a session.
     Session(Hello),
     /// It is for commands to the cluster.
-    Command(u64, Command),
+    Command(Given),
     /// Its client speaks no protocol that is spoken here.
     Refused(Refusal),
-}
-
-/// Carries out commands to the cluster, one after the other.
-async fn administer(
-    face: &Face,
-    remote: SocketAddr,
-    first: (u64, Command),
-    sender: &LaneSender,
-    mut receiver: LaneReceiver,
-    mut stop: watch::Receiver<bool>,
-) -> Ended {
-    let mut next = first;
-    loop {
-        let (request, command) = next;
-        let administered = async {
-            face.audit.admit_command(&command)?;
-            face.administration.administer(command.clone()).await
-        };
-        let outcome = tokio::select! {
-            outcome = administered => outcome,
-            _ = stop.changed() => Err(Refusal::new(ErrorCode::ShuttingDown, "this member is shutting down")),
-        };
-        face.audit.commanded(remote, &command, &outcome);
-        let answer = ServerMessage::Administered { request, outcome };
-        if sender.send(answer.encode()).await.is_err() {
-            return Ended::Client;
-        }
-        let frame = tokio::select! {
-            frame = receiver.recv() => frame,
-            _ = stop.changed() => return Ended::Over,
-        };
-        next = match frame {
-            Ok(Some(frame)) => match ClientMessage::decode(frame) {
-                Ok(ClientMessage::Administer { request, command }) => (request, command),
-                Ok(_) => return Ended::Protocol("neither a session nor a command".to_owned()),
-                Err(error) => return error.into(),
-            },
-            // It has closed the connection as soon as it had its answer.
-            Ok(None) | Err(LaneError::ConnectionLost(_)) => return Ended::Client,
-            Err(error) => return Ended::Protocol(error.to_string()),
-        };
-    }
 }
 
 async fn receive_hello(
@@ -639,8 +610,8 @@ async fn receive_hello(
     }
     match ClientMessage::decode(frame)? {
         ClientMessage::Hello(hello) => Ok((First::Session(hello), sender, receiver)),
-        ClientMessage::Administer { request, command } => {
-            Ok((First::Command(request, command), sender, receiver))
+        ClientMessage::Administer { request, credentials, command } => {
+            Ok((First::Command(Given { request, credentials, command }), sender, receiver))
         }
         _ => Err(Ended::Protocol("the first frame is no hello".to_owned())),
     }
@@ -662,78 +633,6 @@ fn protocol_with(client: Versions) -> Result<u32, Refusal> {
         );
         Refusal::new(ErrorCode::BadProtocolVersion, message)
     })
-}
-
-/// Attaches a lane to a new session or an old one. The welcome names no members yet.
-async fn attach(
-    face: &Face,
-    hello: &Hello,
-    sender: &LaneSender,
-) -> Result<(Arc<Attachment>, Welcome), Refusal> {
-    let protocol = protocol_with(hello.protocols)?;
-    if hello.namespace != NamespaceId::DEFAULT {
-        let message = format!("there is no namespace {} here", hello.namespace.0);
-        return Err(Refusal::new(ErrorCode::BadArguments, message));
-    }
-    let (id, secret, sent) = match hello.attach {
-        Attach::New { timeout_ms } => {
-            face.audit.admit_session()?;
-            let (id, secret) = open(face, timeout_ms).await?;
-            (id, secret, WriteNumber(0))
-        }
-        Attach::Resume { session, secret, sent } => {
-            within(limits::ATTACH_TIMEOUT, face.barrier.pass()).await?;
-            check_secret(face.reads.tree().session(session), session, &secret)?;
-            (session, secret, sent)
-        }
-    };
-    // Attached before the record is read: a write that is applied in between answers this lane, or is in the record.
-    let attachment = face.registry.attach(id, sender.handle(), sent)?;
-    let record = face.reads.tree().session(id);
-    let executed = record.as_ref().map_or(WriteNumber(0), |record| record.last_write);
-    attachment.note_doubtful(executed);
-    let welcome = Welcome {
-        protocol,
-        agent: face.agent.clone(),
-        session: id,
-        secret,
-        timeout_ms: record.as_ref().map_or(0, |record| record.timeout_ms),
-        attachment: attachment.number,
-        zxid: face.registry.zxid(),
-        last_write: executed,
-        members: Vec::new(),
-    };
-    Ok((attachment, welcome))
-}
-
-async fn open(face: &Face, timeout_ms: u64) -> Result<(SessionId, [u8; 32]), Refusal> {
-    let timeout_ms = match timeout_ms {
-        0 => core_limits::SESSION_TIMEOUT_MS_DEFAULT,
-        asked => {
-            asked.clamp(core_limits::SESSION_TIMEOUT_MS_MIN, core_limits::SESSION_TIMEOUT_MS_MAX)
-        }
-    };
-    let mut secret = [0; core_limits::SECRET_BYTES];
-    getrandom::fill(&mut secret).map_err(|error| {
-        Refusal::new(ErrorCode::Internal, format!("no random bytes for a secret: {error}"))
-    })?;
-    let hash: [u8; 32] = Sha256::digest(secret).into();
-    let opened = face.registry.open_session(timeout_ms, hash, String::new());
-    Ok((within(limits::ATTACH_TIMEOUT, opened).await?, secret))
-}
-
-fn check_secret(record: Option<Session>, id: SessionId, secret: &[u8; 32]) -> Result<(), Refusal> {
-    let Some(record) = record else {
-        return Err(Refusal::new(ErrorCode::NoSession, format!("session {id} is not known here")));
-    };
-    let hash: [u8; 32] = Sha256::digest(secret).into();
-    if hash != record.secret_hash {
-        return Err(Refusal::new(
-            ErrorCode::BadSecret,
-            format!("this is not the secret of session {id}"),
-        ));
-    }
-    Ok(())
 }
 
 async fn within<T>(

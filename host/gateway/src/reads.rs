@@ -1,5 +1,6 @@
 //! Answers reads from the applied tree of this member. Whether the tree is fresh enough is settled before (`quic`).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::limits;
@@ -7,14 +8,16 @@ use bytes::Bytes;
 use quorate_core::deployment::ComponentDigest;
 use quorate_core::draft::ReadRecords;
 use quorate_core::error::{ErrorCode, Refusal};
-use quorate_core::ids::Zxid;
+use quorate_core::ids::{SessionId, Zxid};
 use quorate_core::key;
 use quorate_core::path::Path;
 use quorate_core::query as tree;
 use quorate_core::query::ephemerals::ephemerals;
 use quorate_core::query::subtree::subtree;
 use quorate_core::read::{Direction, Read, SharedRead};
+use quorate_core::session::Session;
 use quorate_wire::message::query::{LogLine, Query, RecipeLine, Results, Status};
+use quorate_wire::message::whoami::Whoami;
 
 /// What reads need to know beside the tree.
 pub trait Surroundings: Send + Sync {
@@ -75,6 +78,22 @@ impl Reads {
         (tree.meta().zxid, self.answer_from(&*tree, query))
     }
 
+    /// Who the client of a session is, which is connected from this address, and the last transaction that the answer reflects.
+    pub fn whoami(
+        &self,
+        session: SessionId,
+        address: Option<IpAddr>,
+    ) -> (Zxid, Result<Results, Refusal>) {
+        let tree = self.surroundings.at_once();
+        let meta = tree.meta();
+        let answer = tree.session(session).map(|Session { principal, identities, .. }| {
+            Results::Whoami(Whoami { principal, identities, address, time: meta.time })
+        });
+        let gone =
+            || Refusal::new(ErrorCode::NoSession, format!("session {session} is not known here"));
+        (meta.zxid, answer.ok_or_else(gone))
+    }
+
     /// The state behind which a watch begins: its transaction, and the first read if there is one. That a znode is not there
     /// is an answer; any other refusal is one of the watch.
     ///
@@ -109,6 +128,10 @@ impl Reads {
                 Results::Names(ephemerals(tree, *session, &prefix, after.as_deref(), *limit))
             }
             Query::Many(queries) => Results::Many(self.answer_many(tree, queries)?),
+            Query::Quotas { after, limit } => {
+                let after = after.as_deref().map(Path::parse).transpose()?;
+                Results::Quotas(tree::quota::quotas(tree, after.as_ref(), *limit))
+            }
             Query::Recipes => recipes(tree),
             Query::History(recipe) => history(tree, recipe)?,
             Query::Interface(recipe) => {
@@ -123,7 +146,8 @@ impl Reads {
             | Query::Call(_)
             | Query::Watch(_)
             | Query::Unwatch(_)
-            | Query::Scan { .. } => {
+            | Query::Scan { .. }
+            | Query::Whoami => {
                 let message = "a stream, a watch or a call is not one of many reads";
                 return Err(Refusal::new(ErrorCode::BadArguments, message));
             }

@@ -23,6 +23,7 @@ use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{SessionId, WriteNumber, Zxid};
 use quorate_core::path::Path;
 use quorate_core::request::{Class, Request};
+use quorate_core::session::Opening;
 use quorate_core::transaction::{Entry, EntryBody, Origin, Outcome, Transaction};
 use quorate_wire::link::{Tag, ToLeader};
 use quorate_wire::message::ServerMessage;
@@ -40,23 +41,15 @@ use crate::leader::SequencerHandle;
 use crate::limits;
 use crate::watches::Watches;
 
-/// An opening session.
-struct Opening {
-    timeout_ms: u64,
-    secret_hash: [u8; 32],
-    principal: String,
+/// A session that is being opened.
+struct Awaited {
+    opening: Opening,
     answer: oneshot::Sender<Result<SessionId, Refusal>>,
 }
 
-impl Opening {
+impl Awaited {
     fn request(&self, token: u64, tag: Tag) -> ToLeader {
-        ToLeader::OpenSession {
-            tag,
-            token,
-            timeout_ms: self.timeout_ms,
-            secret_hash: self.secret_hash,
-            principal: self.principal.clone(),
-        }
+        ToLeader::OpenSession { tag, token, opening: self.opening.clone() }
     }
 }
 
@@ -68,7 +61,7 @@ pub struct Registry {
     /// Why no lane is attached any more. Set while `sessions` is locked for writing: every lane either is there when the
     /// goodbyes are said, or is turned away.
     closed: OnceLock<Refusal>,
-    openings: Mutex<BTreeMap<u64, Opening>>,
+    openings: Mutex<BTreeMap<u64, Awaited>>,
     next_token: AtomicU64,
     gate: RwLock<Gate>,
     route_changed: watch::Sender<()>,
@@ -215,15 +208,10 @@ impl Registry {
     ///
     /// # Errors
     /// `overloaded`, and as the sequencer.
-    pub async fn open_session(
-        &self,
-        timeout_ms: u64,
-        secret_hash: [u8; 32],
-        principal: String,
-    ) -> Result<SessionId, Refusal> {
+    pub async fn open_session(&self, opening: Opening) -> Result<SessionId, Refusal> {
         let (answer, receiver) = oneshot::channel();
         let token = self.next_token.fetch_add(1, Ordering::Relaxed);
-        let opening = Opening { timeout_ms, secret_hash, principal, answer };
+        let opening = Awaited { opening, answer };
         let _forget = Forget { registry: self, token };
         {
             let gate = self.gate();
@@ -393,7 +381,7 @@ impl Registry {
                 && let Some(attachment) = read(&self.sessions).get(session)
                 && let Some(auditor) = attachment.auditor()
             {
-                auditor.identify(held.identity.to_string());
+                auditor.identify(held.identity.masked().to_string());
             }
             if let Change::SessionEnded { session, .. } | Change::SessionForgotten { session } =
                 change

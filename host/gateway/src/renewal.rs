@@ -1,4 +1,4 @@
-//! Looks whether the certificate files of this member have changed, and hands on what they hold if it can be used. It does not
+//! Looks whether the certificate files of this member, or of the authorities of its clients, have changed, and hands on what they hold if it can be used. It does not
 //! know who shows a certificate to whom.
 
 use std::io::Read;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use quorate_net::Identity;
+use quorate_net::{Identity, IdentityError, TrustAnchors};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::MissedTickBehavior;
 
@@ -16,7 +16,7 @@ use crate::limits;
 const FILES: [&str; 3] = ["ca.pem", "server.pem", "server-key.pem"];
 
 /// What the files hold; none for one that can not be read.
-type Contents = [Option<Vec<u8>>; FILES.len()];
+type Contents = [Option<Vec<u8>>; FILES.len() + 1];
 
 /// Where the files are, and what the certificate in them must say.
 #[derive(Debug, Clone)]
@@ -24,15 +24,22 @@ pub struct Renewal {
     directory: PathBuf,
     names: Vec<String>,
     member: u64,
+    /// Of the authorities of clients, where it is another file.
+    clients: Option<PathBuf>,
     seen: Contents,
 }
 
 impl Renewal {
     /// Takes the files as they are now for known: to be made before they are read for the first time.
     #[must_use]
-    pub fn new(directory: PathBuf, names: Vec<String>, member: u64) -> Self {
-        let seen = contents(&directory);
-        Self { directory, names, member, seen }
+    pub fn new(
+        directory: PathBuf,
+        names: Vec<String>,
+        member: u64,
+        clients: Option<PathBuf>,
+    ) -> Self {
+        let seen = contents(&directory, clients.as_deref());
+        Self { directory, names, member, clients, seen }
     }
 
     /// Looks now and then, and when it is asked to; never ends. A change that can not be used is said once, and what was
@@ -69,21 +76,27 @@ impl Renewal {
         }
     }
 
+    fn reload(&self) -> Result<Identity, IdentityError> {
+        let found = Identity::reload(&self.directory, &self.names, self.member, SystemTime::now())?;
+        let clients = self.clients.as_deref().map(TrustAnchors::load).transpose()?;
+        Ok(Identity { clients, ..found })
+    }
+
     /// What the files hold, if that is new.
     fn look(&mut self) -> Option<Result<Identity, String>> {
-        let now = contents(&self.directory);
+        let now = contents(&self.directory, self.clients.as_deref());
         if now == self.seen {
             return None;
         }
         self.seen = now;
-        let found = Identity::reload(&self.directory, &self.names, self.member, SystemTime::now());
-        Some(found.map_err(|error| error.to_string()))
+        Some(self.reload().map_err(|error| error.to_string()))
     }
 }
 
-fn contents(directory: &Path) -> Contents {
-    FILES.map(|name| {
-        let file = std::fs::File::open(directory.join(name)).ok()?;
+fn contents(directory: &Path, clients: Option<&Path>) -> Contents {
+    let [one, two, three] = FILES.map(|name| Some(directory.join(name)));
+    [one, two, three, clients.map(Path::to_owned)].map(|file| {
+        let file = std::fs::File::open(file?).ok()?;
         let mut bytes = Vec::new();
         file.take(limits::CERTIFICATE_FILE_BYTES_MAX).read_to_end(&mut bytes).ok()?;
         Some(bytes)
@@ -93,6 +106,8 @@ fn contents(directory: &Path) -> Contents {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use quorate_net::issue;
+
     use super::*;
 
     #[test]
@@ -100,7 +115,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().to_owned();
         Identity::open_or_make(&path, &[], 1, SystemTime::now()).unwrap();
-        let mut renewal = Renewal::new(path.clone(), Vec::new(), 1);
+        let mut renewal = Renewal::new(path.clone(), Vec::new(), 1, None);
         assert!(renewal.look().is_none());
         // A name that the certificate lacks: made anew, by the authority beside it.
         Identity::open_or_make(&path, &["renewed.test".to_owned()], 1, SystemTime::now()).unwrap();
@@ -114,5 +129,21 @@ mod tests {
         let why = renewal.look().unwrap().unwrap_err();
         assert!(why.contains("ca.pem"), "{why}");
         assert!(!path.join("ca.pem").exists(), "nothing is made");
+    }
+
+    #[test]
+    fn a_changed_authority_of_clients_is_seen_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, clients) = (directory.path().join("own"), directory.path().join("clients"));
+        Identity::open_or_make(&path, &[], 1, SystemTime::now()).unwrap();
+        issue::authority(&clients, None, SystemTime::now()).unwrap();
+        let file = clients.join(issue::AUTHORITY_FILE);
+        let mut renewal = Renewal::new(path, Vec::new(), 1, Some(file.clone()));
+        assert!(renewal.look().is_none());
+        std::fs::remove_dir_all(&clients).unwrap();
+        issue::authority(&clients, None, SystemTime::now()).unwrap();
+        assert!(renewal.look().unwrap().unwrap().clients.is_some());
+        std::fs::write(&file, "nonsense").unwrap();
+        assert!(renewal.look().unwrap().unwrap_err().contains("ca.pem"));
     }
 }

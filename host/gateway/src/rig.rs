@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use quorate_net::{
-    Client, ClientConfig, Connection, Identity, LaneLimits, LaneReceiver, LaneSender, Protocol,
-    Server, ServerConfig,
+    Client, ClientConfig, Connection, Identity, LaneHandle, LaneLimits, LaneReceiver, LaneSender,
+    Protocol, Server, ServerConfig,
 };
 use quorate_wire::message::{LANE_FRAME_BYTES_MAX, ServerMessage};
 use tokio::time::timeout;
@@ -27,7 +27,7 @@ pub(crate) struct Lane {
     pub(crate) to_client: LaneSender,
     /// The client's end.
     pub(crate) receiver: LaneReceiver,
-    _others: (Connection, Connection, LaneSender, LaneReceiver),
+    others: (Connection, Connection, LaneSender, LaneReceiver),
 }
 
 impl Rig {
@@ -59,11 +59,16 @@ impl Rig {
         let (to_member, receiver) = connected.open_lane(lane_limits).await.unwrap();
         to_member.send(bytes::Bytes::new()).await.unwrap();
         let (to_client, from_client) = accepted.accept_lane(lane_limits).await.unwrap();
-        Lane { to_client, receiver, _others: (connected, accepted, to_member, from_client) }
+        Lane { to_client, receiver, others: (connected, accepted, to_member, from_client) }
     }
 }
 
 impl Lane {
+    /// What an attachment sends on.
+    pub(crate) fn handle(&self) -> (LaneHandle, Connection) {
+        (self.to_client.handle(), self.others.1.clone())
+    }
+
     pub(crate) async fn receive(&mut self) -> ServerMessage {
         let frame = timeout(PATIENCE, self.receiver.recv()).await.expect("in time");
         ServerMessage::decode(frame.unwrap().expect("a frame")).unwrap()

@@ -14,6 +14,7 @@ use quorate_sequencer::Input;
 use tokio::sync::watch;
 
 use crate::audit::Audit;
+use crate::authentication::masked;
 use crate::compile::Compiler;
 use crate::leader::SequencerHandle;
 use crate::level::Levels;
@@ -70,7 +71,7 @@ impl Listener {
     /// Who opened a session, also one that has just ended.
     fn principal_of(&self, session: SessionId) -> String {
         let record = self.tree.get().and_then(|tree| tree.session(session));
-        record.map(|record| record.principal).unwrap_or_default()
+        record.map(|record| masked(&record.principal)).unwrap_or_default()
     }
 
     fn note_level(&self, entry: &Entry) {

@@ -93,6 +93,27 @@ impl Authority {
     }
 }
 
+impl Authority {
+    /// A certificate for the client of that name, good for connecting to servers and for nothing else: without alternative
+    /// names, by which alone servers and members are known.
+    pub(crate) fn make_client(
+        &self,
+        name: &str,
+        valid: Duration,
+        now: SystemTime,
+    ) -> Result<Made, IdentityError> {
+        let key = KeyPair::generate().map_err(failed)?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = subject(name);
+        params.use_authority_key_identifier_extension = true;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        validity(&mut params, valid, now);
+        let certificate = params.signed_by(&key, &self.0).map_err(failed)?;
+        Ok(Made { certificate: certificate.pem(), key: key.serialize_pem() })
+    }
+}
+
 fn authority_params(name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = subject(name);

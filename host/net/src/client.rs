@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use quinn::{ConnectionError, Endpoint, EndpointConfig, TokioRuntime, TransportErrorCode};
 
-use crate::close::{CloseCode, printable};
+use crate::client_identity::ClientIdentity;
+use crate::close::{CloseCode, is_about_a_certificate, printable};
 use crate::connection::Connection;
 use crate::identity::TrustAnchors;
 use crate::limits::{HANDSHAKE_TIMEOUT, IDLE_TIMEOUT};
@@ -64,6 +65,16 @@ pub enum ConnectError {
         /// The name that was asked for.
         server_name: String,
         /// What the verification found.
+        cause: String,
+    },
+    /// The server does not take the certificate that this end has shown: another authority has signed it, it has expired, or it
+    /// is not for clients. Mostly the server says so only after `connect` has returned; the connection then ends with
+    /// [`crate::CloseReason::CertificateRefused`].
+    #[error("{address} refuses the certificate that was shown: {cause}")]
+    CertificateRefused {
+        /// The server's address.
+        address: SocketAddr,
+        /// What the server found.
         cause: String,
     },
     /// The server does not speak the protocol: another service, or a version without it.
@@ -160,7 +171,24 @@ impl Client {
         trust: &TrustAnchors,
         protocol: Protocol,
     ) -> Result<Connection, ConnectError> {
-        let crypto = client_crypto(trust, protocol)
+        self.connect_as(None, address, server_name, trust, protocol).await
+    }
+
+    /// As `connect`, and shows a certificate if there is one.
+    ///
+    /// Cancel-safe: dropped before it is ready, the attempt is given up.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub async fn connect_as(
+        &self,
+        identity: Option<&ClientIdentity>,
+        address: SocketAddr,
+        server_name: &str,
+        trust: &TrustAnchors,
+        protocol: Protocol,
+    ) -> Result<Connection, ConnectError> {
+        let crypto = client_crypto(trust, identity, protocol)
             .map_err(|cause| ConnectError::Handshake { address, cause })?;
         let mut settings = quinn::ClientConfig::new(Arc::new(crypto));
         settings.transport_config(Arc::clone(&self.transport));
@@ -284,10 +312,6 @@ pub(crate) struct Attempt<'a> {
     pub(crate) after: Duration,
 }
 
-/// TLS alerts with which a client rejects a certificate (RFC 8446, 6.2): bad, unsupported, revoked,
-/// expired, unknown certificate, illegal parameter, unknown authority, access denied, and a
-/// signature that does not verify.
-const CERTIFICATE_ALERTS: [u8; 9] = [42, 43, 44, 45, 46, 47, 48, 49, 51];
 const NO_APPLICATION_PROTOCOL_ALERT: u8 = 120;
 
 impl Attempt<'_> {
@@ -328,6 +352,11 @@ impl Attempt<'_> {
             ConnectionError::ConnectionClosed(close) if close.error_code == no_protocol => {
                 ConnectError::WrongProtocol { address, protocol }
             }
+            ConnectionError::ConnectionClosed(close)
+                if is_about_a_certificate(close.error_code) =>
+            {
+                ConnectError::CertificateRefused { address, cause: printable(&close.reason) }
+            }
             ConnectionError::ApplicationClosed(close) => ConnectError::Closed {
                 address,
                 code: close.error_code.into_inner(),
@@ -336,11 +365,7 @@ impl Attempt<'_> {
             ConnectionError::TransportError(error) if error.code == no_protocol => {
                 ConnectError::WrongProtocol { address, protocol }
             }
-            ConnectionError::TransportError(error)
-                if CERTIFICATE_ALERTS
-                    .iter()
-                    .any(|alert| error.code == TransportErrorCode::crypto(*alert)) =>
-            {
+            ConnectionError::TransportError(error) if is_about_a_certificate(error.code) => {
                 ConnectError::WrongCertificate {
                     address,
                     server_name: server_name.to_owned(),

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use quinn::{ConnectionError, VarInt};
+use quinn::{ConnectionError, TransportErrorCode, VarInt};
 
 use crate::limits::CLOSE_REASON_BYTES_MAX;
 
@@ -33,15 +33,18 @@ pub enum CloseCode {
     /// The connection offers a protocol that the handshake let through, but that nobody here
     /// serves.
     UnknownProtocol = 6,
-    /// Only members are served there, and the peer has shown no certificate.
+    /// Who is served there shows a certificate, and the peer has shown none.
     CertificateRequired = 7,
+    /// The certificate that the peer has shown is not for this protocol: a member's authority vouches for members, and a
+    /// client's for clients.
+    CertificateRefused = 8,
 }
 
 impl CloseCode {
     /// The first code that is not this crate's.
     pub const FIRST_OF_USER: u32 = 256;
 
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Normal,
         Self::ShuttingDown,
         Self::ProtocolError,
@@ -50,6 +53,7 @@ impl CloseCode {
         Self::Abandoned,
         Self::UnknownProtocol,
         Self::CertificateRequired,
+        Self::CertificateRefused,
     ];
 
     /// The code's number on the wire.
@@ -86,6 +90,7 @@ impl fmt::Display for CloseCode {
             Self::Abandoned => "abandoned",
             Self::UnknownProtocol => "unknown-protocol",
             Self::CertificateRequired => "certificate-required",
+            Self::CertificateRefused => "certificate-refused",
         })
     }
 }
@@ -114,6 +119,9 @@ pub enum CloseReason {
     /// The peer's QUIC stack refused the connection before a handshake.
     #[error("refused by the peer")]
     Refused,
+    /// The peer does not take the certificate that this end has shown; TLS tells it only after this end is through the handshake.
+    #[error("the certificate that was shown is refused there: {0}")]
+    CertificateRefused(String),
     /// One of the two broke the rules of QUIC or TLS.
     #[error("transport error: {0}")]
     Transport(String),
@@ -133,9 +141,22 @@ impl From<ConnectionError> for CloseReason {
             {
                 Self::Refused
             }
+            ConnectionError::ConnectionClosed(close)
+                if is_about_a_certificate(close.error_code) =>
+            {
+                Self::CertificateRefused(printable(&close.reason))
+            }
             other => Self::Transport(other.to_string()),
         }
     }
+}
+
+/// TLS alerts with which an end rejects the other's certificate (RFC 8446, 6.2): bad, unsupported, revoked, expired, unknown
+/// certificate, illegal parameter, unknown authority, access denied, a signature that does not verify, and none shown.
+const CERTIFICATE_ALERTS: [u8; 10] = [42, 43, 44, 45, 46, 47, 48, 49, 51, 116];
+
+pub(crate) fn is_about_a_certificate(code: TransportErrorCode) -> bool {
+    CERTIFICATE_ALERTS.iter().any(|alert| code == TransportErrorCode::crypto(*alert))
 }
 
 /// What a peer said, for people: cut to the limit, and without control characters.
@@ -170,12 +191,13 @@ mod tests {
             (5, "abandoned"),
             (6, "unknown-protocol"),
             (7, "certificate-required"),
+            (8, "certificate-refused"),
         ];
         assert_eq!(numbers, expected.map(|(number, name)| (number, name.to_owned())));
         for code in CloseCode::ALL {
             assert_eq!(CloseCode::from_number(u64::from(code.number())), Some(code));
         }
-        assert_eq!(CloseCode::from_number(8), None);
+        assert_eq!(CloseCode::from_number(9), None);
         assert_eq!(CloseCode::from_number(u64::MAX), None);
     }
 

@@ -13,6 +13,7 @@ use crate::bulk::{BulkError, BulkReceiver, BulkSender, write_error};
 use crate::close::{CloseReason, cut_reason};
 use crate::lane::{LaneLimits, LaneReceiver, LaneSender, lane, sender};
 use crate::limits::LANE_PRIORITY;
+use crate::names::names;
 use crate::tls::Protocol;
 use crate::transport::canonical;
 use crate::verify::is_of_member;
@@ -43,10 +44,20 @@ impl Connection {
     /// here. Holds at either end. A certificate with the names of several members is each of them.
     #[must_use]
     pub fn is_member(&self, member: u64) -> bool {
-        self.inner
-            .peer_identity()
-            .and_then(|shown| shown.downcast::<Vec<CertificateDer<'static>>>().ok())
-            .is_some_and(|chain| is_of_member(&chain, member))
+        self.peer_chain().is_some_and(|chain| is_of_member(&chain, member))
+    }
+
+    /// What the certificate that the peer has shown calls it: the common name (`CN=ann`), then the alternative names
+    /// (`DNS=host.example`, `IP=`, `EMAIL=`, `URI=`), at most [`crate::limits::CERTIFICATE_NAMES_MAX`]. The handshake found it to be of an authority that is trusted here. Empty if none
+    /// was shown, if it names nobody, and for a member's, which proves a machine of the cluster and is nobody's client.
+    #[must_use]
+    pub fn peer_names(&self) -> Vec<String> {
+        self.peer_chain().map(|chain| names(&chain)).unwrap_or_default()
+    }
+
+    /// The certificates that the peer has shown, and the handshake has verified.
+    pub(crate) fn peer_chain(&self) -> Option<Box<Vec<CertificateDer<'static>>>> {
+        self.inner.peer_identity()?.downcast().ok()
     }
 
     /// Opens a lane. The peer's `accept_lane` sees it when the first frame has been sent. Waits

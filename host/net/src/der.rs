@@ -16,6 +16,17 @@ pub(crate) struct Certificate<'a> {
     pub(crate) dns_names: Vec<&'a [u8]>,
     /// 4 or 16 bytes each, if they are right.
     pub(crate) addresses: Vec<&'a [u8]>,
+    pub(crate) emails: Vec<&'a [u8]>,
+    pub(crate) uris: Vec<&'a [u8]>,
+    /// What its key may be used for; none if the certificate leaves it open.
+    pub(crate) purposes: Option<Purposes>,
+}
+
+/// Ends of a connection that a certificate is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Purposes {
+    pub(crate) is_for_servers: bool,
+    pub(crate) is_for_clients: bool,
 }
 
 /// A distinguished name.
@@ -38,15 +49,20 @@ const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
-/// Tags of the context: version and extensions of a certificate, two kinds of alternative names.
+/// Tags of the context: version and extensions of a certificate, four kinds of alternative names.
 const VERSION: u8 = 0xa0;
 const EXTENSIONS: u8 = 0xa3;
+const EMAIL: u8 = 0x81;
 const DNS_NAME: u8 = 0x82;
+const URI: u8 = 0x86;
 const IP_ADDRESS: u8 = 0x87;
 
 const COMMON_NAME: &[u8] = &[0x55, 4, 3];
 const SUBJECT_ALTERNATIVE_NAME: &[u8] = &[0x55, 29, 17];
 const BASIC_CONSTRAINTS: &[u8] = &[0x55, 29, 19];
+const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 29, 37];
+const SERVER_AUTHENTICATION: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 1];
+const CLIENT_AUTHENTICATION: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 2];
 
 /// Reads a certificate; `None` if it is none.
 pub(crate) fn certificate(der: &[u8]) -> Option<Certificate<'_>> {
@@ -68,6 +84,9 @@ pub(crate) fn certificate(der: &[u8]) -> Option<Certificate<'_>> {
         is_authority: false,
         dns_names: Vec::new(),
         addresses: Vec::new(),
+        emails: Vec::new(),
+        uris: Vec::new(),
+        purposes: None,
     };
     while let Some((tag, content)) = body.next() {
         if tag == EXTENSIONS {
@@ -95,9 +114,20 @@ impl<'a> Certificate<'a> {
                 match names.next()? {
                     (DNS_NAME, name) => self.dns_names.push(name),
                     (IP_ADDRESS, address) => self.addresses.push(address),
+                    (EMAIL, address) => self.emails.push(address),
+                    (URI, uri) => self.uris.push(uri),
                     _ => {}
                 }
             }
+        } else if id == EXTENDED_KEY_USAGE {
+            let mut purposes = Purposes::default();
+            let mut named = Reader(value.take(SEQUENCE)?);
+            while !named.0.is_empty() {
+                let purpose = named.take(OBJECT_ID)?;
+                purposes.is_for_servers |= purpose == SERVER_AUTHENTICATION;
+                purposes.is_for_clients |= purpose == CLIENT_AUTHENTICATION;
+            }
+            self.purposes = Some(purposes);
         }
         Some(())
     }

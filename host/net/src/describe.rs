@@ -42,8 +42,10 @@ pub struct Described {
     pub is_authority: bool,
     /// Whether subject and issuer are one.
     pub is_self_signed: bool,
-    /// Host names and IP addresses that it is for, without those of members.
+    /// Alternative names that it is for, without those of members.
     pub names: Vec<String>,
+    /// Whether it is for clients and for nobody else: its subject says whose it is.
+    pub is_for_clients_only: bool,
     /// Members that it is for: one, in those made here.
     pub members: Vec<u64>,
     /// From when on it is valid.
@@ -93,12 +95,16 @@ fn describe(bytes: &CertificateDer<'_>, file: &Path) -> Result<Described, Identi
         }
     }
     names.extend(parsed.addresses.into_iter().filter_map(address));
+    names.extend(parsed.emails.into_iter().chain(parsed.uris).map(printable));
     let moment = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
     Ok(Described {
         subject: common_name(&parsed.subject),
         issuer: common_name(&parsed.issuer),
         is_authority: parsed.is_authority,
         is_self_signed: parsed.subject.raw == parsed.issuer.raw,
+        is_for_clients_only: parsed
+            .purposes
+            .is_some_and(|purposes| purposes.is_for_clients && !purposes.is_for_servers),
         names,
         members,
         valid_from: moment(parsed.valid_from),
@@ -111,12 +117,12 @@ fn common_name(name: &Name<'_>) -> String {
     name.common_name.map_or_else(|| "(no common name)".to_owned(), printable)
 }
 
-fn member_of(name: &str) -> Option<u64> {
+pub(crate) fn member_of(name: &str) -> Option<u64> {
     let number = name.strip_prefix("member-")?.split('.').next()?.parse().ok()?;
     (member_name(number) == name).then_some(number)
 }
 
-fn address(bytes: &[u8]) -> Option<String> {
+pub(crate) fn address(bytes: &[u8]) -> Option<String> {
     let address = <[u8; 4]>::try_from(bytes)
         .map(IpAddr::from)
         .or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from));

@@ -3,8 +3,8 @@
 //!
 //! A directory holds `ca.pem` (clients get this one), `ca-key.pem`, `server.pem` and
 //! `server-key.pem`. The authority's key is needed only to renew the server's certificate and may
-//! be kept elsewhere. Clients verify the server and have no certificates of their own. Members verify
-//! each other: the certificate of each carries [`member_name`] of its number beside its host names,
+//! be kept elsewhere. Clients verify the server, and may have certificates of their own (`client_identity`).
+//! Members verify each other: the certificate of each carries [`member_name`] of its number beside its host names,
 //! and serves in both directions.
 
 use std::io;
@@ -186,6 +186,8 @@ pub struct Identity {
     pub server: ServerIdentity,
     /// For clients in the same process.
     pub trust: TrustAnchors,
+    /// Who vouches for clients, with certificates and tokens; none: `trust`. Not of the directory: set by whoever knows.
+    pub clients: Option<TrustAnchors>,
     /// The file to give to other clients.
     pub authority_file: PathBuf,
     /// Whether something was made.
@@ -204,6 +206,13 @@ impl IdentityFiles {
 }
 
 impl TrustAnchors {
+    /// These authorities and those.
+    pub(crate) fn and(&self, others: &Self) -> Self {
+        let mut roots = RootCertStore::clone(&self.roots);
+        roots.extend(others.roots.roots.iter().cloned());
+        Self { roots: Arc::new(roots) }
+    }
+
     /// Reads the certificates of authorities from a PEM file.
     ///
     /// # Errors
@@ -261,6 +270,7 @@ impl Identity {
         Ok(Self {
             server: ServerIdentity { chain, key },
             trust,
+            clients: None,
             authority_file: files.authority.clone(),
             origin: IdentityOrigin::Found,
         })

@@ -4,7 +4,8 @@
 //!
 //! This is the only crate that names quinn, rustls and rcgen; none of their types is in its public
 //! API. The modules in reading order: [`limits`], [`close`], [`frame`], [`identity`] (with
-//! `authority`, which makes certificates, and `verify`), [`issue`], [`describe`] (with `der`), `reset`, `tls` and `transport` (settings), [`lane`]
+//! `client_identity`, `authority`, which makes certificates, and `verify`), [`issue`], [`describe`] (with `der`), `names`
+//! (what a client's certificate calls it), [`token`] and `password` (what else shows who somebody is), `reset`, `tls` and `transport` (settings), [`lane`]
 //! (with `budget`), [`bulk`], [`frames`], [`connection`], [`client`], [`dialer`], [`server`].
 //!
 //! Ownership: each task that this crate spawns is held by a value whose consuming `finish`,
@@ -25,6 +26,7 @@ pub mod identity;
 mod verify;
 
 mod authority;
+mod client_identity;
 mod der;
 
 mod files;
@@ -32,6 +34,12 @@ mod files;
 pub mod issue;
 
 pub mod describe;
+
+mod names;
+
+mod password;
+
+pub mod token;
 
 mod reset;
 mod tls;
@@ -56,6 +64,7 @@ pub mod server;
 pub use budget::QueueBudget;
 pub use bulk::{BulkError, BulkReceiver, BulkSender};
 pub use client::{Client, ClientConfig, ConnectError};
+pub use client_identity::ClientIdentity;
 pub use close::{CloseCode, CloseReason};
 pub use connection::Connection;
 pub use dialer::Dialer;
@@ -66,5 +75,9 @@ pub use identity::{
     member_name,
 };
 pub use lane::{LaneError, LaneHandle, LaneLimits, LaneReceiver, LaneSender, TrySendError};
-pub use server::{BindError, Port, Server, ServerConfig, ServerLoad, ShutdownTimedOut};
+pub use password::{PasswordError, password_digest};
+pub use server::{
+    BindError, ClientCertificates, Port, Server, ServerConfig, ServerLoad, ShutdownTimedOut,
+};
 pub use tls::Protocol;
+pub use token::{Token, TokenError};

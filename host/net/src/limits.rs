@@ -177,3 +177,28 @@ pub const CERTIFICATE_RENEW_AHEAD: Duration = Duration::from_secs(30 * 24 * 3600
 
 /// Certificates are valid from this long before they are made, for clients whose clock is behind.
 pub const CERTIFICATE_BACKDATE: Duration = Duration::from_secs(3600);
+
+/// How long a client's certificate made here is valid, unless another time is asked for.
+pub const CLIENT_CERTIFICATE_VALIDITY: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// The longest time that is signed for at once, in a client's certificate or a token, and the longest that a token is
+/// believed for: what can not be revoked must end.
+pub const CREDENTIAL_VALIDITY_MAX: Duration = Duration::from_secs(400 * 24 * 3600);
+
+/// Names that are taken from a client's certificate; those behind them do not count. Each becomes an identity of a session,
+/// of which a session has few.
+pub const CERTIFICATE_NAMES_MAX: usize = 8;
+
+/// Bytes of a name that is taken from a client's certificate, of the subject of a token, and of a user's name. The longest
+/// common name of 64 characters fits as long as it has no more than 3 bytes each, and so does most of what a URI names; with what
+/// stands around it in an identity, it is still a principal.
+pub const NAME_BYTES_MAX: usize = 200;
+
+/// Bytes of a password. ZooKeeper has no bound.
+pub const PASSWORD_BYTES_MAX: usize = 1024;
+
+/// Bytes of a token. The longest that is made here has about 700.
+pub const TOKEN_BYTES_MAX: usize = 2048;
+
+/// By how much a token may be from the future, for members whose clock is behind that of its maker. Its end has no leeway.
+pub const TOKEN_LEEWAY: Duration = Duration::from_secs(60);

@@ -2,9 +2,9 @@
 //! It does not know what is spoken on them.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
 
 use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connecting, Endpoint, Incoming, TokioRuntime};
@@ -22,6 +22,7 @@ use crate::limits::{
 use crate::reset::endpoint_config;
 use crate::tls::{Protocol, server_crypto};
 use crate::transport::{End, bind_socket, canonical, transport, widen};
+use crate::verify::check_client;
 
 /// What a server listens on, and its limits.
 #[derive(Debug, Clone)]
@@ -32,6 +33,10 @@ pub struct ServerConfig {
     pub identity: ServerIdentity,
     /// Whose members are members: those that connect, and those that this one dials.
     pub trust: TrustAnchors,
+    /// Whose clients are clients; none: those of `trust`.
+    pub clients: Option<TrustAnchors>,
+    /// Whether clients must show a certificate.
+    pub client_certificates: ClientCertificates,
     /// What is served, the preferred first; a client that offers none of it is refused during the
     /// handshake.
     pub protocols: Vec<Protocol>,
@@ -45,6 +50,16 @@ pub struct ServerConfig {
     pub idle_timeout: Duration,
 }
 
+/// Whether clients must show a certificate. One that is shown must be good in any case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ClientCertificates {
+    /// Who has none is served, too.
+    #[default]
+    Optional,
+    /// Who shows none is sent away.
+    Required,
+}
+
 impl ServerConfig {
     /// Serves clients at `listen`, with the defaults of [`crate::limits`].
     #[must_use]
@@ -53,6 +68,8 @@ impl ServerConfig {
             listen,
             identity,
             trust,
+            clients: None,
+            client_certificates: ClientCertificates::default(),
             protocols: vec![Protocol::Client],
             connections_max: CONNECTIONS_MAX,
             handshakes_max: HANDSHAKES_MAX,
@@ -143,6 +160,16 @@ struct Admission {
     handshake_timeout: Duration,
     handshakes_count: AtomicU32,
     is_closed: AtomicBool,
+    roles: RwLock<Arc<Roles>>,
+}
+
+/// What a certificate must be for each protocol, beyond what TLS has found, which asks before it knows the protocol.
+#[derive(Debug)]
+struct Roles {
+    members: TrustAnchors,
+    /// None: as for members, so that TLS has settled it.
+    clients: Option<TrustAnchors>,
+    client_certificates: ClientCertificates,
 }
 
 impl Server {
@@ -176,6 +203,7 @@ impl Server {
             handshake_timeout: config.handshake_timeout,
             handshakes_count: AtomicU32::new(0),
             is_closed: AtomicBool::new(false),
+            roles: RwLock::new(Arc::new(Roles::of(config))),
         });
         let (sender, established) = mpsc::channel(ACCEPT_QUEUE_MAX);
         let acceptor = tokio::spawn(accept_all(endpoint.clone(), Arc::clone(&admission), sender));
@@ -199,14 +227,21 @@ impl Server {
     }
 
     /// Shows another certificate from now on, to those who connect and to those whom dialers dial,
-    /// and trusts members of another set of authorities. Connections that stand go on.
+    /// and trusts members and clients of other sets of authorities. Connections that stand go on.
     ///
     /// # Errors
     /// TLS does not take the certificate or its key; nothing has changed then.
-    pub fn renew(&self, identity: ServerIdentity, trust: TrustAnchors) -> Result<(), BindError> {
-        let config = ServerConfig { identity, trust, ..self.config.clone() };
+    pub fn renew(
+        &self,
+        identity: ServerIdentity,
+        trust: TrustAnchors,
+        clients: Option<TrustAnchors>,
+    ) -> Result<(), BindError> {
+        let config = ServerConfig { identity, trust, clients, ..self.config.clone() };
         let settings = settings(&config)?;
         self.dialer.renew(&config.identity, &config.trust)?;
+        *self.admission.roles.write().unwrap_or_else(PoisonError::into_inner) =
+            Arc::new(Roles::of(&config));
         self.endpoint.set_server_config(Some(settings));
         Ok(())
     }
@@ -266,10 +301,52 @@ impl Drop for Server {
     }
 }
 
+impl Roles {
+    fn of(config: &ServerConfig) -> Self {
+        Self {
+            members: config.trust.clone(),
+            clients: config.clients.clone(),
+            client_certificates: config.client_certificates,
+        }
+    }
+
+    /// Whether who has come through the handshake may speak this protocol. A certificate that was shown is of one of the
+    /// authorities.
+    fn check(&self, connection: &Connection, now: SystemTime) -> Result<(), (CloseCode, String)> {
+        let required = |reason: &str| Err((CloseCode::CertificateRequired, reason.to_owned()));
+        let (chain, protocol) = (connection.peer_chain(), connection.protocol());
+        match (chain, protocol) {
+            (None, Protocol::Member) => {
+                required("members show a certificate of the cluster's authority")
+            }
+            (None, Protocol::Client)
+                if self.client_certificates == ClientCertificates::Required =>
+            {
+                required("clients show a certificate here, and none was shown")
+            }
+            (None, Protocol::Client) => Ok(()),
+            (Some(chain), protocol) => {
+                let Some(clients) = &self.clients else { return Ok(()) };
+                let (trust, whose) = match protocol {
+                    Protocol::Member => (&self.members, "members"),
+                    Protocol::Client => (clients, "clients"),
+                };
+                check_client(trust, &chain, now).map_err(|cause| {
+                    let reason =
+                        format!("the certificate is not of an authority of {whose}: {cause}");
+                    (CloseCode::CertificateRefused, reason)
+                })
+            }
+        }
+    }
+}
+
 /// What the endpoint makes of those who connect.
 fn settings(config: &ServerConfig) -> Result<quinn::ServerConfig, BindError> {
-    let crypto = server_crypto(&config.identity, &config.trust, &config.protocols)
-        .map_err(BindError::Identity)?;
+    let all = config.clients.as_ref().map(|clients| config.trust.and(clients));
+    let all = all.as_ref().unwrap_or(&config.trust);
+    let crypto =
+        server_crypto(&config.identity, all, &config.protocols).map_err(BindError::Identity)?;
     let mut settings = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     settings
         .transport_config(transport(End::Server, config.idle_timeout).map_err(BindError::Setting)?)
@@ -301,8 +378,8 @@ async fn accept_all(
                 let Some(incoming) = incoming else { break };
                 let open_count = endpoint.open_connections();
                 if let Some(connecting) = admission.admit(incoming, open_count, handshakes.len()) {
-                    let timeout = admission.handshake_timeout;
-                    handshakes.spawn(shake_hands(connecting, timeout, established.clone()));
+                    let admission = Arc::clone(&admission);
+                    handshakes.spawn(shake_hands(connecting, admission, established.clone()));
                 }
             }
         }
@@ -347,11 +424,11 @@ impl Admission {
 
 async fn shake_hands(
     connecting: Connecting,
-    timeout: Duration,
+    admission: Arc<Admission>,
     established: mpsc::Sender<Connection>,
 ) {
     let peer = canonical(connecting.remote_address());
-    let connection = match tokio::time::timeout(timeout, connecting).await {
+    let connection = match tokio::time::timeout(admission.handshake_timeout, connecting).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return tracing::debug!(%peer, %error, "handshake failed"),
         Err(_) => return tracing::debug!(%peer, "handshake timed out"),
@@ -367,15 +444,15 @@ async fn shake_hands(
         return tracing::debug!(%peer, "connection without a known protocol");
     };
     if protocol == Protocol::Member {
-        // A certificate that was shown has been verified.
-        if connection.peer_identity().is_none() {
-            let reason = b"members show a certificate of the cluster's authority";
-            connection.close(CloseCode::CertificateRequired.varint(), reason);
-            return tracing::debug!(%peer, "member without a certificate");
-        }
         widen(&connection);
     }
-    if let Err(unwanted) = established.send(Connection::new(connection, protocol)).await {
+    let connection = Connection::new(connection, protocol);
+    let roles = admission.roles.read().unwrap_or_else(PoisonError::into_inner).clone();
+    if let Err((code, reason)) = roles.check(&connection, SystemTime::now()) {
+        connection.close(code, &reason);
+        return tracing::debug!(%peer, %protocol, reason, "connection of the wrong certificate");
+    }
+    if let Err(unwanted) = established.send(connection).await {
         unwanted.0.close(CloseCode::ShuttingDown, "the server is shutting down");
     }
 }

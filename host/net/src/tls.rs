@@ -9,6 +9,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::server::WebPkiClientVerifier;
 use rustls::version::TLS13;
 
+use crate::client_identity::ClientIdentity;
 use crate::identity::{ServerIdentity, TrustAnchors};
 
 /// What is spoken on a connection. TLS agrees on it (ALPN), before the first byte.
@@ -52,22 +53,19 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// For a server. Clients that offer none of `protocols` are refused by TLS. Where members are
-/// served, everybody is asked for a certificate and nobody needs one: clients have none, and TLS
-/// asks before it knows the protocol. One that is shown must be of `trust`.
+/// For a server. Clients that offer none of `protocols` are refused by TLS. Everybody is asked for
+/// a certificate and nobody needs one: TLS asks before it knows the protocol. One that is shown
+/// must be of `trust`, which vouches for all who may connect.
 pub(crate) fn server_crypto(
     identity: &ServerIdentity,
     trust: &TrustAnchors,
     protocols: &[Protocol],
 ) -> Result<QuicServerConfig, String> {
-    let verifier = if protocols.contains(&Protocol::Member) {
+    let verifier =
         WebPkiClientVerifier::builder_with_provider(Arc::clone(&trust.roots), provider())
             .allow_unauthenticated()
             .build()
-            .map_err(|error| error.to_string())?
-    } else {
-        WebPkiClientVerifier::no_client_auth()
-    };
+            .map_err(|error| error.to_string())?;
     let mut config = rustls::ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
         .map_err(|error| error.to_string())?
@@ -97,16 +95,23 @@ pub(crate) fn member_crypto(
     QuicClientConfig::try_from(config).map_err(|error| error.to_string())
 }
 
-/// For a client that accepts servers of `trust` and speaks `protocol`.
+/// For a client that accepts servers of `trust`, speaks `protocol`, and shows a certificate if it has
+/// one, whichever authorities the server names.
 pub(crate) fn client_crypto(
     trust: &TrustAnchors,
+    identity: Option<&ClientIdentity>,
     protocol: Protocol,
 ) -> Result<QuicClientConfig, String> {
-    let mut config = rustls::ClientConfig::builder_with_provider(provider())
+    let config = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
         .map_err(|error| error.to_string())?
-        .with_root_certificates(Arc::clone(&trust.roots))
-        .with_no_client_auth();
+        .with_root_certificates(Arc::clone(&trust.roots));
+    let mut config = match identity {
+        Some(ClientIdentity { chain, key }) => config
+            .with_client_auth_cert(chain.clone(), key.clone_key())
+            .map_err(|error| error.to_string())?,
+        None => config.with_no_client_auth(),
+    };
     config.alpn_protocols = vec![protocol.alpn().to_vec()];
     config.resumption = rustls::client::Resumption::disabled();
     QuicClientConfig::try_from(config).map_err(|error| error.to_string())

@@ -16,6 +16,21 @@ use rustls::sign::CertifiedKey;
 use crate::identity::{IdentityError, IdentityFiles, TrustAnchors, member_name};
 use crate::tls;
 
+/// Whether a chain that a handshake has verified leads to one of these authorities, as that of a client. Why not, for people.
+pub(crate) fn check_client(
+    trust: &TrustAnchors,
+    chain: &[CertificateDer<'static>],
+    now: SystemTime,
+) -> Result<(), String> {
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::clone(&trust.roots), tls::provider())
+            .build()
+            .map_err(|error| error.to_string())?;
+    let (end_entity, intermediates) = chain.split_first().ok_or("it holds no certificate")?;
+    let verified = verifier.verify_client_cert(end_entity, intermediates, unix_time(now));
+    verified.map(|_| ()).map_err(|error| error.to_string())
+}
+
 /// Whether the first certificate of a chain that a handshake has verified is that of the member with
 /// this number.
 pub(crate) fn is_of_member(chain: &[CertificateDer<'static>], member: u64) -> bool {

@@ -16,7 +16,7 @@ use quorate_core::ids::{Epoch, Millis, SessionId, Term, WriteNumber};
 use quorate_core::read::MemoryTree;
 use quorate_core::recipe::{Recipes, Run, RunEnd};
 use quorate_core::request::{Body, LifetimeKind, Operation, Request, Sequence};
-use quorate_core::session::Acks;
+use quorate_core::session::{Acks, Opening};
 use quorate_core::transaction::Entry;
 use quorate_core::txn::Txn;
 use quorate_sequencer::{Input, Leadership, Now, Output, Sequencer, Submission, Token};
@@ -82,9 +82,8 @@ impl Bench {
         bench.pump();
         for number in 0..SESSIONS as u64 {
             let token = Token::local(number);
-            let principal = String::new();
-            let open =
-                Input::OpenSession { token, timeout_ms: 10_000, secret_hash: [0; 32], principal };
+            let opening = Opening { timeout_ms: 10_000, ..Opening::default() };
+            let open = Input::OpenSession { token, opening };
             bench.sequencer.handle(open, NOW);
         }
         bench.pump();

@@ -8,6 +8,7 @@ use quorate_core::error::Refusal;
 use quorate_core::ids::{Epoch, Millis, SessionId, Term, WriteNumber, Zxid};
 use quorate_core::level::Level;
 use quorate_core::request::Request;
+use quorate_core::session::Opening;
 use quorate_core::transaction::Entry;
 
 use crate::room::Reserve;
@@ -67,12 +68,8 @@ pub enum Input {
     OpenSession {
         /// Where the answer goes.
         token: Token,
-        /// Milliseconds, checked against the limits before.
-        timeout_ms: u64,
-        /// SHA-256 of the secret.
-        secret_hash: [u8; 32],
-        /// Who the client is.
-        principal: String,
+        /// What it is opened with; the timeout was checked against the limits before.
+        opening: Opening,
     },
     /// A client has shown that it lives.
     Heartbeat {

@@ -183,8 +183,8 @@ impl Sequencer {
                 self.stage = Stage::Following;
             }
             Input::Submit(submission) => self.enqueue(submission, now),
-            Input::OpenSession { token, timeout_ms, secret_hash, principal } => {
-                let work = Work::OpenSession { token, timeout_ms, secret_hash, principal };
+            Input::OpenSession { token, opening } => {
+                let work = Work::OpenSession { token, opening };
                 if self.is_ready() {
                     if let Some(refusal) = self.overloaded(Class::Ordinary) {
                         let session = Err(refusal);

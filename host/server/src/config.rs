@@ -8,7 +8,9 @@ use std::time::Duration;
 use anyhow::Context;
 use quorate_core::level::Level;
 use quorate_gateway::audit;
-use quorate_gateway::member::Options;
+use quorate_gateway::authentication::Anonymous;
+use quorate_gateway::member::{Auth, Options};
+use quorate_net::ClientCertificates;
 
 use crate::telemetry::LogFormat;
 
@@ -57,9 +59,48 @@ pub struct Config {
     /// Form of the log.
     #[serde(default = "log_format")]
     pub log_format: LogFormat,
+    /// How clients show who they are.
+    #[serde(default)]
+    pub auth: AuthConfig,
     /// The audit log.
     #[serde(default)]
     pub audit: Audit,
+}
+
+/// The table `auth`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuthConfig {
+    /// Whether a client must show a certificate or a token.
+    pub required: bool,
+    /// Whether every connection of a client must show a certificate.
+    pub client_certificates: Wanted,
+    /// PEM file of the authorities that vouch for clients; those that vouch for members if absent.
+    pub authority: Option<PathBuf>,
+}
+
+/// Whether something must be shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Wanted {
+    /// It may.
+    #[default]
+    Optional,
+    /// It must.
+    Required,
+}
+
+impl AuthConfig {
+    fn options(&self) -> Auth {
+        Auth {
+            anonymous: if self.required { Anonymous::Refused } else { Anonymous::Served },
+            client_certificates: match self.client_certificates {
+                Wanted::Optional => ClientCertificates::Optional,
+                Wanted::Required => ClientCertificates::Required,
+            },
+            authority: self.authority.clone(),
+        }
+    }
 }
 
 /// The section `[audit]`.
@@ -165,6 +206,7 @@ impl Config {
             history_keep: self.history_keep,
             history_bytes_max: self.history_mib_max.saturating_mul(MIB as u64),
             component_bytes_max: self.component_mib_max.saturating_mul(MIB as u64),
+            auth: self.auth.options(),
             audit: self.audit.options(),
             ..Options::new(self.data.clone(), self.listen)
         }

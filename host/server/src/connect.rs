@@ -1,7 +1,7 @@
 //! From flags, environment or the file of `quorate dev` to a client. It does not know what the client is for.
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use quorate_client::{Authority, Client, Options};
@@ -10,6 +10,7 @@ use quorate_core::level::Level;
 use crate::dev_file::{self, DevFile};
 use crate::duration;
 use crate::failure::{Usage, hinted};
+use crate::identify::Identify;
 use crate::output::{Format, Output};
 
 /// Flags of every command.
@@ -43,6 +44,8 @@ pub struct Global {
         help_heading = "Connection"
     )]
     pub server_name: Option<String>,
+    #[command(flatten)]
+    pub identify: Identify,
     /// How long to try to connect
     #[arg(long, global = true, value_name = "TIME", value_parser = duration::parse, default_value = "10s", help_heading = "Connection")]
     pub connect_timeout: Duration,
@@ -115,9 +118,33 @@ impl Global {
         };
         let mut options = Options::new(addresses, Authority::File(ca));
         options.server_name.clone_from(&self.server_name);
+        self.identify.show(&mut options)?;
         options.connect_timeout = self.connect_timeout;
         options.agent = concat!("quorate/", env!("CARGO_PKG_VERSION")).to_owned();
         Ok(options)
+    }
+
+    /// Where the certificate of the authority is: its key may be beside it.
+    ///
+    /// # Errors
+    /// If nothing says where that is.
+    pub fn authority_directory(&self) -> anyhow::Result<PathBuf> {
+        let ca = match &self.ca {
+            Some(ca) => Some(ca.clone()),
+            None => dev_file::path()
+                .ok()
+                .map(|file| DevFile::load(&file))
+                .transpose()?
+                .flatten()
+                .map(|dev| dev.ca),
+        };
+        let ca = ca.ok_or_else(|| {
+            hinted(
+                Usage("nothing says which authority signs".to_owned()),
+                "Name the directory of its ca.pem and ca-key.pem with --authority DIR.",
+            )
+        })?;
+        Ok(ca.parent().map(Path::to_owned).unwrap_or_default())
     }
 
     /// Connects, does something, and ends the session.

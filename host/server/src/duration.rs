@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-/// `500ms`, `2s`, `1.5m`, `1h`; a number alone is seconds.
+/// `500ms`, `2s`, `1.5m`, `1h`, `30d`; a number alone is seconds.
 ///
 /// # Errors
 /// A sentence on what is expected.
 pub fn parse(text: &str) -> Result<Duration, String> {
-    let expected = || format!("\"{text}\" is no time: 500ms, 2s, 1.5m, 1h");
+    let expected = || format!("\"{text}\" is no time: 500ms, 2s, 1.5m, 1h, 30d");
     let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let seconds = match unit {
@@ -15,6 +15,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
         "" | "s" => 1.0,
         "m" | "min" => 60.0,
         "h" => 3600.0,
+        "d" => 86_400.0,
         _ => return Err(expected()),
     };
     let number: f64 = number.trim().parse().map_err(|_| expected())?;

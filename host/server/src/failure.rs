@@ -128,8 +128,13 @@ fn unreachable(error: &ConnectError) -> (u8, Option<ErrorCode>, Option<String>) 
             (UNREACHABLE, Some(refusal.code), hint(refusal.code).map(str::to_owned))
         }
         ConnectError::Unreachable(attempts) => {
-            let is_trust = attempts.iter().any(|attempt| attempt.reason.contains("certificate"));
-            let hint = if is_trust {
+            let says = |text: &str| attempts.iter().any(|attempt| attempt.reason.contains(text));
+            let hint = if says("certificate that was shown") || says("the certificate is not of") {
+                "--cert and --key must be signed by an authority that the members trust for clients, valid now, and made for \
+                 clients: `quorate cert show FILE` shows it, `quorate cert client NAME` makes one."
+            } else if says("clients show a certificate here") {
+                "Show one with --cert FILE and --key FILE."
+            } else if says("certificate") {
                 "Give the server's own authority with --ca FILE (its data directory has it as \
                  certificates/ca.pem), and --server-name if its certificate is for another name."
             } else {
@@ -169,6 +174,13 @@ fn hint(code: ErrorCode) -> Option<&'static str> {
         }
         ErrorCode::BreakingChange => {
             "Deploy it under another name, or with --allow-breaking if no caller needs the old functions."
+        }
+        ErrorCode::SlowConsumer => "A watch --from the position that it names misses nothing.",
+        ErrorCode::AuthenticationRequired => {
+            "Show a certificate (--cert, --key) or a token (--token-file); whoever runs the service makes them."
+        }
+        ErrorCode::AuthenticationFailed => {
+            "`quorate auth token` makes a new token; `quorate auth whoami` shows who you are."
         }
         ErrorCode::NotAdmitted => "`quorate recipe build` makes components that the service takes.",
         code => match code.advice() {

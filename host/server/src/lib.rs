@@ -14,6 +14,8 @@ mod json;
 
 mod dev_file;
 
+mod identify;
+
 mod connect;
 
 mod signals;

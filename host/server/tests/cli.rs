@@ -5,6 +5,8 @@
 mod archive;
 #[path = "cli/audit.rs"]
 mod audit;
+#[path = "cli/auth.rs"]
+mod auth;
 #[path = "cli/bench.rs"]
 mod bench;
 #[path = "cli/cert.rs"]
@@ -35,3 +37,5 @@ mod snapshot;
 mod terminal;
 #[path = "cli/tree.rs"]
 mod tree;
+#[path = "cli/watch.rs"]
+mod watch;

@@ -10,6 +10,8 @@
 
 #[path = "cluster/audit.rs"]
 mod audit;
+#[path = "cluster/authentication.rs"]
+mod authentication;
 #[path = "cluster/bad_input.rs"]
 mod bad_input;
 #[path = "cluster/certificates.rs"]
@@ -49,3 +51,5 @@ mod sessions;
 mod silence;
 #[path = "cli/small_disk.rs"]
 mod small_disk;
+#[path = "cluster/watches.rs"]
+mod watches;

@@ -8,12 +8,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use quorate_core::access::Held;
 use quorate_core::codec::{Malformed, Reader, Writer, malformed};
 use quorate_core::error::Refusal;
 use quorate_core::ids::{Epoch, SessionId, Term, WriteNumber, Zxid};
 use quorate_core::limits;
 use quorate_core::request::Request;
-use quorate_core::session::Acks;
+use quorate_core::session::{Acks, Opening};
 
 use crate::message::{body, read_refusal, write_refusal};
 
@@ -50,12 +51,8 @@ pub enum ToLeader {
         tag: Tag,
         /// Comes back with the answer.
         token: u64,
-        /// Milliseconds, within the limits.
-        timeout_ms: u64,
-        /// SHA-256 of the secret.
-        secret_hash: [u8; 32],
-        /// Who the client is.
-        principal: String,
+        /// What it is opened with: the timeout within the limits, and the identities ascending, each once.
+        opening: Opening,
     },
     /// A client has shown that it lives.
     Heartbeat {
@@ -183,13 +180,14 @@ impl ToLeader {
                 write_address(&mut writer, request.address);
                 writer.raw(&body::encode(&request.body));
             }
-            Self::OpenSession { tag, token, timeout_ms, secret_hash, principal } => {
+            Self::OpenSession { tag, token, opening } => {
                 writer.u8(0x02);
                 tag.write(&mut writer);
                 writer.u64(*token);
-                writer.u64(*timeout_ms);
-                writer.raw(secret_hash);
-                writer.text(principal);
+                writer.u64(opening.timeout_ms);
+                writer.raw(&opening.secret_hash);
+                writer.text(&opening.principal);
+                Held::write_all(&opening.identities, &mut writer);
             }
             Self::Heartbeat { tag, token, session } => {
                 writer.u8(0x03);
@@ -228,16 +226,19 @@ impl ToLeader {
                     hash: reader.u128("hash")?,
                     acks: Acks::read(&mut reader)?,
                     address: read_address(&mut reader)?,
-                    body: body::decode(reader.rest())?,
+                    body: body::decode_from_member(reader.rest())?,
                 };
                 return Ok(Self::Submit { tag, token, request: Arc::new(request) });
             }
             0x02 => Self::OpenSession {
                 tag: Tag::read(&mut reader)?,
                 token: reader.u64("token")?,
-                timeout_ms: reader.u64("timeout")?,
-                secret_hash: reader.array("hash of a secret")?,
-                principal: principal(&mut reader)?,
+                opening: Opening {
+                    timeout_ms: reader.u64("timeout")?,
+                    secret_hash: reader.array("hash of a secret")?,
+                    principal: principal(&mut reader)?,
+                    identities: Held::read_all(&mut reader)?,
+                },
             },
             0x03 => Self::Heartbeat {
                 tag: Tag::read(&mut reader)?,
@@ -258,7 +259,7 @@ impl ToLeader {
 }
 
 /// The address of a client: bytes of it (0 for none, 4, 16), then they.
-fn write_address(writer: &mut Writer, address: Option<IpAddr>) {
+pub(crate) fn write_address(writer: &mut Writer, address: Option<IpAddr>) {
     match address {
         None => writer.bytes(&[]),
         Some(IpAddr::V4(address)) => writer.bytes(&address.octets()),
@@ -266,7 +267,7 @@ fn write_address(writer: &mut Writer, address: Option<IpAddr>) {
     }
 }
 
-fn read_address(reader: &mut Reader) -> Result<Option<IpAddr>, Malformed> {
+pub(crate) fn read_address(reader: &mut Reader) -> Result<Option<IpAddr>, Malformed> {
     const WHAT: &str = "address of a client";
     let octets = reader.bytes(WHAT)?;
     if let Ok(octets) = <[u8; 4]>::try_from(&octets[..]) {

@@ -11,12 +11,13 @@ use bytes::Bytes;
 use expect_test::expect_file;
 use form::Form;
 use proptest::prelude::*;
+use quorate_core::access::{Held, Identity};
 use quorate_core::condition::Condition;
 use quorate_core::error::{ErrorCode, Refusal};
-use quorate_core::ids::{Epoch, SessionId, Term, WriteNumber, Zxid};
+use quorate_core::ids::{Epoch, Millis, SessionId, Term, WriteNumber, Zxid};
 use quorate_core::limits;
 use quorate_core::request::{Body, Operation, Request};
-use quorate_core::session::Acks;
+use quorate_core::session::{Acks, Opening};
 use quorate_wire::link::{Answer, LINK_FRAME_BYTES_MAX, Tag, ToLeader, ToMember};
 use quorate_wire::message::body;
 
@@ -33,17 +34,26 @@ fn submit(hash: u128, acks: Acks, body: Body) -> ToLeader {
     ToLeader::Submit { tag: TAG, token: 303, request: Arc::new(request) }
 }
 
+fn held(text: &str, expires: Option<u64>) -> Held {
+    Held { identity: Identity::parse(text).expect("an identity"), expires: expires.map(Millis) }
+}
+
 fn to_leader() -> Vec<ToLeader> {
     let acks = Acks { low: WriteNumber(3), ranges: vec![(WriteNumber(5), WriteNumber(300))] };
     let hash = 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10;
     vec![
-        submit(hash, acks, Body::Cancel(WriteNumber(7))),
+        submit(hash, acks.clone(), Body::Cancel(WriteNumber(7))),
+        submit(hash, acks.clone(), Body::Identify(Ok(held("token:ci", Some(5_000))))),
+        submit(hash, acks, Body::Identify(Err(refusal()))),
         ToLeader::OpenSession {
             tag: TAG,
             token: 303,
-            timeout_ms: 10_000,
-            secret_hash: [0xab; 32],
-            principal: "alice".to_owned(),
+            opening: Opening {
+                timeout_ms: 10_000,
+                secret_hash: [0xab; 32],
+                principal: "alice".to_owned(),
+                identities: vec![held("x509:CN=alice", None), held("token:ci", Some(5_000))],
+            },
         },
         ToLeader::Heartbeat { tag: TAG, token: 303, session: SESSION },
         ToLeader::ReadIndex { question: 304 },

@@ -11,7 +11,9 @@ use expect_test::expect_file;
 use form::Form;
 use message_values::arbitrary;
 use proptest::prelude::*;
+use quorate_core::access::{Held, Identity};
 use quorate_core::request::{Body, Reply};
+use quorate_wire::message::body::FromClient;
 use quorate_wire::message::watch::EventMessage;
 use quorate_wire::message::{ClientMessage, ServerMessage, body, bulk};
 
@@ -21,6 +23,13 @@ const SERVER: Form<ServerMessage> =
     Form { write: ServerMessage::encode, read: ServerMessage::decode };
 const EVENTS: Form<EventMessage> = Form { write: EventMessage::encode, read: EventMessage::decode };
 const BODY: Form<Body> = Form { write: body::encode, read: body::decode };
+const FROM_CLIENT: Form<FromClient> = Form {
+    write: |body| match body {
+        FromClient::Body(body) => body::encode(body),
+        FromClient::Credential(credential) => body::encode_credential(credential),
+    },
+    read: body::decode_from_client,
+};
 const REPLY: Form<Reply> = Form { write: Reply::encode, read: Reply::decode };
 
 #[test]
@@ -60,6 +69,35 @@ fn a_watch_begins_with_a_read_of_a_znode_and_not_with_another_watch() {
 fn the_bytes_of_bodies_stay() {
     let file = expect_file!["golden/bodies.hex"];
     BODY.check_golden(&file, "Bodies of writes.", &message_values::bodies());
+}
+
+#[test]
+fn the_bytes_of_credentials_stay() {
+    let file = expect_file!["golden/credentials.hex"];
+    let credentials = message_values::credentials().into_iter().map(FromClient::Credential);
+    let credentials: Vec<FromClient> = credentials.collect();
+    FROM_CLIENT.check_golden(&file, "Bodies with credentials.", &credentials);
+    FROM_CLIENT.check_mutations(&credentials);
+}
+
+#[test]
+fn a_client_can_not_say_who_it_is_and_no_credential_goes_on() {
+    let held = Held::for_good(Identity::superuser());
+    let identify = Body::Identify(Ok(held));
+    let bytes = body::encode(&identify);
+    assert!(body::decode_from_client(bytes.clone()).is_err());
+    assert!(body::decode(bytes.clone()).is_err());
+    assert_eq!(body::decode_from_member(bytes), Ok(identify));
+    for credential in message_values::credentials() {
+        let bytes = body::encode_credential(&credential);
+        assert!(body::decode_from_member(bytes.clone()).is_err());
+        assert!(body::decode(bytes).is_err());
+    }
+    // Nor in a write that holds others.
+    let multi = body::encode(&Body::Multi(Vec::new()));
+    for kind in [0x20, 0x80] {
+        assert!(body::decode_from_client([&multi[..1], &[1, kind]].concat().into()).is_err());
+    }
 }
 
 #[test]

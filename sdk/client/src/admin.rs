@@ -41,7 +41,8 @@ pub async fn command(options: Options, command: Command) -> Result<Outcome, Admi
     let connect_timeout = options.connect_timeout;
     let mut dialer = Dialer::new(options)?;
     let reach = dialer.reach();
-    let message = ClientMessage::Administer { request: 1, command };
+    let credentials = reach.credentials().map_err(ConnectError::Options)?;
+    let message = ClientMessage::Administer { request: 1, credentials, command };
     let mut attempts = Vec::new();
     let deadline = tokio::time::Instant::now() + connect_timeout;
     for address in dialer.candidates(None, 0) {

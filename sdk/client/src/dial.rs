@@ -1,16 +1,17 @@
 //! Finds a member and attaches a lane to it. It knows addresses, certificates and the first two frames; not what sessions mean.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use quorate_core::error::Refusal;
 use quorate_net::{
-    Client as Endpoint, ClientConfig, Connection, LaneLimits, LaneReceiver, LaneSender, Protocol,
-    TrustAnchors,
+    Client as Endpoint, ClientConfig, ClientIdentity, Connection, LaneLimits, LaneReceiver,
+    LaneSender, Protocol, TrustAnchors,
 };
-use quorate_wire::message::{Attach, ClientMessage, Hello, PROTOCOLS, ServerMessage};
+use quorate_wire::message::{Attach, ClientMessage, Credential, Hello, PROTOCOLS, ServerMessage};
 
+use crate::credential::{self, Certificate};
 use crate::error::ConnectError;
 use crate::limits::FAILED_MS;
 use crate::options::Options;
@@ -50,6 +51,8 @@ pub(crate) struct Reach {
     endpoint: Endpoint,
     trust: TrustAnchors,
     options: Options,
+    /// The certificate as it was read last.
+    identity: Mutex<Option<ClientIdentity>>,
 }
 
 impl Dialer {
@@ -59,6 +62,9 @@ impl Dialer {
             return Err(ConnectError::Options("there is no address to connect to".to_owned()));
         }
         let trust = options.authority.load()?;
+        let identity = read_identity(&options).map_err(ConnectError::Options)?;
+        // What can not be read now should not be found out by whoever waits for a session.
+        credential::load_all(&options.credentials).map_err(ConnectError::Options)?;
         let defaults = ClientConfig::default();
         let idle = options.session_timeout.map_or(defaults.idle_timeout, |timeout| {
             (timeout / IDLE_DIVISOR).clamp(IDLE_MIN, defaults.idle_timeout)
@@ -67,7 +73,7 @@ impl Dialer {
         let config = ClientConfig { connect_timeout, idle_timeout: idle, ..defaults };
         let endpoint =
             Endpoint::bind(config).map_err(|error| ConnectError::Options(error.to_string()))?;
-        let reach = Arc::new(Reach { endpoint, trust, options });
+        let reach = Arc::new(Reach { endpoint, trust, options, identity: Mutex::new(identity) });
         Ok(Self { reach, learned: Vec::new(), turn: 0, failed: BTreeMap::new() })
     }
 
@@ -135,6 +141,12 @@ impl Reach {
         attach: Attach,
         patience: Duration,
     ) -> Result<Link, String> {
+        let attach = match attach {
+            Attach::New { timeout_ms, .. } => {
+                Attach::New { timeout_ms, credentials: self.credentials()? }
+            }
+            resumed @ Attach::Resume { .. } => resumed,
+        };
         let hello = ClientMessage::Hello(Hello {
             protocols: PROTOCOLS,
             namespace: self.options.namespace,
@@ -142,6 +154,23 @@ impl Reach {
             attach,
         });
         self.ask_on(address, connection, &hello, patience).await
+    }
+
+    /// What shows who this client is, read anew.
+    pub(crate) fn credentials(&self) -> Result<Vec<Credential>, String> {
+        credential::load_all(&self.options.credentials)
+    }
+
+    /// The certificate to show. One that can not be used any more leaves the one before: it may be half written.
+    fn identity(&self) -> Option<ClientIdentity> {
+        let mut last = self.identity.lock().unwrap_or_else(PoisonError::into_inner);
+        match read_identity(&self.options) {
+            Ok(read) => *last = read,
+            Err(why) => {
+                tracing::warn!(why, "the client's certificate is shown as it was read before")
+            }
+        }
+        last.clone()
     }
 
     /// Sends a first frame on a lane of this connection, and waits for the answer to it, whatever it is. Cancel-safe: dropped,
@@ -192,8 +221,14 @@ impl Reach {
             .collect();
         let mut failed = "the name has no address".to_owned();
         for resolved in resolved {
-            let connecting =
-                self.endpoint.connect(resolved, server_name, &self.trust, Protocol::Client);
+            let identity = self.identity();
+            let connecting = self.endpoint.connect_as(
+                identity.as_ref(),
+                resolved,
+                server_name,
+                &self.trust,
+                Protocol::Client,
+            );
             match tokio::time::timeout(patience, connecting).await {
                 Ok(Ok(connection)) => return Ok(connection),
                 Ok(Err(error)) => failed = error.to_string(),
@@ -202,6 +237,12 @@ impl Reach {
         }
         Err(failed)
     }
+}
+
+fn read_identity(options: &Options) -> Result<Option<ClientIdentity>, String> {
+    let Some(Certificate { certificate, key }) = &options.certificate else { return Ok(None) };
+    let read = ClientIdentity::load(certificate, key, SystemTime::now());
+    read.map(Some).map_err(|error| error.to_string())
 }
 
 /// Whether a member that refuses a session would be followed by all others, for ever.

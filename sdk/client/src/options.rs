@@ -6,6 +6,7 @@ use std::time::Duration;
 use quorate_core::ids::NamespaceId;
 use quorate_net::TrustAnchors;
 
+use crate::credential::{Certificate, Credential};
 use crate::error::ConnectError;
 use crate::limits;
 
@@ -40,6 +41,11 @@ pub struct Options {
     pub addresses: Vec<String>,
     /// Who signs the members' certificates.
     pub authority: Authority,
+    /// The certificate that this client shows to members. None: it shows none.
+    pub certificate: Option<Certificate>,
+    /// What else it shows when a session is opened, or a command is given to the cluster; four at most. A session that is gone on
+    /// with keeps who it was.
+    pub credentials: Vec<Credential>,
     /// The name that the members' certificates are for. None: the host of the address that is tried.
     pub server_name: Option<String>,
     /// Time without a sign of life after which the service may end the session. None: the service decides.
@@ -61,6 +67,8 @@ impl Options {
         Self {
             addresses: addresses.into_iter().map(Into::into).collect(),
             authority,
+            certificate: None,
+            credentials: Vec::new(),
             server_name: None,
             session_timeout: None,
             agent: concat!("quorate-client/", env!("CARGO_PKG_VERSION")).to_owned(),

@@ -14,7 +14,7 @@ use quorate_core::limits;
 use quorate_core::read::MemoryTree;
 use quorate_core::recipe::Recipes;
 use quorate_core::request::{Body, Failure, Reply, Request};
-use quorate_core::session::Acks;
+use quorate_core::session::{Acks, Opening};
 use quorate_core::transaction::{Entry, EntryBody, Outcome, Transaction};
 use quorate_sequencer::liveness::STALL_MS;
 use quorate_sequencer::port::DirectAnswer;
@@ -100,12 +100,9 @@ impl Service {
     /// # Errors
     /// Too many sessions.
     pub(crate) fn open_session(&mut self) -> Result<SessionId, Refusal> {
-        let input = Input::OpenSession {
-            token: Token::local(0),
-            timeout_ms: limits::SESSION_TIMEOUT_MS_DEFAULT,
-            secret_hash: [0; 32],
-            principal: String::new(),
-        };
+        let timeout_ms = limits::SESSION_TIMEOUT_MS_DEFAULT;
+        let opening = Opening { timeout_ms, ..Opening::default() };
+        let input = Input::OpenSession { token: Token::local(0), opening };
         self.sequencer.handle(input, self.now());
         self.settle();
         let session = self.opened.take().expect("an idle sequencer answers at once")?;

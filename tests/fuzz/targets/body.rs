@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
+use quorate_wire::message::body::FromClient;
 use quorate_wire::message::{body, bulk};
 
 fuzz_target!(|data: &[u8]| {
@@ -10,7 +11,14 @@ fuzz_target!(|data: &[u8]| {
     if let Ok((number, rest)) = bulk::split(data.clone()) {
         assert_eq!([bulk::head(number), rest].concat(), data);
     }
-    if let Ok(decoded) = body::decode(data.clone()) {
+    match body::decode_from_client(data.clone()) {
+        Ok(FromClient::Body(decoded)) => assert_eq!(body::encode(&decoded), data),
+        Ok(FromClient::Credential(decoded)) => {
+            assert_eq!(body::encode_credential(&decoded), data);
+        }
+        Err(_) => {}
+    }
+    if let Ok(decoded) = body::decode_from_member(data.clone()) {
         assert_eq!(body::encode(&decoded), data);
     }
 });

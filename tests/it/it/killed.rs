@@ -95,7 +95,7 @@ fn version_of(message: ServerMessage) -> Result<u64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_acknowledged_write_survives_a_kill_and_none_happens_twice() -> Result<()> {
     let directory = tempfile::tempdir()?;
-    let mut attach = Attach::New { timeout_ms: 600_000 };
+    let mut attach = Attach::New { timeout_ms: 600_000, credentials: Vec::new() };
     let mut acknowledged = 0;
     let mut sent = 0;
     for round in 0..=ROUNDS {

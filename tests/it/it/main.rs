@@ -5,7 +5,9 @@
 mod proxy;
 mod raw;
 
+mod authentication;
 mod client;
+mod following;
 mod hostile;
 mod killed;
 mod lanes;

@@ -100,7 +100,7 @@ async fn a_client_of_another_protocol_version_is_told_which_is_spoken() -> Resul
         protocols: Versions { min: 900, max: 901 },
         namespace: quorate_core::ids::NamespaceId::DEFAULT,
         agent: "from the future".to_owned(),
-        attach: Attach::New { timeout_ms: 0 },
+        attach: Attach::New { timeout_ms: 0, credentials: Vec::new() },
     };
     sender.send(ClientMessage::Hello(hello).encode()).await?;
     let frame = timeout(PATIENCE, receiver.recv()).await??.unwrap();

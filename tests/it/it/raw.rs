@@ -62,7 +62,7 @@ impl Rig {
     }
 
     pub async fn client(&self) -> Result<Raw> {
-        Raw::connect(self, Attach::New { timeout_ms: 10_000 }).await
+        Raw::connect(self, Attach::New { timeout_ms: 10_000, credentials: Vec::new() }).await
     }
 }
 

@@ -139,8 +139,10 @@ async fn a_call_that_waits_goes_on_waiting_across_a_restart() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_waiter_gets_the_lock_when_its_holder_falls_silent() -> Result<()> {
     let rig = Rig::start().await?;
-    let mut one = Raw::connect(&rig, Attach::New { timeout_ms: 1_000 }).await?;
-    let mut two = Raw::connect(&rig, Attach::New { timeout_ms: 60_000 }).await?;
+    let mut one =
+        Raw::connect(&rig, Attach::New { timeout_ms: 1_000, credentials: Vec::new() }).await?;
+    let mut two =
+        Raw::connect(&rig, Attach::New { timeout_ms: 60_000, credentials: Vec::new() }).await?;
     deploy(&mut two, "lock").await?;
     let acquire = two.call_body("lock", "acquire", &[text("/a"), no_options()]).await?;
     let (first, _) = one.write(&acquire).await?;

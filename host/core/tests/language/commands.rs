@@ -1,11 +1,12 @@
 //! The commands: words to requests, reads, and what the host does. What comes of a request is `world`'s knowledge.
 
 use bytes::Bytes;
+use quorate_core::access::{Held, Identity};
 use quorate_core::change::Change;
 use quorate_core::condition::Condition;
 use quorate_core::deployment::{Manifest, check_name};
 use quorate_core::draft::ReadRecords;
-use quorate_core::error::ErrorCode;
+use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::execute;
 use quorate_core::ids::{Epoch, Millis, SessionId, Term, WriteNumber, Zxid};
 use quorate_core::key;
@@ -13,6 +14,7 @@ use quorate_core::level::Level;
 use quorate_core::limits;
 use quorate_core::path::Path;
 use quorate_core::query::{self, Page};
+use quorate_core::quota::{Bounds, Quota};
 use quorate_core::read::{Direction, MemoryTree, Read};
 use quorate_core::recipe::Reason;
 use quorate_core::request::{Body, Call, Chunk, Deploy, Fence, LifetimeKind, Operation, Sequence};
@@ -83,10 +85,32 @@ fn write(world: &mut World, id: SessionId, words: &mut Words, block: &[&str]) ->
             let recipe = words.next("a recipe")?;
             Body::Rollback { recipe, version: parse(&words.next("a version")?)? }
         }
+        "quota" => {
+            let mut bounds = |what: &str| -> Result<Bounds, String> {
+                let soft = words.number(&format!("{what}.soft"))?;
+                Ok(Bounds { soft, hard: words.number(what)? })
+            };
+            let (znodes, bytes) = (bounds("znodes")?, bounds("bytes")?);
+            let quota = Quota { znodes, bytes, writes_per_s: bounds("writes")? };
+            Body::SetQuota { path: words.path()?, quota: Some(quota) }
+        }
         "remove" => Body::RemoveRecipe(words.next("a recipe")?),
+        "identify" => Body::Identify(shown(words)?),
         verb => Body::Single(operation(verb, words)?),
     };
     Ok(world.send(id, number, acks, body))
+}
+
+/// What a member has made of a credential.
+fn shown(words: &mut Words) -> Result<Result<Held, Refusal>, String> {
+    let expires = words.number("until")?.map(Millis);
+    if words.flag("badly") {
+        let refusal = Refusal::new(ErrorCode::AuthenticationFailed, "no token");
+        return Ok(Err(refusal));
+    }
+    let identity = Identity::parse(&words.next("an identity")?);
+    let identity = identity.map_err(|refusal| refusal.to_string())?;
+    Ok(Ok(Held { identity, expires }))
 }
 
 fn operation(verb: &str, words: &mut Words) -> Result<Operation, String> {
@@ -390,6 +414,10 @@ fn read(world: &mut World, command: &str, words: &mut Words) -> Said {
         "get" => query::get(&tree, &path(words)?).map(|(data, stat)| {
             vec![format!("{}, {}", show::short(&data), show::stat(&stat, &name))]
         }),
+        "quotas" => {
+            let all = query::quota::quotas(&tree, None, 0).children;
+            Ok(all.iter().map(show::quota).collect())
+        }
         "ls" => return list(&tree, words),
         "subtree" => query::subtree::subtree(&tree, &path(words)?)
             .map(|found| vec![format!("{} znodes, {} bytes", found.znodes, found.bytes)]),

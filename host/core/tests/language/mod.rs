@@ -11,6 +11,7 @@
 //! rerun 1:3 changed               runs write 3 of session 1 again
 //! repeat 9 1 set /a "{i}"         shows the last one only
 //! room short                      from now on the tree may not grow; `room enough` ends that
+//! 1 identify token:ci until=5000   a credential was shown; `1 identify badly`: one that is not accepted
 //! read-call 1 lock echo hello     a call as a read of the applied tree, for session 1
 //! level 2                         all members know this feature level
 //! ls / after=b limit=2 reverse    a read, of the applied tree

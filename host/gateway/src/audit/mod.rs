@@ -14,7 +14,6 @@ pub mod limits;
 mod line;
 mod writer;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -28,6 +27,8 @@ use quorate_core::request::{Body, Call, Operation, Request};
 use quorate_core::transaction::{Entry, EntryBody, Origin};
 use quorate_wire::message::admin::Command;
 use quorate_wire::message::{Query, Results, ServerMessage};
+
+use crate::authentication::Caller;
 
 pub use self::event::Who;
 use self::event::{Answer, Event, What};
@@ -163,6 +164,12 @@ impl Audit {
         Ok(audit)
     }
 
+    /// Whether there is an audit log.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.on.is_some()
+    }
+
     /// Writes what is left and ends the thread. Waits for the disk.
     pub fn stop(&self) {
         let Some(on) = &self.on else { return };
@@ -236,11 +243,12 @@ impl Audit {
     }
 
     /// A command to the cluster was answered. Looking at it is no news, but for who may not.
-    pub fn commanded<T>(&self, remote: SocketAddr, command: &Command, result: &Result<T, Refusal>) {
+    pub fn commanded<T>(&self, by: &Caller, command: &Command, result: &Result<T, Refusal>) {
         let result = event::code(result);
         let is_told = *command != Command::Status || result.is_err_and(event::is_for_rights);
         if self.on.is_some() && is_told {
-            let who = Who { remote: Some(remote), ..Who::default() };
+            let identities = by.identities.iter().map(|one| one.masked().to_string()).collect();
+            let who = Who { identities, remote: by.remote, ..Who::default() };
             self.tell(Arc::new(who), What::Command { command: command.clone(), result }, true);
         }
     }
@@ -402,12 +410,14 @@ fn of_body(body: &Body) -> Option<Category> {
         Body::Single(operation) => of_operation(operation),
         Body::Multi(operations) => {
             // Access that is changed in passing is changed all the same.
-            let categories = operations.iter().map(of_operation);
-            categories.fold(Some(Category::Writes), |all, one| all.and(one))
+            let is_told = operations.iter().any(|operation| of_operation(operation).is_none());
+            (!is_told).then_some(Category::Writes)
         }
         Body::Cancel(_) | Body::StoreChunk(_) => Some(Category::Writes),
-        Body::CloseSession => Some(Category::Sessions),
-        Body::Deploy(_) | Body::Rollback { .. } | Body::RemoveRecipe(_) => None,
+        Body::CloseSession | Body::Identify(_) => Some(Category::Sessions),
+        Body::Deploy(_) | Body::Rollback { .. } | Body::RemoveRecipe(_) | Body::SetQuota { .. } => {
+            None
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use quorate_core::transaction::{Outcome, Transaction};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::authentication::Caller;
 
 /// No test waits longer for anything that must come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -204,8 +205,9 @@ fn what_was_not_chosen_is_told_only_if_it_is_administration_or_refused_for_right
     audit.attached(&alice(), true, Ok(()));
     audit.attached(&alice(), false, Err(ErrorCode::BadSecret));
     let remote = "192.0.2.1:5000".parse().unwrap();
-    audit.commanded(remote, &Command::Status, &Ok(()));
-    audit.commanded(remote, &Command::Remove { member: 3 }, &Ok(()));
+    let by = Caller { remote: Some(remote), ..Caller::default() };
+    audit.commanded(&by, &Command::Status, &Ok(()));
+    audit.commanded(&by, &Command::Remove { member: 3 }, &Ok(()));
     audit.stop();
     let told: Vec<String> = lines(&disk.lock().text)
         .iter()
@@ -335,7 +337,7 @@ fn nothing_is_refused_for_what_is_not_told() {
     let (audit, disk) = audit(&none);
     disk.lines_with("begin");
     disk.lock().refuses = true;
-    audit.commanded("192.0.2.1:5000".parse().unwrap(), &Command::Remove { member: 3 }, &Ok(()));
+    audit.commanded(&Caller::default(), &Command::Remove { member: 3 }, &Ok(()));
     drop(disk.until("refused twice", |state| state.refused > 1));
     assert_eq!(audit.admit(&set().body), Ok(()));
     assert!(audit.admit_command(&Command::Remove { member: 1 }).is_err());

@@ -11,6 +11,7 @@ mod world;
 use std::sync::Mutex;
 
 use quorate_core::ids::SessionId;
+use quorate_core::session::Opening;
 
 use self::client::Client;
 use self::world::World;
@@ -69,7 +70,8 @@ impl Run {
         let opened = Opened::default();
         self.openings.push((member, opened.clone()));
         tokio::spawn(async move {
-            let session = registry.open_session(600_000, [7; 32], String::new()).await;
+            let session =
+                registry.open_session(Opening { timeout_ms: 600_000, ..Opening::default() }).await;
             if let Ok(session) = &session {
                 let record = quorate_core::draft::ReadRecords::session(&*tree, *session);
                 assert!(record.is_some(), "its client is welcomed before the session is there");

@@ -5,12 +5,13 @@ use std::net::{IpAddr, SocketAddr};
 
 use quorate_core::ids::NamespaceId;
 use quorate_core::level::Level;
+use quorate_net::{IdentityError, TrustAnchors};
 use quorate_raft::contact::CLIENT_ADDRESSES_MAX;
 use quorate_raft::{Members, Store};
 use quorate_store::{DataDirectory, Tree, TreeOptions};
 use quorate_wire::message::MEMBERS_MAX;
 
-use super::{Options, StartError};
+use super::{Auth, Options, StartError};
 use crate::mesh::{Mesh, Own};
 
 /// What a new data directory says of whose it is.
@@ -33,6 +34,11 @@ pub(super) fn number(
             configured: configured.unwrap_or(1),
         }),
     }
+}
+
+/// Who vouches for clients, where it is somebody else than for members.
+pub(super) fn clients_of(auth: &Auth) -> Result<Option<TrustAnchors>, IdentityError> {
+    auth.authority.as_deref().map(TrustAnchors::load).transpose()
 }
 
 /// Opens the tree, if this build understands all that may be in it.

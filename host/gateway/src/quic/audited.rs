@@ -11,6 +11,7 @@ use quorate_wire::message::{Attach, Hello, Query, Results, Welcome};
 
 use super::Face;
 use crate::audit::{Auditor, Who};
+use crate::authentication::masked;
 use crate::registry::Attachment;
 
 /// Tells the audit log who has come, and the attachment whom it serves.
@@ -20,16 +21,19 @@ pub(super) fn audit_attach(
     connection: &Connection,
     attached: &Result<(Arc<Attachment>, Welcome), Refusal>,
 ) {
-    let (is_new, asked) = match hello.attach {
+    if !face.audit.is_on() {
+        return;
+    }
+    let (is_new, asked) = match &hello.attach {
         Attach::New { .. } => (true, None),
-        Attach::Resume { session, .. } => (false, Some(session)),
+        Attach::Resume { session, .. } => (false, Some(*session)),
     };
     let attachment = attached.as_ref().ok().map(|(attachment, _)| attachment);
     let session = attachment.map(|attachment| attachment.session).or(asked);
     let record = attachment.and_then(|attachment| face.reads.tree().session(attachment.session));
     let (principal, identities) = record.map_or_else(Default::default, |record| {
-        let identities = record.identities.iter().map(|held| held.identity.to_string());
-        (record.principal, identities.collect())
+        let identities = record.identities.iter().map(|held| held.identity.masked().to_string());
+        (masked(&record.principal), identities.collect())
     });
     let who =
         Arc::new(Who { session, principal, identities, remote: Some(connection.remote_address()) });

@@ -2,6 +2,7 @@
 //! requests reach the leader.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -116,6 +117,12 @@ impl Attachment {
     /// A write of this lane, for the leader.
     pub(super) fn submission(&self, tag: Tag, request: Arc<Request>) -> ToLeader {
         ToLeader::Submit { tag, token: self.number, request }
+    }
+
+    /// From where the client is connected, as this member sees it.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        self.lane.address()
     }
 
     /// Waits until this attachment is over. Cancel-safe.

@@ -1,12 +1,14 @@
 //! What an attachment sends to its client on: a lane of QUIC, and in tests a list.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
-use quorate_net::{LaneError, LaneHandle, TrySendError};
+use quorate_net::{Connection, LaneError, LaneHandle, TrySendError};
 
 /// The member's end of a client's lane, as far as it is sent on.
 pub enum ClientLane {
-    /// Over QUIC.
-    Quic(LaneHandle),
+    /// Over QUIC, with the connection that it is on.
+    Quic(LaneHandle, Connection),
     /// Kept for a test.
     #[cfg(test)]
     Kept(std::sync::Arc<std::sync::Mutex<Vec<Bytes>>>),
@@ -16,7 +18,7 @@ impl ClientLane {
     /// See [`LaneHandle::try_send`].
     pub(super) fn try_send(&self, frame: Bytes) -> Result<(), TrySendError> {
         match self {
-            Self::Quic(lane) => lane.try_send(frame),
+            Self::Quic(lane, _) => lane.try_send(frame),
             #[cfg(test)]
             Self::Kept(frames) => {
                 super::lock(frames).push(frame);
@@ -25,10 +27,19 @@ impl ClientLane {
         }
     }
 
+    /// Where the client is now. It may move while its connection stands.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Quic(_, connection) => Some(connection.remote_address().ip()),
+            #[cfg(test)]
+            Self::Kept(_) => None,
+        }
+    }
+
     /// See [`LaneHandle::send`].
     pub(super) async fn send(&self, frame: Bytes) -> Result<(), LaneError> {
         match self {
-            Self::Quic(lane) => lane.send(frame).await,
+            Self::Quic(lane, _) => lane.send(frame).await,
             #[cfg(test)]
             Self::Kept(frames) => {
                 super::lock(frames).push(frame);
@@ -38,8 +49,8 @@ impl ClientLane {
     }
 }
 
-impl From<LaneHandle> for ClientLane {
-    fn from(lane: LaneHandle) -> Self {
-        Self::Quic(lane)
+impl From<(LaneHandle, Connection)> for ClientLane {
+    fn from((lane, connection): (LaneHandle, Connection)) -> Self {
+        Self::Quic(lane, connection)
     }
 }

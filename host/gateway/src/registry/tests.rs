@@ -10,7 +10,7 @@ use bytes::Bytes;
 use quorate_core::condition::Condition;
 use quorate_core::ids::{Epoch, Term};
 use quorate_core::request::{Body, Class, Operation};
-use quorate_core::session::Acks;
+use quorate_core::session::{Acks, Opening};
 use quorate_sequencer::Input;
 use quorate_wire::link::Answer;
 
@@ -38,15 +38,14 @@ impl Attached {
         let registry = Arc::new(Registry::new(sequencer.clone()));
         let mut rig = Rig::new();
         let lane = rig.lane().await;
-        let attachment = registry.attach(SESSION, lane.to_client.handle(), WriteNumber(0)).unwrap();
+        let attachment = registry.attach(SESSION, lane.handle(), WriteNumber(0)).unwrap();
         Self { registry, sequencer, attachment, lane, rig, epoch: Cell::new(1) }
     }
 
     /// Another lane of the same session.
     async fn attach_again(&mut self) -> (Lane, Arc<Attachment>) {
         let lane = self.rig.lane().await;
-        let attachment =
-            self.registry.attach(SESSION, lane.to_client.handle(), WriteNumber(0)).unwrap();
+        let attachment = self.registry.attach(SESSION, lane.handle(), WriteNumber(0)).unwrap();
         (lane, attachment)
     }
 
@@ -212,12 +211,16 @@ async fn what_comes_while_executing_begins_is_sent_once_and_in_order() {
     }
 }
 
+fn opening(timeout_ms: u64) -> Opening {
+    Opening { timeout_ms, ..Opening::default() }
+}
+
 #[tokio::test]
 async fn an_opening_whose_client_has_left_is_not_asked_for_again() {
     let rig = Attached::new().await;
     let mut context = Context::from_waker(Waker::noop());
-    let mut stays = Box::pin(rig.registry.open_session(1, [0; 32], String::new()));
-    let mut leaves = Box::pin(rig.registry.open_session(2, [0; 32], String::new()));
+    let mut stays = Box::pin(rig.registry.open_session(opening(1)));
+    let mut leaves = Box::pin(rig.registry.open_session(opening(2)));
     assert!(stays.as_mut().poll(&mut context).is_pending());
     assert!(leaves.as_mut().poll(&mut context).is_pending());
     drop(leaves);
@@ -227,7 +230,7 @@ async fn an_opening_whose_client_has_left_is_not_asked_for_again() {
         .requests()
         .into_iter()
         .filter_map(|request| match request {
-            ToLeader::OpenSession { timeout_ms, .. } => Some(timeout_ms),
+            ToLeader::OpenSession { opening, .. } => Some(opening.timeout_ms),
             _ => None,
         })
         .collect();
@@ -307,8 +310,7 @@ async fn bytes_that_wait_are_bounded_for_a_session_and_for_the_member() {
     for number in 1..limits::MEMBER_OUTSTANDING_BYTES_MAX / session_max {
         let lane = rig.rig.lane().await;
         let session = SessionId(100 + number as u64);
-        let attachment =
-            rig.registry.attach(session, lane.to_client.handle(), WriteNumber(0)).unwrap();
+        let attachment = rig.registry.attach(session, lane.handle(), WriteNumber(0)).unwrap();
         rig.registry.submit(&attachment, 1, request(1), session_max).unwrap();
         others.push((lane, attachment));
     }
@@ -327,7 +329,7 @@ async fn a_lane_that_comes_after_the_goodbyes_is_turned_away() {
     let goodbye = Refusal::new(ErrorCode::ShuttingDown, "for this test");
     let late = rig.rig.lane().await;
     rig.registry.goodbye(&goodbye);
-    let refused = rig.registry.attach(SessionId(8), late.to_client.handle(), WriteNumber(0)).err();
+    let refused = rig.registry.attach(SessionId(8), late.handle(), WriteNumber(0)).err();
     assert_eq!(refused, Some(goodbye.clone()));
     assert_eq!(rig.lane.receive().await, ServerMessage::Goodbye(goodbye));
     rig.attachment.over().await;
@@ -501,7 +503,7 @@ async fn a_refusal_is_passed_on_for_a_doubtful_write_only_if_it_holds_for_every_
     // Of one that was never sent before there is no other copy.
     let session = SessionId(8);
     let mut lane = rig.rig.lane().await;
-    let attachment = rig.registry.attach(session, lane.to_client.handle(), WriteNumber(0)).unwrap();
+    let attachment = rig.registry.attach(session, lane.handle(), WriteNumber(0)).unwrap();
     attachment.note_doubtful(WriteNumber(4));
     rig.registry.submit(&attachment, 1, request(5), 10).unwrap();
     let refusal = Refusal::new(ErrorCode::ResendFrom, "for this test");

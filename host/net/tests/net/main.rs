@@ -4,6 +4,7 @@
 
 mod budgets;
 mod bulks;
+mod clients;
 mod endpoints;
 mod hostile;
 mod identities;

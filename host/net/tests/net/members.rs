@@ -151,6 +151,7 @@ async fn a_client_that_shows_a_certificate_of_the_authority_is_served_too() {
     let accepted = within(cluster.members[0].accept()).await.unwrap();
     assert_eq!(accepted.protocol(), Protocol::Client);
     assert!(accepted.is_member(1));
+    assert!(accepted.peer_names().is_empty(), "a member is nobody's client");
 }
 
 #[tokio::test]
@@ -379,7 +380,7 @@ async fn a_renewed_certificate_is_shown_to_all_who_come_and_those_who_are_there_
     // Members 1 and 2 turn into 11 and 12.
     for (at, number) in [(0, 11), (1, 12)] {
         let renewed = identity(cluster.directories[at].path(), number);
-        cluster.members[at].renew(renewed.server, renewed.trust).unwrap();
+        cluster.members[at].renew(renewed.server, renewed.trust, None).unwrap();
     }
     let address = cluster.address(2).to_string();
     let outdated = within(dialer.dial(&address, 2)).await.unwrap_err();
@@ -391,7 +392,7 @@ async fn a_renewed_certificate_is_shown_to_all_who_come_and_those_who_are_there_
     // Another authority: who trusts the first only does not take it.
     let elsewhere = tempfile::tempdir().unwrap();
     let other = identity(elsewhere.path(), 12);
-    cluster.members[1].renew(other.server, other.trust).unwrap();
+    cluster.members[1].renew(other.server, other.trust, None).unwrap();
     let distrusted = within(dialer.dial(&address, 12)).await.unwrap_err();
     assert!(matches!(distrusted, ConnectError::WrongCertificate { .. }), "{distrusted:?}");
     assert_eq!(dialled.close_reason(), None);

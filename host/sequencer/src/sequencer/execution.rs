@@ -44,8 +44,8 @@ impl Sequencer {
         }
         match self.queue.pop_front() {
             Some(Work::Submit(submission)) => self.execute(submission, now),
-            Some(Work::OpenSession { token, timeout_ms, secret_hash, principal }) => {
-                self.open_session(token, timeout_ms, secret_hash, principal, now);
+            Some(Work::OpenSession { token, opening }) => {
+                self.open_session(token, opening, now);
             }
             None => return false,
         }
@@ -219,18 +219,9 @@ impl Sequencer {
         }
     }
 
-    fn open_session(
-        &mut self,
-        token: Token,
-        timeout_ms: u64,
-        secret_hash: [u8; 32],
-        principal: String,
-        now: Now,
-    ) {
+    fn open_session(&mut self, token: Token, opening: Opening, now: Now) {
         let slot = self.slot();
         let view = self.take_view();
-        let identities = Vec::new();
-        let opening = Opening { timeout_ms, secret_hash, principal, identities };
         let (view, opened) = execute::open_session(view, slot, opening);
         self.view = Some(view);
         match opened {

@@ -4,12 +4,13 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 
 use quorate_core::ids::{SessionId, WriteNumber};
+use quorate_core::session::Opening;
 
 use crate::port::{Submission, Token};
 
 pub(super) enum Work {
     Submit(Submission),
-    OpenSession { token: Token, timeout_ms: u64, secret_hash: [u8; 32], principal: String },
+    OpenSession { token: Token, opening: Opening },
 }
 
 /// Each copy of a write is answered to whoever sent it; what joins is answered with the copy that is executed last. An

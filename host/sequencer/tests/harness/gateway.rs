@@ -4,6 +4,7 @@
 use quorate_core::draft::ReadRecords;
 use quorate_core::ids::{SessionId, WriteNumber, Zxid};
 use quorate_core::request::Body;
+use quorate_core::session::Opening;
 use quorate_core::transaction::{Entry, EntryBody, Outcome};
 use quorate_sequencer::port::DirectAnswer;
 use quorate_sequencer::{Input, Output, Submission, Token};
@@ -187,5 +188,6 @@ impl World {
 }
 
 fn open_session(token: Token, timeout_ms: u64) -> Input {
-    Input::OpenSession { token, timeout_ms, secret_hash: [7; 32], principal: String::new() }
+    let opening = Opening { timeout_ms, secret_hash: [7; 32], ..Opening::default() };
+    Input::OpenSession { token, opening }
 }

@@ -4,7 +4,7 @@
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use quorate_net::describe::{Described, KeyFile, PemFile, pem_file};
@@ -21,6 +21,7 @@ use crate::output::{FAINT, GOOD, NAME, TITLE};
 #[command(after_help = "Examples:
   quorate cert authority --out authority
   quorate cert member 1 --name quorate-1.example --authority authority --out member-1
+  quorate cert client ann --authority authority --out ann
   quorate cert show member-1")]
 pub struct Cert {
     #[command(subcommand)]
@@ -33,6 +34,8 @@ enum Command {
     Authority(Authority),
     /// Make the certificate of a member: the files that it wants in certificates/ of its data directory
     Member(Member),
+    /// Make the certificate of a client: who has it is known as x509:CN=NAME
+    Client(Client),
     /// Show what certificates say
     Show(Show),
 }
@@ -71,6 +74,25 @@ struct Member {
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
+  quorate cert client ann --authority authority --out ann
+  quorate cert client backup --valid 30d --authority authority --out backup
+  quorate ls / --ca authority/ca.pem --cert ann/client.pem --key ann/client-key.pem")]
+struct Client {
+    /// The client's name, 64 characters at most
+    name: String,
+    /// How long it is valid; 400 days at most
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "365d")]
+    valid: Duration,
+    /// Directory of the authority that signs
+    #[arg(long, value_name = "DIR")]
+    authority: PathBuf,
+    /// Directory to write to
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
   quorate cert show /var/lib/quorate/certificates
   quorate cert show ca.pem --output json | jq -r '.files[].certificates[].fingerprint'")]
 struct Show {
@@ -93,6 +115,7 @@ impl Cert {
         match self.command {
             Command::Authority(authority) => authority.run(global, now),
             Command::Member(member) => member.run(global, now),
+            Command::Client(client) => client.run(global, now),
             Command::Show(show) => show.run(global, now),
         }
     }
@@ -139,6 +162,27 @@ impl Member {
                 let advice =
                     "Copy them to certificates/ in the member's data directory, before its start.";
                 writeln!(out, "{FAINT}{advice}{FAINT:#}")
+            },
+        )?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Client {
+    fn run(self, global: &Global, now: SystemTime) -> anyhow::Result<ExitCode> {
+        let Self { name, valid, authority, out } = self;
+        issue::client(&out, &authority, &name, valid, now).map_err(advised)?;
+        let (certificate, key) = (out.join(issue::CLIENT_FILE), out.join(issue::CLIENT_KEY_FILE));
+        let identity = format!("x509:CN={name}");
+        global.output().show(
+            || json!({ "identity": identity, "certificate": certificate, "key": key }),
+            |out| {
+                writeln!(out, "{GOOD}made{GOOD:#} {NAME}{}{NAME:#}", certificate.display())?;
+                writeln!(out, "     {NAME}{}{NAME:#}", key.display())?;
+                writeln!(
+                    out,
+                    "{FAINT}Who has the key is {identity}: --cert and --key show it.{FAINT:#}"
+                )
             },
         )?;
         Ok(ExitCode::SUCCESS)
@@ -257,7 +301,7 @@ impl Shown {
                     day(described.valid_until),
                     left(described, now_ms),
                     signed_by.to_owned(),
-                    if described.is_authority {
+                    if described.is_authority || described.is_for_clients_only {
                         described.subject.clone()
                     } else {
                         described.names.join(" ")
@@ -302,6 +346,7 @@ fn what(described: &Described) -> &'static str {
     match (described.is_authority, described.members.is_empty()) {
         (true, _) => "authority",
         (false, false) => "member",
+        (false, true) if described.is_for_clients_only => "client",
         (false, true) => "server",
     }
 }

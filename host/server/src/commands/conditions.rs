@@ -21,11 +21,6 @@ pub struct Conditions {
 }
 
 impl Conditions {
-    /// Whether nothing is asked of the znode's stat.
-    pub fn is_any(&self) -> bool {
-        self.condition().is_any()
-    }
-
     /// What is asked of the znode's stat.
     pub fn condition(&self) -> Condition {
         let mut condition = Condition::from(self.version);

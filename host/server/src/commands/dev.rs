@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use quorate_client::{Authority, Client, ConnectError, Error, Options as ClientOptions};
+use quorate_client::{
+    Authority, Client, ConnectError, Credential, Error, Options as ClientOptions,
+};
 use quorate_core::error::ErrorCode;
 use quorate_core::level::Level;
 use quorate_gateway::member::{Member, Options, StartError};
@@ -189,6 +191,7 @@ pub fn client_options(member: &Member, global: &Global) -> ClientOptions {
     let authority = Authority::File(member.authority_file().to_owned());
     let mut options = ClientOptions::new([found.address.to_string()], authority);
     options.connect_timeout = global.connect_timeout;
+    options.credentials.push(Credential::AsSent(member.house_credential()));
     options
 }
 

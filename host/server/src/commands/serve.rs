@@ -28,6 +28,9 @@ use crate::telemetry;
   builtin_recipes = false          # deploy the built-in recipes if they are missing
   log_level = \"info\"               # error, warn, info, debug, trace
   log_format = \"text\"              # text or json
+  auth.required = false            # refuse clients that show neither a certificate nor a token
+  auth.client_certificates = \"optional\"  # or \"required\": refuse connections without a certificate
+  auth.authority = \"/etc/quorate/clients.pem\"  # who vouches for clients; absent: who vouches for members
   [audit]                          # the audit log; none without a file
   file = \"\"                        # JSON lines: who did what to which path, from where, with which result
   max_bytes = 67108864             # when it is renamed

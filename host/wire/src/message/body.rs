@@ -1,13 +1,24 @@
-//! The body of a write: what is asked for. Its bytes are what a resend is compared by.
+//! The body of a write: what is asked for. Its bytes are what a resend is compared by, but for credentials, of which not even a
+//! hash of the bytes goes further than to the member that gets them.
 
 use bytes::Bytes;
+use quorate_core::access::Held;
 use quorate_core::codec::{Malformed, Reader, Writer, malformed};
 use quorate_core::condition::Condition;
 use quorate_core::deployment::Manifest;
 use quorate_core::ids::WriteNumber;
 use quorate_core::limits;
 use quorate_core::query::Page;
+use quorate_core::quota::Quota;
 use quorate_core::request::{Body, Call, Chunk, Deploy, Fence, LifetimeKind, Operation, Sequence};
+
+use super::credential::Credential;
+use super::{read_refusal, write_refusal};
+
+/// Kind of a body with a credential: from clients only.
+const CREDENTIAL: u8 = 0x20;
+/// Kind of a body with what came of one: from members only.
+const IDENTIFY: u8 = 0x80;
 
 /// The hash by which a resend is told from another request.
 #[must_use]
@@ -59,14 +70,83 @@ pub fn encode(body: &Body) -> Bytes {
             writer.u8(7);
             writer.text(recipe);
         }
+        Body::SetQuota { path, quota } => {
+            writer.u8(40);
+            writer.text(path);
+            writer.option(quota.as_ref(), |writer, quota| quota.write(writer));
+        }
+        Body::Identify(shown) => {
+            writer.u8(IDENTIFY);
+            match shown {
+                Ok(held) => {
+                    writer.u8(0);
+                    held.write(&mut writer);
+                }
+                Err(refusal) => {
+                    writer.u8(1);
+                    write_refusal(&mut writer, refusal);
+                }
+            }
+        }
     }
     writer.finish()
 }
 
-/// Reads a body.
+/// The bytes of a body with which a client shows a credential on the lane of its session.
+#[must_use]
+pub fn encode_credential(credential: &Credential) -> Bytes {
+    let mut writer = Writer::new();
+    writer.u8(CREDENTIAL);
+    credential.write(&mut writer);
+    writer.finish()
+}
+
+/// What a client has sent as a body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FromClient {
+    /// What is asked, as it goes on to the leader.
+    Body(Body),
+    /// A credential, which goes no further: the member that gets it makes [`Body::Identify`] of it.
+    Credential(Credential),
+}
+
+/// Reads a body as a member gets it from a client, who can not say who it is but by a credential.
 ///
 /// # Errors
-/// For anything that is not one body.
+/// For anything else.
+pub fn decode_from_client(bytes: Bytes) -> Result<FromClient, Malformed> {
+    if bytes.first() != Some(&CREDENTIAL) {
+        return decode(bytes).map(FromClient::Body);
+    }
+    let mut reader = Reader::new(bytes.slice(1..));
+    let credential = Credential::read(&mut reader)?;
+    reader.finish("credential")?;
+    Ok(FromClient::Credential(credential))
+}
+
+/// Reads a body as a leader gets it from a member.
+///
+/// # Errors
+/// For anything else.
+pub fn decode_from_member(bytes: Bytes) -> Result<Body, Malformed> {
+    const WHAT: &str = "identity that was shown";
+    if bytes.first() != Some(&IDENTIFY) {
+        return decode(bytes);
+    }
+    let mut reader = Reader::new(bytes.slice(1..));
+    let shown = match reader.u8(WHAT)? {
+        0 => Ok(Held::read(&mut reader)?),
+        1 => Err(read_refusal(&mut reader)?),
+        _ => return Err(malformed(WHAT)),
+    };
+    reader.finish(WHAT)?;
+    Ok(Body::Identify(shown))
+}
+
+/// Reads a body of those that go from a client to the leader as they are.
+///
+/// # Errors
+/// For anything that is not one.
 pub fn decode(bytes: Bytes) -> Result<Body, Malformed> {
     let mut reader = Reader::new(bytes);
     let body = match reader.u8("body")? {
@@ -97,6 +177,10 @@ pub fn decode(bytes: Bytes) -> Result<Body, Malformed> {
             Body::Rollback { recipe: reader.text("recipe name")?, version: reader.u64("version")? }
         }
         7 => Body::RemoveRecipe(reader.text("recipe name")?),
+        40 => Body::SetQuota {
+            path: reader.text("path")?,
+            quota: reader.option("quota", Quota::read)?,
+        },
         _ => return Err(malformed("kind of a body")),
     };
     reader.finish("body")?;

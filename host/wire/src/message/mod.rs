@@ -13,10 +13,13 @@ use quorate_core::session::Acks;
 pub mod admin;
 pub mod body;
 pub mod bulk;
+pub mod credential;
 pub mod query;
 pub mod scan;
 pub mod watch;
+pub mod whoami;
 
+pub use credential::Credential;
 pub use query::{Consistency, Query, Results};
 
 use crate::protocol::Versions;
@@ -82,6 +85,8 @@ pub enum ClientMessage {
     Administer {
         /// Matches the answer.
         request: u64,
+        /// What shows who gives it, beside the certificate of the connection.
+        credentials: Vec<Credential>,
         /// What is asked.
         command: admin::Command,
     },
@@ -107,6 +112,8 @@ pub enum Attach {
     New {
         /// Milliseconds without a heartbeat after which it expires. 0: the server's default.
         timeout_ms: u64,
+        /// What shows who the client is, beside the certificate of its connection; at most [`credential::CREDENTIALS_MAX`].
+        credentials: Vec<Credential>,
     },
     /// Go on with one.
     Resume {
@@ -239,11 +246,12 @@ impl ClientMessage {
                 writer.u8(0x05);
                 writer.u64(*request);
             }
-            Self::Administer { request, command } => {
+            Self::Administer { request, credentials, command } => {
                 writer.u8(0x10);
                 writer.raw(&MAGIC);
                 writer.u64(u64::from(PROTOCOLS.max));
                 writer.u64(*request);
+                credential::write_all(&mut writer, credentials);
                 command.write(&mut writer);
             }
         }
@@ -285,8 +293,11 @@ impl ClientMessage {
                 if !PROTOCOLS.has(reader.u32("protocol")?) {
                     return Err(malformed("protocol of a command to the cluster"));
                 }
-                let request = reader.u64("request id")?;
-                Self::Administer { request, command: admin::Command::read(&mut reader)? }
+                Self::Administer {
+                    request: reader.u64("request id")?,
+                    credentials: credential::read_all(&mut reader)?,
+                    command: admin::Command::read(&mut reader)?,
+                }
             }
             _ => return Err(malformed("message kind")),
         };
@@ -311,9 +322,10 @@ impl Hello {
         writer.u64(u64::from(self.namespace.0));
         writer.text(&self.agent);
         match &self.attach {
-            Attach::New { timeout_ms } => {
+            Attach::New { timeout_ms, credentials } => {
                 writer.u8(0);
                 writer.u64(*timeout_ms);
+                credential::write_all(writer, credentials);
             }
             Attach::Resume { session, secret, sent } => {
                 writer.u8(1);
@@ -333,7 +345,10 @@ impl Hello {
             namespace: NamespaceId(reader.u32("namespace")?),
             agent: agent(reader)?,
             attach: match reader.u8("attach")? {
-                0 => Attach::New { timeout_ms: reader.u64("timeout")? },
+                0 => Attach::New {
+                    timeout_ms: reader.u64("timeout")?,
+                    credentials: credential::read_all(reader)?,
+                },
                 1 => Attach::Resume {
                     session: SessionId(reader.u64("session")?),
                     secret: reader.array("secret")?,

@@ -8,8 +8,10 @@ use quorate_core::condition::Condition;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{CallId, Epoch, Millis, NamespaceId, SessionId, Term, WriteNumber, Zxid};
 use quorate_core::level::Level;
+use quorate_core::query::quota::QuotaUse;
 use quorate_core::query::subtree::Subtree;
 use quorate_core::query::{Child, Listing, Page};
+use quorate_core::quota::{Metered, Used};
 use quorate_core::read::Direction;
 use quorate_core::request::{
     Answer, Body, Call, Chunk, Deploy, Failure, Fence, LifetimeKind, Operation, Reply, Sequence,
@@ -19,12 +21,22 @@ use quorate_wire::message::query::{LogLine, RecipeLine, SnapshotPlace, Status};
 use quorate_wire::message::watch::{
     Event, EventKind, EventMessage, Previous, Scope, Watch, WatchEnd, Watched,
 };
+use quorate_wire::message::whoami::Whoami;
 use quorate_wire::message::{
-    Attach, ClientMessage, Consistency, Hello, Query, Results, ServerMessage, Welcome,
+    Attach, ClientMessage, Consistency, Credential, Hello, Query, Results, ServerMessage, Welcome,
 };
 use quorate_wire::protocol::Versions;
 
-use crate::parts::{acks, bytes, manifests, text, versions};
+use crate::parts::{acks, bytes, helds, manifests, quotas, text, versions};
+
+fn quota_uses() -> impl Strategy<Value = QuotaUse> {
+    (text(), any::<[u64; 3]>(), quotas()).prop_map(
+        |(path, [znodes, bytes, warned_count], quota)| {
+            let metered = Metered { quota, warned_count, ..Metered::default() };
+            QuotaUse { path, used: Used { znodes, bytes }, metered }
+        },
+    )
+}
 
 fn zxids() -> impl Strategy<Value = Zxid> {
     any::<u64>().prop_map(Zxid)
@@ -176,6 +188,7 @@ pub fn bodies() -> impl Strategy<Value = Body> {
         }),
         (text(), any::<u64>()).prop_map(|(recipe, version)| Body::Rollback { recipe, version }),
         text().prop_map(Body::RemoveRecipe),
+        (text(), option::of(quotas())).prop_map(|(path, quota)| Body::SetQuota { path, quota }),
     ]
 }
 
@@ -281,6 +294,7 @@ fn query() -> impl Strategy<Value = Query> {
         queries_of_znodes(),
         watches().prop_map(Query::Watch),
         any::<u64>().prop_map(Query::Unwatch),
+        Just(Query::Whoami),
         Just(Query::Recipes),
         text().prop_map(Query::History),
         text().prop_map(Query::Interface),
@@ -288,6 +302,8 @@ fn query() -> impl Strategy<Value = Query> {
         (any::<u64>(), option::of(places()))
             .prop_map(|(bulk, go_on)| Query::Snapshot { bulk, go_on }),
         Just(Query::Status),
+        (option::of(text()), any::<u32>())
+            .prop_map(|(after, limit)| Query::Quotas { after, limit }),
         calls().prop_map(Query::Call),
         text().prop_map(Query::Subtree),
         (any::<u64>(), text(), option::of(text()), any::<u32>()).prop_map(
@@ -305,7 +321,8 @@ fn query() -> impl Strategy<Value = Query> {
 pub fn client_messages() -> impl Strategy<Value = ClientMessage> {
     use Consistency::{Linearizable, Session, Stale};
     let attach = prop_oneof![
-        any::<u64>().prop_map(|timeout_ms| Attach::New { timeout_ms }),
+        (any::<u64>(), credentials())
+            .prop_map(|(timeout_ms, credentials)| Attach::New { timeout_ms, credentials }),
         (any::<u64>(), any::<[u8; 32]>(), writes()).prop_map(|(session, secret, sent)| {
             Attach::Resume { session: SessionId(session), secret, sent }
         }),
@@ -396,6 +413,8 @@ fn result() -> impl Strategy<Value = Results> {
         first.prop_map(|first| Results::Watched(Watched::Open { first })),
         zxids().prop_map(|oldest| Results::Watched(Watched::NotHere { oldest })),
         Just(Results::Unwatched),
+        listings(quota_uses()).prop_map(Results::Quotas),
+        whoamis().prop_map(Results::Whoami),
         vec(recipe, 0..4).prop_map(Results::Recipes),
         (option::of(any::<u64>()), vec(versions(), 0..3))
             .prop_map(|(active, versions)| Results::History { active, versions }),
@@ -453,4 +472,21 @@ pub fn server_messages() -> impl Strategy<Value = ServerMessage> {
         refusals().prop_map(ServerMessage::Goodbye),
         prop::collection::vec(".{0,20}", 0..5).prop_map(ServerMessage::Members),
     ]
+}
+
+/// Credentials of one message.
+pub fn credentials() -> impl Strategy<Value = Vec<Credential>> {
+    let credential = prop_oneof![
+        text().prop_map(Credential::Token),
+        (text(), text()).prop_map(|(user, password)| Credential::Password { user, password }),
+        any::<[u8; 32]>().prop_map(Credential::House),
+    ];
+    vec(credential, 0..4)
+}
+
+fn whoamis() -> impl Strategy<Value = Whoami> {
+    let address = option::of(any::<std::net::IpAddr>());
+    (text(), helds(), address, any::<u64>()).prop_map(|(principal, identities, address, time)| {
+        Whoami { principal, identities, address, time: Millis(time) }
+    })
 }

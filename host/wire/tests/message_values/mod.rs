@@ -3,14 +3,17 @@
 pub mod arbitrary;
 
 use bytes::Bytes;
+use quorate_core::access::{Held, Identity};
 use quorate_core::condition::Condition;
 use quorate_core::deployment::{Instances, Manifest, Mount, Version};
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{Epoch, Millis, NamespaceId, SessionId, Term, WriteNumber, Zxid};
 use quorate_core::level::Level;
 use quorate_core::path::Path;
+use quorate_core::query::quota::QuotaUse;
 use quorate_core::query::subtree::Subtree;
 use quorate_core::query::{Child, Listing, Page};
+use quorate_core::quota::{Metered, Used};
 use quorate_core::read::Direction;
 use quorate_core::request::{
     Answer, Body, Call, Chunk, Deploy, Failure, Fence, LifetimeKind, Operation, Reply, Sequence,
@@ -22,10 +25,19 @@ use quorate_wire::message::query::{LogLine, RecipeLine, SnapshotPlace, Status};
 use quorate_wire::message::watch::{
     Event, EventKind, EventMessage, Previous, Scope, Watch, WatchEnd, Watched,
 };
+use quorate_wire::message::whoami::Whoami;
 use quorate_wire::message::{
-    Attach, ClientMessage, Consistency, Hello, Query, Results, ServerMessage, Welcome, body,
+    Attach, ClientMessage, Consistency, Credential, Hello, Query, Results, ServerMessage, Welcome,
+    body,
 };
 use quorate_wire::protocol::Versions;
+
+use crate::parts::quota;
+
+fn quota_use() -> QuotaUse {
+    let metered = Metered { quota: quota(), warned_count: 300, ..Metered::default() };
+    QuotaUse { path: "/a".to_owned(), used: Used { znodes: 300, bytes: 2 }, metered }
+}
 
 fn place() -> SnapshotPlace {
     SnapshotPlace { identity: [0xab; 16], offset: 300 }
@@ -143,6 +155,8 @@ pub fn bodies() -> Vec<Body> {
         }),
         Body::Rollback { recipe: recipe.clone(), version: 3 },
         Body::RemoveRecipe(recipe.clone()),
+        Body::SetQuota { path: "/a".to_owned(), quota: Some(quota()) },
+        Body::SetQuota { path: "/a".to_owned(), quota: None },
         Body::Deploy(Deploy {
             recipe,
             component,
@@ -202,6 +216,7 @@ fn queries() -> Vec<Query> {
         }),
         Query::Watch(Watch { with_previous: true, ..watch(Scope::Subtree, None) }),
         Query::Unwatch(300),
+        Query::Quotas { after: Some("/a".to_owned()), limit: 300 },
         Query::Many(vec![Query::Get(path()), Query::Stat(path())]),
         Query::Subtree(path()),
         Query::Ephemerals { session: SessionId(300), prefix: path(), after: None, limit: 0 },
@@ -211,6 +226,7 @@ fn queries() -> Vec<Query> {
             after: Some("/a/b".to_owned()),
             limit: 300,
         },
+        Query::Whoami,
         Query::Scan { bulk: 300, path: path(), after: None, with_data: true },
         Query::Scan { bulk: 1, path: path(), after: Some("/a/b".to_owned()), with_data: false },
     ]
@@ -264,6 +280,19 @@ pub fn event_messages() -> Vec<EventMessage> {
     ]
 }
 
+fn held(text: &str, expires: Option<u64>) -> Held {
+    Held { identity: Identity::parse(text).expect("an identity"), expires: expires.map(Millis) }
+}
+
+/// Each kind of credential.
+pub fn credentials() -> Vec<Credential> {
+    vec![
+        Credential::Token("header.claims.signature".to_owned()),
+        Credential::Password { user: "ann".to_owned(), password: "hunter2".to_owned() },
+        Credential::House([0xab; 32]),
+    ]
+}
+
 /// Each kind of message from a client.
 pub fn client_messages() -> Vec<ClientMessage> {
     let hello = |attach| {
@@ -273,7 +302,8 @@ pub fn client_messages() -> Vec<ClientMessage> {
     };
     let acks = Acks { low: WriteNumber(3), ranges: vec![(WriteNumber(5), WriteNumber(300))] };
     let mut messages = vec![
-        hello(Attach::New { timeout_ms: 10_000 }),
+        hello(Attach::New { timeout_ms: 10_000, credentials: Vec::new() }),
+        hello(Attach::New { timeout_ms: 10_000, credentials: credentials() }),
         hello(Attach::Resume {
             session: SessionId(300),
             secret: [0xab; 32],
@@ -303,8 +333,11 @@ pub fn client_messages() -> Vec<ClientMessage> {
             query,
         }),
     );
-    let administer = |command| ClientMessage::Administer { request: 300, command };
+    let administer =
+        |command| ClientMessage::Administer { request: 300, credentials: Vec::new(), command };
     messages.extend(commands().into_iter().map(administer));
+    let (request, credentials) = (300, credentials());
+    messages.push(ClientMessage::Administer { request, credentials, command: Command::Status });
     messages
 }
 
@@ -352,7 +385,14 @@ fn results() -> Vec<Results> {
         Results::Watched(Watched::Open { first: Some(Box::new(Err(refusal()))) }),
         Results::Watched(Watched::NotHere { oldest: Zxid(300) }),
         Results::Unwatched,
+        Results::Quotas(Listing { children: vec![quota_use()], has_more: true }),
         Results::Scan { mark: 300 },
+        Results::Whoami(Whoami {
+            principal: "x509:CN=ann".to_owned(),
+            identities: vec![held("x509:CN=ann", None), held("token:ci", Some(5_000))],
+            address: Some("10.0.0.7".parse().expect("an address")),
+            time: Millis(4_000),
+        }),
         Results::Many(vec![Ok(Results::Stat(stat())), Err(refusal())]),
         Results::Subtree(Subtree { stat: stat(), znodes: 300, bytes: 70_000 }),
     ]

@@ -17,6 +17,7 @@ use quorate_core::ids::{SessionId, WriteNumber, Zxid};
 use quorate_core::path::Path;
 use quorate_core::query;
 use quorate_core::request::Request;
+use quorate_core::session::Opening;
 use quorate_core::transaction::{Entry, EntryBody, Outcome, Transaction};
 use quorate_sequencer::port::DirectAnswer;
 use quorate_sequencer::{Input, Submission, Token};
@@ -69,7 +70,7 @@ struct Attachment {
 }
 
 /// An opening session.
-struct Opening {
+struct WaitingOpening {
     lane: Lane,
     timeout_ms: u64,
 }
@@ -78,7 +79,7 @@ struct Opening {
 #[derive(Default)]
 pub struct Gateway {
     sessions: RefCell<BTreeMap<SessionId, Rc<Attachment>>>,
-    openings: RefCell<BTreeMap<Token, Opening>>,
+    openings: RefCell<BTreeMap<Token, WaitingOpening>>,
     up: RefCell<Option<Up>>,
     /// The epoch in which writes are executed at this moment.
     gate: Cell<Option<Tag>>,
@@ -358,7 +359,7 @@ impl Gateway {
         match message {
             ToMember::Attach { session: None, timeout_ms } => {
                 let token = Token::local(running.world.next());
-                self.openings.borrow_mut().insert(token, Opening { lane, timeout_ms });
+                self.openings.borrow_mut().insert(token, WaitingOpening { lane, timeout_ms });
                 self.send_up(running, open_session(token, timeout_ms));
             }
             ToMember::Attach { session: Some(session), .. } => {
@@ -429,7 +430,8 @@ impl Gateway {
 }
 
 fn open_session(token: Token, timeout_ms: u64) -> Input {
-    Input::OpenSession { token, timeout_ms, secret_hash: [7; 32], principal: String::new() }
+    let opening = Opening { timeout_ms, secret_hash: [7; 32], ..Opening::default() };
+    Input::OpenSession { token, opening }
 }
 
 /// Returns when this member has applied everything that was acknowledged anywhere before the call; false if that can not be

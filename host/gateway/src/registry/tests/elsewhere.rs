@@ -44,7 +44,7 @@ async fn a_write_gets_no_reply_of_another_one_that_has_its_number() {
 async fn a_lane_ends_when_its_session_writes_elsewhere_what_it_had_not_sent_when_it_came() {
     let mut rig = Attached::new().await;
     let lane = rig.rig.lane().await;
-    let attachment = rig.registry.attach(SESSION, lane.to_client.handle(), WriteNumber(3)).unwrap();
+    let attachment = rig.registry.attach(SESSION, lane.handle(), WriteNumber(3)).unwrap();
     rig.lane = lane;
     rig.open();
     // Copies that were sent before it came may be executed behind it.

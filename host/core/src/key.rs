@@ -288,14 +288,7 @@ pub fn reap(at_ms: u64, path: &Path) -> Bytes {
 /// Marks of znodes that may be deleted at this time.
 #[must_use]
 pub fn reap_until(at_ms: u64) -> (Bytes, Bytes) {
-    reap_between(0, at_ms)
-}
-
-/// Marks of znodes that may be deleted at the second of these times, and might not before the first.
-#[must_use]
-pub fn reap_between(from_ms: u64, at_ms: u64) -> (Bytes, Bytes) {
-    let end = with_prefix(of_numbers(Table::Reap, &[at_ms], &[])).1;
-    (of_numbers(Table::Reap, &[from_ms], &[]), end)
+    (of_numbers(Table::Reap, &[0], &[]), with_prefix(of_numbers(Table::Reap, &[at_ms], &[])).1)
 }
 
 /// The path in a key of the table `Reap`.

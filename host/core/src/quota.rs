@@ -46,6 +46,8 @@ pub struct Pace {
 
 /// Microseconds by which writes may come before they are due: a second's worth at once.
 const AHEAD_US: u64 = 1_000_000;
+/// The highest pace: it is counted in whole microseconds.
+pub const PACE_PER_S_MAX: u64 = AHEAD_US;
 
 impl Pace {
     /// Whether another write at this time keeps to so many a second.

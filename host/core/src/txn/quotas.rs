@@ -9,7 +9,8 @@ use crate::error::{ErrorCode, Refusal};
 use crate::limits;
 use crate::path::Path;
 use crate::query;
-use crate::quota::{Metered, Quota};
+use crate::quota::{Bounds, Metered, PACE_PER_S_MAX, Quota};
+use crate::transaction::Origin;
 
 /// What changes would bring to a subtree with a quota.
 #[derive(Default)]
@@ -29,6 +30,10 @@ impl Txn {
     pub fn set_quota(&mut self, text: &str, quota: Option<Quota>) -> Result<(), Refusal> {
         self.check_may_change()?;
         let path = Path::parse(text)?;
+        let pace = quota.map_or_else(Bounds::default, |quota| quota.writes_per_s);
+        if let Some(per_s) = pace.soft.max(pace.hard).filter(|per_s| *per_s > PACE_PER_S_MAX) {
+            return Err(Refusal::limit("writes a second of a quota", per_s, PACE_PER_S_MAX));
+        }
         let before = self.draft.quota(&path);
         if before.is_none() && quota.is_some() {
             let count = self.draft.quotas_count();
@@ -82,7 +87,16 @@ impl Txn {
         if let Some(bound) = bytes.hard.filter(|bound| grows && value > *bound) {
             return passed("bytes of data", value, bound);
         }
-        if let Some(per_s) = writes_per_s.hard {
+        // A call that has waited is counted, and not refused: a lock must change hands, and its line is not to be lost.
+        let has_waited = matches!(self.origin, Origin::Rerun { .. });
+        if let Some(per_s) = writes_per_s.hard.filter(|_| !has_waited) {
+            if plan.writes_count > per_s {
+                return Err(Refusal::limit(
+                    "creations and settings at once in a subtree with a quota of their pace",
+                    plan.writes_count,
+                    per_s,
+                ));
+            }
             let [_, mut pace] = plan.metered.paces;
             for _ in 0..plan.writes_count {
                 if !pace.has_room(per_s, self.slot.time) {

@@ -95,8 +95,10 @@ fn text_bytes(query: &Query) -> usize {
         | Query::Subtree(text)
         | Query::History(text)
         | Query::Interface(text)
-        | Query::Children { path: text, .. }
         | Query::Logs { recipe: text, .. } => text.len(),
+        Query::Children { path, page, .. } => {
+            path.len() + page.after.as_ref().map_or(0, String::len)
+        }
         Query::Scan { path, after, .. } | Query::Ephemerals { prefix: path, after, .. } => {
             path.len() + after.as_ref().map_or(0, String::len)
         }

@@ -77,8 +77,14 @@ impl Watch {
         let options = global.options()?;
         let mut position = self.from.map(Zxid);
         loop {
-            let (ended, reached) =
-                self.watch_once(options.clone(), position, &mut signals, output).await?;
+            let watched = self.watch_once(options.clone(), position, &mut signals, output).await;
+            let (ended, reached) = match watched {
+                Ok(watched) => watched,
+                Err(error) => {
+                    say_where(output, position);
+                    return Err(error);
+                }
+            };
             position = reached.or(position);
             match ended {
                 // With another session, or as fast as the lines are taken.
@@ -87,12 +93,13 @@ impl Watch {
                 ) if position.is_some() => {
                     output.note(format_args!("{error}"));
                 }
-                Ended::Broke(error) => return Err(explained(error)),
+                Ended::Broke(error) => {
+                    say_where(output, position);
+                    return Err(explained(error));
+                }
                 Ended::Done => return Ok(ExitCode::SUCCESS),
                 Ended::Asked(code) => {
-                    if let Some(Zxid(zxid)) = position {
-                        output.say(format_args!("{FAINT}go on with --from {zxid}{FAINT:#}"));
-                    }
+                    say_where(output, position);
                     return Ok(code);
                 }
             }
@@ -184,6 +191,15 @@ impl Watch {
                 return Ok(Ended::Done);
             }
         }
+    }
+}
+
+/// Where another one goes on, if that is known.
+fn say_where(output: Output, position: Option<Zxid>) {
+    match position {
+        Some(Zxid(zxid)) if output.is_json() => output.say(json!({ "go_on_from": zxid })),
+        Some(Zxid(zxid)) => output.say(format_args!("{FAINT}go on with --from {zxid}{FAINT:#}")),
+        None => {}
     }
 }
 

@@ -138,7 +138,7 @@ async fn watching_lane(connection: &Connection, from: Zxid) -> Result<(LaneSende
         protocols: PROTOCOLS,
         namespace: NamespaceId::DEFAULT,
         agent: "test".to_owned(),
-        attach: Attach::New { timeout_ms: 60_000 },
+        attach: Attach::New { timeout_ms: 60_000, credentials: Vec::new() },
     };
     sender.send(ClientMessage::Hello(hello).encode()).await?;
     let welcome = timeout(PATIENCE, receiver.recv()).await??.context("the lane has ended")?;

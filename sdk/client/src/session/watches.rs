@@ -387,13 +387,35 @@ impl Watches {
         }
         Ok(match results {
             Ok(Results::Watched(Watched::Open { first })) => self.opened(id, zxid, first),
-            Ok(Results::Watched(Watched::NotHere { oldest })) => self.not_here(id, oldest),
+            Ok(Results::Watched(Watched::NotHere { oldest })) => {
+                self.begin_again(id);
+                match self.entries.get(&id).is_some_and(Entry::is_unanswered) {
+                    // It begins with now, wherever that is: the member had no time for it.
+                    true => {
+                        let refusal = Refusal::new(ErrorCode::Overloaded, "it was too late");
+                        self.refused(id, refusal, now_ms)
+                    }
+                    false => self.not_here(id, oldest),
+                }
+            }
             Ok(_) => {
                 let refusal = Refusal::new(ErrorCode::BadMessage, "an answer to another request");
                 self.end(id, End::Refused(refusal), false)
             }
-            Err(refusal) => self.refused(id, refusal, now_ms),
+            Err(refusal) => {
+                self.begin_again(id);
+                self.refused(id, refusal, now_ms)
+            }
         })
+    }
+
+    /// It was not opened, though some of its events may have come: the next attempt is told all from its position on.
+    fn begin_again(&mut self, id: u64) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        (entry.assembly, entry.early_end) = (None, None);
+        if entry.is_unanswered() {
+            entry.ask.outbox.clear();
+        }
     }
 
     fn opened(

@@ -716,3 +716,38 @@ fn a_watch_that_is_given_up_before_its_answer_is_ended_at_the_member_after_it() 
     assert_eq!(session.handle_event(events(5, 0), 0), Flow::GoOn, "of no interest");
     assert_eq!(session.poll_transmit(0), None);
 }
+
+#[test]
+fn what_came_for_a_watch_that_was_not_opened_comes_again_and_is_told_once() {
+    let (mut session, outbox, request) = watched(false, None);
+    session.handle_event(events(5, 0), 0);
+    let (EventMessage::Events { watch, zxid, events: part, .. }, time_ms) = (events(6, 0), 0)
+    else {
+        panic!("events")
+    };
+    session.handle_event(
+        EventMessage::Events { watch, zxid, time_ms, events: part, has_more: true },
+        0,
+    );
+    let overloaded = Err(super::refusal(ErrorCode::Overloaded));
+    let refused =
+        ServerMessage::ReadReply { request, zxid: Zxid(6), events: 2, results: overloaded };
+    session.handle_message(refused, 0);
+    assert_eq!(session.poll_outcome(), None, "it is asked for again");
+    let again_ms = session.next_timer_ms(0).expect("a timer");
+    let request = match session.poll_transmit(again_ms) {
+        Some(ClientMessage::Read { request, query: Query::Watch(_), .. }) => request,
+        other => panic!("{other:?}"),
+    };
+    session.handle_message(found(request, Zxid(4), is_open()), again_ms);
+    for zxid in 5..=6 {
+        session.handle_event(events(zxid, 0), again_ms);
+    }
+    let told: Vec<(Zxid, usize)> = std::iter::from_fn(|| outbox.try_take())
+        .map(|notice| match notice {
+            Notice::Change(change) => (change.zxid, change.events.len()),
+            Notice::Progress(zxid) => panic!("{zxid} was not asked for"),
+        })
+        .collect();
+    assert_eq!(told, [(Zxid(5), 1), (Zxid(6), 1)]);
+}

@@ -62,7 +62,8 @@ impl Bench {
                 |bench, zxid| {
                     let at = zxid.0 % 1000;
                     let path = Path::parse(&format!("/bench/{at}")).expect("valid");
-                    let node = &mut bench.nodes[1 + at as usize];
+                    let slot = 1 + usize::try_from(at).expect("below a thousand");
+                    let node = &mut bench.nodes[slot];
                     let (version, previous) = (node.0 + 1, node.1);
                     *node = (version, zxid);
                     let data = bench.data.clone();

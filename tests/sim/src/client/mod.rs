@@ -464,6 +464,7 @@ impl Client {
     }
 
     fn be_attached(self: &Rc<Self>, wire: &Rc<Wire>, id: SessionId) {
+        let is_again = self.attached().is_some_and(|attached| Rc::ptr_eq(&attached, wire));
         let is_new = {
             let mut state = self.state.borrow_mut();
             state.connection = Connection::Attached(wire.clone());
@@ -485,7 +486,9 @@ impl Client {
         }
         let (number, member) = (self.number, wire.end(1));
         self.world.trace(|| format!("client {number} is attached to member {member} as {id}"));
-        self.watch(wire);
+        if !is_again {
+            self.watch(wire);
+        }
         self.resend(wire);
     }
 

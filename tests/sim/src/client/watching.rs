@@ -65,8 +65,9 @@ impl Client {
     pub(super) fn event(self: &Rc<Self>, wire: &Rc<Wire>, number: u64, zxid: Option<Zxid>) {
         let session = {
             let mut state = self.state.borrow_mut();
-            if number <= state.watching.number {
-                // It arrives again, on a connection that is over. A stream of QUIC brings each byte once.
+            if number != state.watching.number + 1 {
+                // It arrives again, or without those before it, on a connection that is over. A stream of QUIC brings each byte
+                // once, and none before another.
                 return;
             }
             state.watching.number = number;

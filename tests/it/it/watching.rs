@@ -250,7 +250,8 @@ async fn watches_end_when_they_are_ended_when_they_have_fired_and_with_their_lan
     let mut newer = Raw::connect(&rig, resumed).await?;
     assert!(is_open(&open(&mut newer, watch(3, "/", Scope::Children)).await?.1));
     let mut newer_events = Events::accept(&newer.connection.clone(), &newer).await?;
-    let mut other = Raw::connect(&rig, Attach::New { timeout_ms: 10_000 }).await?;
+    let mut other =
+        Raw::connect(&rig, Attach::New { timeout_ms: 10_000, credentials: Vec::new() }).await?;
     other.done(&create("/c", "")).await?;
     assert_eq!(newer_events.events().await?.2[0].path, "/c");
     rig.stop().await;

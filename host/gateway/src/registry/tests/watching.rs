@@ -37,7 +37,7 @@ async fn a_reply_names_the_last_event_before_it_of_its_own_attachment() {
     let mut rig = Attached::new().await;
     let (_lane, _theirs) = {
         let other = rig.rig.lane().await;
-        let handle = other.to_client.handle();
+        let handle = other.handle();
         (other, rig.registry.attach(SessionId(8), handle, WriteNumber(0)).unwrap())
     };
     rig.registry.watches().start(Arc::new(Past::default()), Zxid(0));

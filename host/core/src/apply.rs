@@ -5,6 +5,7 @@
 //! astray must not go on (STYLE, Errors).
 
 mod below;
+mod quotas;
 mod reap;
 mod recipes;
 
@@ -159,6 +160,7 @@ pub fn change<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, change: &
             recipes::pointed(draft, zxid, recipe, Some(*version))
         }
         Change::RecipeRemoved { recipe } => recipes::pointed(draft, zxid, recipe, None),
+        Change::QuotaSet { path, quota } => quotas::quota_set(draft, path, quota.as_ref()),
         Change::LevelRaised { level } => {
             let before = draft.level();
             assert!(*level > before, "a change raises the level from {before} to {level}");
@@ -205,6 +207,7 @@ fn node_created<R: Read>(
         draft.put(key::node(&parent_path), parent.encode());
     }
     below::changed(draft, path, 1, signed(node.data_bytes));
+    quotas::written(draft, path, time);
     if let Some(session) = lifetime.session() {
         draft.put(key::owned(session, lifetime.call_write(), path), Bytes::new());
         let mut record = expect_session(draft, session);
@@ -248,6 +251,7 @@ fn data_set<R: Read>(
     node.data_hash = xxhash_rust::xxh3::xxh3_128(data);
     reap::schedule(draft, path, &mut node, time);
     draft.put(key::node(path), node.encode());
+    quotas::written(draft, path, time);
     if data.is_empty() {
         draft.delete(key::data(path));
     } else {

@@ -9,6 +9,7 @@ use crate::ids::{SessionId, Zxid};
 use crate::level::Level;
 use crate::limits;
 use crate::path::Path;
+use crate::quota::Quota;
 use crate::session::End;
 use crate::znode::{Lifetime, Node};
 
@@ -132,6 +133,13 @@ pub enum Change {
         /// The recipe.
         recipe: String,
     },
+    /// A subtree has another quota from now on, or none.
+    QuotaSet {
+        /// Its top, which need not be there.
+        path: Path,
+        /// What may be in it.
+        quota: Option<Quota>,
+    },
     /// Every member knows this feature level, which is above the one before. The last change of its entry: what uses a
     /// feature of the level comes in later ones, which a member of an older version is not to read.
     LevelRaised {
@@ -176,6 +184,7 @@ impl Change {
                 Self::SessionEnded { .. }
                 | Self::SessionForgotten { .. }
                 | Self::LevelRaised { .. } => 8,
+                Self::QuotaSet { path, .. } => path.as_str().len() + limits::QUOTA_BYTES_MAX,
                 Self::UploadBegan { .. } | Self::UploadEnded { .. } => 40,
                 Self::ChunkStored { bytes, .. } => 40 + bytes.len(),
                 Self::ComponentStored { .. } => 44,

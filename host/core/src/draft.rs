@@ -14,6 +14,7 @@ use crate::key;
 use crate::level::Level;
 use crate::path::Path;
 use crate::query::subtree::Below;
+use crate::quota::Metered;
 use crate::read::{Direction, Read, Records, SharedRead, Writes, merge};
 use crate::room::{self, Room};
 use crate::session::{KeptReply, Parked, Session};
@@ -103,6 +104,16 @@ pub trait ReadRecords: Read {
     fn below(&self, path: &Path) -> Below {
         let record = self.get(&key::below(path));
         record.map_or_else(Below::default, |bytes| sound(Below::decode(bytes)))
+    }
+
+    /// The quota of a subtree.
+    fn quota(&self, path: &Path) -> Option<Metered> {
+        self.get(&key::quota(path)).map(|bytes| sound(Metered::decode(bytes)))
+    }
+
+    /// How many quotas there are.
+    fn quotas_count(&self) -> u64 {
+        self.get(&key::quotas_count()).map_or(0, |bytes| sound(read_count(bytes)))
     }
 
     /// The record of a session, ended ones included.
@@ -211,6 +222,21 @@ pub(crate) fn sound<T>(record: Result<T, Malformed>) -> T {
     record.unwrap_or_else(|error| {
         panic!("{error}: the tree holds a record that no version of ours wrote")
     })
+}
+
+/// A record that is one number.
+pub(crate) fn count_record(count: u64) -> Bytes {
+    let mut writer = Writer::with_capacity(10);
+    writer.u64(count);
+    writer.finish()
+}
+
+fn read_count(bytes: Bytes) -> Result<u64, Malformed> {
+    const WHAT: &str = "count of quotas";
+    let mut reader = Reader::new(bytes);
+    let count = reader.u64(WHAT)?;
+    reader.finish(WHAT)?;
+    Ok(count)
 }
 
 /// Writes over a tree, not yet committed to it.

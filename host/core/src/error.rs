@@ -109,6 +109,10 @@ error_codes! {
     RolledBack = 2006, "rolled-back", NotApplied, Never;
     /// No member has the events behind the position of a watch any more; the message names the oldest position that one has.
     WatchCompacted = 2025, "watch-compacted", NotApplied, Never;
+    /// A subtree would have more than its quota; the message names both.
+    QuotaPassed = 2045, "quota-passed", NotApplied, Never;
+    /// A subtree is written faster than its quota.
+    TooManyWrites = 2046, "too-many-writes", NotApplied, Backoff;
 
     // Q3: the session.
     /// No such session, or one that ended too long ago to know more.

@@ -103,6 +103,11 @@ pub fn write(view: View, slot: Slot, request: &Request, recipes: &mut dyn Recipe
             let (txn, result) = deploy::activate_old(txn, recipe, *version, recipes);
             plain(txn, result.map_err(Failure::from))
         }
+        Body::SetQuota { path, quota } => {
+            let mut txn = txn;
+            let set = txn.set_quota(path, quota.filter(|quota| !quota.is_empty()));
+            plain(txn, set.map(|()| Answer::Done).map_err(Failure::from))
+        }
         Body::RemoveRecipe(recipe) => {
             let mut txn = txn;
             let result = deploy::remove_recipe(&mut txn, recipe).map_err(Failure::from);

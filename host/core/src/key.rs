@@ -22,6 +22,8 @@ pub enum Table {
     Reap = 0x12,
     /// depth, path -> how much is below the znode; for znodes with children only.
     Below = 0x13,
+    /// path -> quota of the subtree; without a path, how many there are.
+    Quota = 0x14,
     /// session -> session record.
     Session = 0x20,
     /// session, write number -> kept reply.
@@ -47,13 +49,14 @@ pub enum Table {
 }
 
 impl Table {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::Meta,
         Self::Level,
         Self::Node,
         Self::Data,
         Self::Reap,
         Self::Below,
+        Self::Quota,
         Self::Session,
         Self::Reply,
         Self::Parked,
@@ -113,6 +116,31 @@ pub fn node(path: &Path) -> Bytes {
 #[must_use]
 pub fn data(path: &Path) -> Bytes {
     of_path(Table::Data, path.depth(), path.as_str())
+}
+
+/// The quota of a subtree.
+#[must_use]
+pub fn quota(path: &Path) -> Bytes {
+    of_numbers(Table::Quota, &[], path.as_str().as_bytes())
+}
+
+/// The one record of how many quotas there are.
+#[must_use]
+pub fn quotas_count() -> Bytes {
+    Bytes::from_static(&[Table::Quota as u8])
+}
+
+/// Quotas of paths behind this one, in bytewise order; all without one.
+#[must_use]
+pub fn quotas(behind: Option<&Path>) -> (Bytes, Bytes) {
+    let first = behind.map_or_else(quotas_count, quota);
+    (after(&first), table_range(Table::Quota).1)
+}
+
+/// The path in a key of the table `Quota`; none of the record that counts them.
+#[must_use]
+pub fn quota_path(key: &[u8]) -> Option<Path> {
+    Path::parse(std::str::from_utf8(key.get(1..)?).ok()?).ok()
 }
 
 /// How much is below a znode.
@@ -260,14 +288,7 @@ pub fn reap(at_ms: u64, path: &Path) -> Bytes {
 /// Marks of znodes that may be deleted at this time.
 #[must_use]
 pub fn reap_until(at_ms: u64) -> (Bytes, Bytes) {
-    reap_between(0, at_ms)
-}
-
-/// Marks of znodes that may be deleted at the second of these times, and might not before the first.
-#[must_use]
-pub fn reap_between(from_ms: u64, at_ms: u64) -> (Bytes, Bytes) {
-    let end = with_prefix(of_numbers(Table::Reap, &[at_ms], &[])).1;
-    (of_numbers(Table::Reap, &[from_ms], &[]), end)
+    (of_numbers(Table::Reap, &[0], &[]), with_prefix(of_numbers(Table::Reap, &[at_ms], &[])).1)
 }
 
 /// The path in a key of the table `Reap`.

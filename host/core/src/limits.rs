@@ -30,6 +30,10 @@ pub const ARGUMENTS_BYTES_MAX: usize = DATA_BYTES_MAX + 16 * 1024;
 pub const RESULT_BYTES_MAX: usize = ARGUMENTS_BYTES_MAX;
 /// Bytes of an encoded stat: twelve numbers of ten bytes, and a mark.
 pub const STAT_BYTES_MAX: usize = 128;
+/// Bytes of an encoded quota: six numbers of ten bytes, each with a mark.
+pub const QUOTA_BYTES_MAX: usize = 66;
+/// Quotas of a namespace: a person has to keep an eye on them.
+pub const QUOTAS_MAX: u64 = 10_000;
 /// Bytes of a refusal's sentence: it may quote what a client sent, and is kept with the reply.
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024;
 /// Bytes of one frame on a lane: the largest request or reply and its head.

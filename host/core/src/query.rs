@@ -4,6 +4,7 @@
 use bytes::Bytes;
 
 pub mod ephemerals;
+pub mod quota;
 pub mod scan;
 pub mod subtree;
 

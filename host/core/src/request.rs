@@ -17,6 +17,7 @@ use crate::error::{ErrorCode, Refusal};
 use crate::ids::{SessionId, WriteNumber};
 use crate::limits;
 use crate::query::Page;
+use crate::quota::Quota;
 use crate::session::Acks;
 
 /// A numbered write of a session.
@@ -60,6 +61,13 @@ pub enum Body {
     },
     /// Take a recipe out of service; its versions stay.
     RemoveRecipe(String),
+    /// Bound what may be in a subtree, or not any more.
+    SetQuota {
+        /// Its top, which need not be there.
+        path: String,
+        /// None, or one that bounds nothing: no quota.
+        quota: Option<Quota>,
+    },
     /// The session is known as somebody more, or why not: what the member made of credentials that its client showed it. No
     /// client sends this, and no credential goes further than that member.
     Identify(Result<Held, Refusal>),

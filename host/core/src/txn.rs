@@ -1,6 +1,7 @@
 //! A transaction while it is built: operations are checked in ZooKeeper's order of errors and change a draft over the
 //! leader's view. It ends in `finish`, `park` or `abandon`; all three give the view back.
 
+mod quotas;
 mod sessions;
 
 use std::borrow::Cow;
@@ -294,6 +295,7 @@ impl Txn {
     /// # Errors
     /// `limit`.
     pub fn record(&mut self, change: Change) -> Result<(), Refusal> {
+        self.check_quotas(std::slice::from_ref(&change))?;
         self.spend(1, change.weight() as u64)?;
         self.record_unbounded(change);
         Ok(())
@@ -301,6 +303,7 @@ impl Txn {
 
     /// All of them, or none and a refusal.
     fn record_all(&mut self, changes: Vec<Change>) -> Result<(), Refusal> {
+        self.check_quotas(&changes)?;
         let weight = changes.iter().map(Change::weight).sum::<usize>();
         self.spend(changes.len() as u64, weight as u64)?;
         for change in changes {

@@ -63,6 +63,7 @@ scripts! {
     owned_below
     parked
     precedence
+    quotas
     read_only
     reads_in_a_multi
     sequence

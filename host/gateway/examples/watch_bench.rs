@@ -1,6 +1,6 @@
 //! What watches cost the thread that applies: many on one znode, many in all, and none that is for a change.
 //!
-//! `cargo run -p quorate-gateway -p quorate-server --example watch_bench`
+//! `cargo run -p quorate-gateway --example watch_bench`
 
 use std::fmt::Write as _;
 use std::io::Write as _;

@@ -8,6 +8,9 @@ use quorate_core::limits;
 pub const OUTSTANDING_WRITES_MAX: usize = 8192;
 /// Reads of one session that wait for their consistency at a time. Above this the lane is not read further.
 pub const OUTSTANDING_READS_MAX: usize = 1024;
+/// Answers of a lane's reads that are computed and not sent: each has up to 2 MiB, and a client that does not read must not
+/// have more of them made.
+pub const READS_PER_LANE_TURN: usize = 16;
 /// Bytes of the results of many reads in one answer: what a frame carries, less its head and what each read adds.
 pub const MANY_READS_BYTES_MAX: usize =
     quorate_wire::message::LANE_FRAME_BYTES_MAX as usize - 64 * 1024;

@@ -38,10 +38,13 @@ pub(crate) async fn send(
     terms: Terms,
 ) -> Result<(), String> {
     let words = |error: BulkError| error.to_string();
-    let opened = connection.open_bulk(kind).await;
-    let mut sender = opened.map_err(|error| error.to_string())?;
-    sender.send(head).await.map_err(words)?;
     let mut pace = Pace::new(terms, Instant::now());
+    let too_slow = |_| "it is taken too slowly".to_owned();
+    // A client that takes no stream at all is as slow as one that does not read.
+    let opened = timeout(pace.left(Instant::now()), connection.open_bulk(kind)).await;
+    let mut sender = opened.map_err(too_slow)?.map_err(|error| error.to_string())?;
+    let begun = timeout(pace.left(Instant::now()), sender.send(head)).await;
+    begun.map_err(too_slow)?.map_err(words)?;
     loop {
         let read = tokio::task::spawn_blocking(move || {
             let piece = pieces.next();

@@ -197,6 +197,8 @@ struct Lane {
     bodies: mpsc::Receiver<Result<(u64, Bytes), String>>,
     reads: JoinSet<()>,
     reads_room: Arc<Semaphore>,
+    /// Answers that are computed and not sent.
+    read_turns: Arc<Semaphore>,
     calls: LaneShare,
     /// For what goes beside the lane.
     connection: Connection,
@@ -271,6 +273,7 @@ impl Lane {
             bodies,
             reads: JoinSet::new(),
             reads_room: Arc::new(Semaphore::new(limits::OUTSTANDING_READS_MAX)),
+            read_turns: Arc::new(Semaphore::new(limits::READS_PER_LANE_TURN)),
             calls: LaneShare::default(),
             connection: connection.clone(),
             snapshot_room: Arc::new(Semaphore::new(limits::SNAPSHOTS_PER_LANE_MAX)),
@@ -441,7 +444,7 @@ impl Lane {
                 query => WaitingRead { request, consistency, query },
             };
             match consistency {
-                _ if snapshots::is_asked_for(&read.query) => self.send_snapshot(read),
+                _ if snapshots::is_asked_for(&read.query) => self.start_snapshot(read).await,
                 _ if crate::scans::is_asked_for(&read.query) => self.start_scan(read).await,
                 Consistency::Stale => answer(&self.face, &self.attachment, read).await,
                 Consistency::Session if self.attachment.is_settled() => {
@@ -460,45 +463,15 @@ impl Lane {
         }
     }
 
-    /// Goes on beside the lane until it is sent or the lane ends.
-    fn send_snapshot(&mut self, read: WaitingRead) {
-        let (face, attachment) = (self.face.clone(), self.attachment.clone());
-        let (connection, room) = (self.connection.clone(), self.snapshot_room.clone());
-        self.reads.spawn(async move {
-            let opened = async {
-                let room = snapshots::room(room)?;
-                let is_linearizable = read.consistency == Consistency::Linearizable;
-                face.audit.admit_read(&read.query)?;
-                if read.consistency != Consistency::Stale {
-                    fresh(&face, &attachment, is_linearizable).await?;
-                }
-                Ok((snapshots::open(&*face.snapshots, &read.query).await?, room))
-            };
-            let zxid = face.registry.zxid();
-            match opened.await {
-                Ok((outgoing, _room)) => {
-                    let results = Ok(Results::Snapshot(outgoing.place));
-                    audit_read(&attachment, &read.query, zxid, &results);
-                    attachment.deliver(read_reply(&attachment, zxid, read.request, results)).await;
-                    snapshots::send(&connection, outgoing).await;
-                }
-                Err(refusal) => {
-                    let refused = Err(refusal);
-                    audit_read(&attachment, &read.query, zxid, &refused);
-                    attachment.deliver(read_reply(&attachment, zxid, read.request, refused)).await;
-                }
-            }
-        });
-    }
-
     async fn start_reads(&mut self, reads: Vec<WaitingRead>, is_linearizable: bool) {
         let Ok(count) = u32::try_from(reads.len()) else { return };
         // Waits for room: the lane is not read further, which holds its client back.
         let Ok(room) = self.reads_room.clone().acquire_many_owned(count).await else { return };
         let (face, attachment) = (self.face.clone(), self.attachment.clone());
+        let turns = self.read_turns.clone();
         self.reads.spawn(async move {
             let _room = room;
-            answer_when_fresh(&face, &attachment, reads, is_linearizable).await;
+            answer_when_fresh(&face, &attachment, &turns, reads, is_linearizable).await;
         });
     }
 }
@@ -507,11 +480,14 @@ impl Lane {
 async fn answer_when_fresh(
     face: &Face,
     attachment: &Attachment,
+    turns: &Semaphore,
     reads: Vec<WaitingRead>,
     is_linearizable: bool,
 ) {
     let refusal = fresh(face, attachment, is_linearizable).await.err();
     for read in reads {
+        // An answer that its client does not take holds up those behind it, which are not computed yet.
+        let Ok(_turn) = turns.acquire().await else { return };
         match &refusal {
             None => answer(face, attachment, read).await,
             Some(refusal) => {

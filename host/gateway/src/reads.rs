@@ -128,6 +128,10 @@ impl Reads {
                 Results::Names(ephemerals(tree, *session, &prefix, after.as_deref(), *limit))
             }
             Query::Many(queries) => Results::Many(self.answer_many(tree, queries)?),
+            Query::Quotas { after, limit } => {
+                let after = after.as_deref().map(Path::parse).transpose()?;
+                Results::Quotas(tree::quota::quotas(tree, after.as_ref(), *limit))
+            }
             Query::Recipes => recipes(tree),
             Query::History(recipe) => history(tree, recipe)?,
             Query::Interface(recipe) => {

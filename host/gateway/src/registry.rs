@@ -255,6 +255,12 @@ impl Registry {
         if let Some(before) = waiting.writes.insert(request.write, entry) {
             waiting.bytes -= before.bytes;
             self.total_bytes.fetch_sub(before.bytes, Ordering::Relaxed);
+            if before.request.hash != request.hash
+                && let Some(auditor) = attachment.auditor()
+            {
+                // Another request had its number, and may be executed: nobody waits for its answer any more.
+                auditor.unanswered(&before.request, before.bytes);
+            }
             if matches!(place, Place::New) {
                 // One of the two may be answered while the other is on its way.
                 waiting.doubtful = waiting.doubtful.max(request.write);

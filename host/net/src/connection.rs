@@ -56,8 +56,8 @@ impl Connection {
     }
 
     /// The certificates that the peer has shown, and the handshake has verified.
-    pub(crate) fn peer_chain(&self) -> Option<Box<Vec<CertificateDer<'static>>>> {
-        self.inner.peer_identity()?.downcast().ok()
+    pub(crate) fn peer_chain(&self) -> Option<Vec<CertificateDer<'static>>> {
+        self.inner.peer_identity()?.downcast().ok().map(|chain| *chain)
     }
 
     /// Opens a lane. The peer's `accept_lane` sees it when the first frame has been sent. Waits

@@ -57,6 +57,8 @@ fn state_machine(tree: &Arc<Tree>, log_store: &LogStore) -> StateMachine {
         applying_term: Arc::default(),
         index: watch::channel(None).0,
         digests: Arc::default(),
+        tail: Arc::default(),
+        wanted: crate::before::Wanted::default(),
     };
     std::thread::spawn(move || applier.run(receiver));
     let checkpoints =

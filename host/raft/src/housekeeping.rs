@@ -138,7 +138,10 @@ impl Housekeeper {
         let keep = self.config.log_keep_entries;
         let next = purged.map_or(0, |purged| purged + 1);
         let all_but = |count: u64| (flushed + 1).saturating_sub(count);
-        let by_age = beyond.old.map_or(0, |old| old + 1).min(all_but(keep));
+        // What stays for its age alone goes when the disk has no room for it.
+        let is_full = free_bytes.is_some_and(|free| free < self.config.hold.free_bytes_min);
+        let old = if is_full { Some(flushed) } else { beyond.old };
+        let by_age = old.map_or(0, |old| old + 1).min(all_but(keep));
         let by_count = by_age.max(all_but(self.config.log_keep_entries_max.max(keep)));
         let by_count = (by_count >= next + (keep / PURGE_PART).max(1)).then(|| by_count - 1);
         let usual = by_count.max(beyond.bytes).map(|upto| upto.min(flushed))?;

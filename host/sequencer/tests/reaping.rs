@@ -67,6 +67,23 @@ fn a_deletion_that_raft_refused_is_made_again() {
 }
 
 #[test]
+fn a_ttl_znode_goes_with_its_last_child_if_its_time_has_passed() {
+    let mut world = World::ready(1, 1);
+    world.send(0, create("/t", "", LifetimeKind::Ttl(1_000)));
+    world.send(0, create("/t/c", "", LifetimeKind::Persistent));
+    world.settle();
+    for _ in 0..8 {
+        world.pass_slowly(500);
+        world.heartbeat(0);
+    }
+    assert!(world.has(0, "/t"), "it has a child");
+    world.send(0, delete("/t/c"));
+    world.settle();
+    world.pass_slowly(200);
+    assert!(!world.has(0, "/t"));
+}
+
+#[test]
 fn a_deletion_that_raft_refused_late_is_made_again() {
     let mut world = World::ready(1, 1);
     world.send(0, create("/t", "", LifetimeKind::Ttl(1_000)));

@@ -175,6 +175,7 @@ fn hint(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::BreakingChange => {
             "Deploy it under another name, or with --allow-breaking if no caller needs the old functions."
         }
+        ErrorCode::SlowConsumer => "A watch --from the position that it names misses nothing.",
         ErrorCode::AuthenticationRequired => {
             "Show a certificate (--cert, --key) or a token (--token-file); whoever runs the service makes them."
         }

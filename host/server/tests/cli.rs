@@ -37,3 +37,5 @@ mod snapshot;
 mod terminal;
 #[path = "cli/tree.rs"]
 mod tree;
+#[path = "cli/watch.rs"]
+mod watch;

@@ -51,3 +51,5 @@ mod sessions;
 mod silence;
 #[path = "cli/small_disk.rs"]
 mod small_disk;
+#[path = "cluster/watches.rs"]
+mod watches;

@@ -51,6 +51,7 @@ use quorate_core::ids::{Epoch, Millis, NamespaceId, SessionId, Term, WriteNumber
 use quorate_core::level::Level;
 use quorate_core::limits;
 use quorate_core::path::Path;
+use quorate_core::quota::Quota;
 use quorate_core::session::{Acks, End, Parked};
 use quorate_core::transaction::{Entry, EntryBody, Origin, Outcome, Transaction};
 use quorate_core::znode::Lifetime;
@@ -86,6 +87,7 @@ const RECIPE_ACTIVATED: u8 = 0x31;
 const RECIPE_REMOVED: u8 = 0x32;
 const VERSION_DROPPED: u8 = 0x33;
 const LEVEL_RAISED: u8 = 0x40;
+const QUOTA_SET: u8 = 0x60;
 
 const END_CLOSED: u8 = 0;
 const END_EXPIRED: u8 = 1;
@@ -336,6 +338,11 @@ fn write_change(writer: &mut Writer, change: &Change) {
             tagged_text(writer, VERSION_DROPPED, recipe);
             writer.u64(*version);
         }
+        Change::QuotaSet { path, quota } => {
+            writer.u8(QUOTA_SET);
+            writer.text(path.as_str());
+            writer.option(quota.as_ref(), |writer, quota| quota.write(writer));
+        }
         Change::LevelRaised { level } => {
             writer.u8(LEVEL_RAISED);
             writer.u64(u64::from(level.0));
@@ -421,6 +428,9 @@ fn read_change(reader: &mut Reader) -> Result<Change, Malformed> {
         RECIPE_REMOVED => Change::RecipeRemoved { recipe: reader.text(WHAT)? },
         VERSION_DROPPED => {
             Change::VersionDropped { recipe: reader.text(WHAT)?, version: reader.u64(WHAT)? }
+        }
+        QUOTA_SET => {
+            Change::QuotaSet { path: read_path(reader)?, quota: reader.option(WHAT, Quota::read)? }
         }
         LEVEL_RAISED => Change::LevelRaised { level: Level(reader.u32(WHAT)?) },
         _ => return Err(malformed("tag of a change")),

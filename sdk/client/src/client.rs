@@ -13,6 +13,7 @@ use bytes::Bytes;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::Zxid;
 use quorate_core::request::{Answer, Body, Call, Reply};
+use quorate_wire::message::watch::Watch;
 use quorate_wire::message::whoami::Whoami;
 use quorate_wire::message::{Consistency, Query, Results, body};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
@@ -27,9 +28,12 @@ use crate::limits::{
     READ_CALL_BYTES_MAX, RECONNECT_MS_FIRST, RECONNECT_MS_MAX, REQUEST_BYTES_MAX, REQUESTS_MAX,
 };
 use crate::options::Options;
-use crate::owner::{NotAttached, Owner, Submission};
+use crate::outbox::{Outbox, Seen};
+use crate::owner::{Cancel, NotAttached, Owner, Submission};
 use crate::recipe::Types;
-use crate::session::{Ask, Backoff, Loss, Outcome, Session, SessionKey, SessionState, Token};
+use crate::session::{
+    Ask, Backoff, Loss, Outcome, Session, SessionKey, SessionState, Token, WatchAsk,
+};
 use crate::streams::{Expected, Streams};
 
 /// A client with one session. Cheap to clone; all clones share the session.
@@ -47,7 +51,7 @@ struct Shared {
     key: SessionKey,
     timeout_ms: u64,
     submissions: mpsc::Sender<Submission>,
-    cancels: mpsc::UnboundedSender<Token>,
+    cancels: mpsc::UnboundedSender<Cancel>,
     state: watch::Receiver<SessionState>,
     requests: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
@@ -57,6 +61,8 @@ struct Shared {
     recipes: Mutex<BTreeMap<String, Arc<Types>>>,
     streams: Streams,
     next_stream: AtomicU64,
+    next_watch: AtomicU64,
+    seen: Seen,
 }
 
 impl Client {
@@ -111,6 +117,7 @@ impl Client {
             }
         };
         let key = owner.session().key().expect("an attached session has a key");
+        let seen = owner.session().seen();
         let shared = Shared {
             options,
             key,
@@ -126,6 +133,8 @@ impl Client {
             recipes: Mutex::new(BTreeMap::new()),
             streams,
             next_stream: AtomicU64::new(1),
+            next_watch: AtomicU64::new(1),
+            seen,
         };
         Ok(Self { shared: Arc::new(shared), consistency: Consistency::Linearizable })
     }
@@ -242,6 +251,38 @@ impl Client {
         let room = self.room(bytes).await;
         let pending = self.submit(Ask::Read(self.consistency, query), room).await?;
         Ok(ReadHandle { pending })
+    }
+
+    /// A number for a watch, and what its outbox looks at.
+    pub(crate) fn next_watch(&self) -> (u64, Seen) {
+        let number = self.shared.next_watch.fetch_add(1, Ordering::Relaxed);
+        (number, Arc::clone(&self.shared.seen))
+    }
+
+    /// Asks for a watch. Its answer says that it is open; dropped before, it goes on until [`Client::end_watch`].
+    pub(crate) async fn ask_watch(
+        &self,
+        watch: Watch,
+        outbox: Arc<Outbox>,
+    ) -> Result<(Zxid, Results), Error> {
+        let room = self.room(watch.path.len()).await;
+        let ask = WatchAsk { consistency: self.consistency, watch, outbox };
+        let pending = self.submit(Ask::Watch(Box::new(ask)), room).await?;
+        ReadHandle { pending }.await
+    }
+
+    /// Nobody reads this watch any more.
+    pub(crate) fn end_watch(&self, watch: u64) {
+        // Fails if the session is over, and the watch with it.
+        self.shared.cancels.send(Cancel::Watch(watch)).ok();
+    }
+
+    /// Why the session is lost, if it is.
+    pub(crate) fn loss(&self) -> Option<Loss> {
+        match &*self.shared.state.borrow() {
+            SessionState::Lost(loss) => Some(loss.clone()),
+            _ => None,
+        }
     }
 
     /// Shows who this client is, on the session that it has: as a write in the order of all others, what is sent behind it is done as
@@ -380,7 +421,7 @@ pub(crate) struct Canceller {
 impl Canceller {
     pub(crate) fn cancel(&self) {
         // Fails if the session is over: then there is nothing to cancel.
-        self.client.shared.cancels.send(self.token).ok();
+        self.client.shared.cancels.send(Cancel::Request(self.token)).ok();
     }
 }
 

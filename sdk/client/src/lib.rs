@@ -18,14 +18,16 @@
 //! future of a write that was sent does not take it back. Dropping a [`CallHandle`] (or a future of [`Recipe::call`]) cancels
 //! the call, if it still waits.
 //!
-//! Modules in reading order: [`limits`], `clock`, `session` (the state machine, and the argument for the promises above), `error`,
-//! `credential`, `options`, `dial`, `race`, [`admin`] (commands to a cluster), `moving` (leaving a silent member), `wire`, `owner` (the one task of a client), `client` (the handle), then what can be asked: `tree`, `operations`, `scan`, [`wave`], `recipe`,
+//! Modules in reading order: [`limits`], `clock`, `outbox` (between a watch and its reader), `session` (the state machine, and the argument for the promises above), `error`,
+//! `credential`, `options`, `dial`, `race`, [`admin`] (commands to a cluster), `moving` (leaving a silent member), `wire`, `owner` (the one task of a client), `client` (the handle), then what can be asked: `tree`, `operations`, `scan`, `watch`, `cache`, [`wave`], `recipe`,
 //! [`typed`], [`types`], `deploy`, `lock`.
 #![forbid(unsafe_code)]
 
 pub mod limits;
 
 mod clock;
+
+mod outbox;
 
 mod session;
 
@@ -70,6 +72,12 @@ mod snapshot;
 
 mod scan;
 
+mod quota;
+
+mod watch;
+
+mod cache;
+
 #[cfg(test)]
 mod loopback;
 
@@ -77,6 +85,7 @@ mod loopback;
 extern crate self as quorate_client;
 
 pub use bytes::Bytes;
+pub use cache::{Cache, CacheMark, CacheRequest, CachedZnode};
 pub use client::{Client, WriteHandle};
 pub use credential::{Certificate, Credential};
 pub use deploy::{History, Progress};
@@ -84,11 +93,13 @@ pub use error::{Attempt, ConnectError, Error};
 pub use lock::{LockError, LockGuard, LockLost, LockOptions};
 pub use operations::Met;
 pub use options::{Authority, Options};
+pub use outbox::{Change, Notice};
 pub use recipe::{CallHandle, Called, Recipe, Types};
 pub use scan::{Scan, ScanBroken, ScanRequest};
 pub use session::{Loss, SessionKey, SessionState};
 pub use snapshot::{Broken, SnapshotStream};
 pub use tree::{Children, Create, CreateOperation, Created, Multi, Znode};
+pub use watch::{Watch, WatchError, WatchStream};
 
 /// Typed calls of a recipe, from its WIT.
 ///
@@ -144,6 +155,7 @@ pub use quorate_core::query::subtree::Subtree;
 pub use quorate_core::request::Fence;
 pub use quorate_net::TrustAnchors;
 pub use quorate_wire::message::query::{LogLine, RecipeLine, SnapshotPlace, Status};
+pub use quorate_wire::message::watch::{Event, EventKind, Previous};
 pub use quorate_wire::message::whoami::Whoami;
 pub use quorate_wire::message::{Consistency, Query, Results};
 pub use quorate_wire::value;

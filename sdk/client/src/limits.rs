@@ -97,3 +97,22 @@ pub const BULK_TIMEOUT: Duration = Duration::from_secs(60);
 
 // A heartbeat is a probe, too: an idle client whose member is silent has time to move before its session is in danger.
 const _: () = assert!(SILENCE_MS < SILENCE_MS_MAX && SILENCE_MS_MAX < SILENCE_CALM_MS);
+
+/// Bytes that a watch keeps for its reader, unless it was opened with another number. A reader that lets more come is cut off: a
+/// single change may be larger, when nothing else waits.
+pub const WATCH_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of one transaction's events for one watch: what a client's transaction can write, and the data before it of a few
+/// large znodes. A watch of which more comes at once is ended, since half of a transaction is told to nobody.
+pub const WATCH_TRANSACTION_BYTES_MAX: usize = 64 * 1024 * 1024;
+const _: () = assert!(WATCH_TRANSACTION_BYTES_MAX > 4 * limits::TRANSACTION_BYTES_MAX);
+
+/// Znodes of a cache, unless it was opened with another number.
+pub const CACHE_ZNODES_MAX: usize = 100_000;
+/// Bytes of a cache, what it keeps beside paths and data included, unless it was opened with another number.
+pub const CACHE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Changes that a cache takes in at once, before its readers get their turn.
+pub const CACHE_NOTICES_PER_TURN: usize = 256;
+/// Milliseconds before a cache is built a second time.
+pub const CACHE_RETRY_MS_FIRST: u64 = 20;
+/// Milliseconds between attempts to build a cache at most.
+pub const CACHE_RETRY_MS_MAX: u64 = 2_000;

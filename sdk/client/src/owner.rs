@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_core::error::Refusal;
-use quorate_net::{BulkError, CloseCode, LaneReceiver};
+use quorate_net::{BulkError, CloseCode, FrameError, FrameReceiver, LaneReceiver};
 use quorate_wire::message::ServerMessage;
+use quorate_wire::message::watch::EventMessage;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -31,6 +32,14 @@ pub(crate) struct Submission {
     pub(crate) answer: oneshot::Sender<Outcome>,
     /// Room that it takes until its outcome is there.
     pub(crate) room: Vec<OwnedSemaphorePermit>,
+}
+
+/// What nobody waits for any more.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Cancel {
+    Request(Token),
+    /// By its number.
+    Watch(u64),
 }
 
 struct Pending {
@@ -55,8 +64,8 @@ pub(crate) struct Owner {
     moving: Moving,
     backoff: Backoff,
     submissions: mpsc::Receiver<Submission>,
-    /// At most one for each pending request, so the requests' limit bounds it.
-    cancels: mpsc::UnboundedReceiver<Token>,
+    /// At most one for each pending request and each watch, so what bounds those bounds it.
+    cancels: mpsc::UnboundedReceiver<Cancel>,
     streams: Streams,
 }
 
@@ -78,7 +87,7 @@ impl Owner {
         clock: Clock,
         seed: u64,
         submissions: mpsc::Receiver<Submission>,
-        cancels: mpsc::UnboundedReceiver<Token>,
+        cancels: mpsc::UnboundedReceiver<Cancel>,
         streams: Streams,
     ) -> (Self, watch::Receiver<SessionState>) {
         let (state, watched) = watch::channel(session.state(clock.now_ms()));
@@ -118,7 +127,9 @@ impl Owner {
     async fn serve(&mut self, link: Link) -> Option<Link> {
         // Ends with the lane.
         let mut accepting = JoinSet::new();
-        accepting.spawn(self.streams.clone().accept(link.connection.clone()));
+        let (event_lane, mut event_lanes) = mpsc::channel(1);
+        accepting.spawn(self.streams.clone().accept(link.connection.clone(), event_lane));
+        let mut events = None;
         let mut wire = Wire::new(link);
         self.moving.stay();
         let reason = loop {
@@ -135,7 +146,7 @@ impl Owner {
             }
             self.look(&wire.link, now_ms);
             let timer = self.next_timer_ms(now_ms);
-            let Wire { link: Link { sender, receiver, .. }, frame, bulk, .. } = &mut wire;
+            let Wire { link: Link { sender, receiver, address, .. }, frame, bulk, .. } = &mut wire;
             tokio::select! {
                 received = receiver.recv() => match received {
                     Ok(Some(first)) => {
@@ -143,6 +154,8 @@ impl Owner {
                         let received = self.desk.receive(first, receiver);
                         if let Some(members) = self.desk.members.take() {
                             self.dialer.learn(&members);
+                            let count = self.dialer.addresses_count();
+                            self.desk.session.set_address(address, count);
                         }
                         if let ControlFlow::Break(reason) = received {
                             break reason;
@@ -151,6 +164,13 @@ impl Owner {
                     Ok(None) => break "the member ended the lane".to_owned(),
                     Err(error) => break error.to_string(),
                 },
+                Some(lane) = event_lanes.recv(), if events.is_none() => events = Some(lane),
+                frame = next_event(&mut events), if events.is_some() => {
+                    self.moving.stay();
+                    if let ControlFlow::Break(reason) = self.desk.receive_events(frame, &mut events) {
+                        break reason;
+                    }
+                }
                 sent = send(sender, frame.clone()), if frame.is_some() => match sent {
                     Ok(()) => *frame = None,
                     Err(error) => break error,
@@ -169,7 +189,7 @@ impl Owner {
                     return Some(moved);
                 },
                 submission = self.submissions.recv() => self.take_all(submission),
-                Some(token) = self.cancels.recv() => self.desk.session.cancel(token),
+                Some(cancel) = self.cancels.recv() => self.desk.cancel(cancel),
                 () = self.desk.clock.until(timer) => {}
             }
         };
@@ -313,6 +333,7 @@ impl Owner {
             (Flow::GoOn, ServerMessage::Welcome(welcome)) => {
                 self.backoff.reset();
                 self.dialer.learn(&welcome.members);
+                self.desk.session.set_address(&link.address, self.dialer.addresses_count());
                 tracing::info!(address = %link.address, session = %welcome.session, "attached");
                 Ok(())
             }
@@ -341,7 +362,47 @@ impl Owner {
     }
 }
 
+/// The next frame of the event lane. Cancel-safe.
+async fn next_event(events: &mut Option<FrameReceiver>) -> Result<Option<Bytes>, FrameError> {
+    match events {
+        Some(events) => events.recv().await,
+        None => Ok(None),
+    }
+}
+
 impl Desk {
+    fn cancel(&mut self, cancel: Cancel) {
+        match cancel {
+            Cancel::Request(token) => self.session.cancel(token),
+            Cancel::Watch(watch) => self.session.close_watch(watch),
+        }
+    }
+
+    /// Handles a frame of the event lane and those that came with it.
+    fn receive_events(
+        &mut self,
+        first: Result<Option<Bytes>, FrameError>,
+        events: &mut Option<FrameReceiver>,
+    ) -> ControlFlow<String> {
+        let mut frame = match first {
+            Ok(Some(first)) => Some(first),
+            Ok(None) => return ControlFlow::Break("the member ended the event lane".to_owned()),
+            Err(error) => return ControlFlow::Break(format!("the event lane: {error}")),
+        };
+        while let Some(bytes) = frame {
+            let message = match EventMessage::decode(bytes) {
+                Ok(message) => message,
+                Err(error) => return ControlFlow::Break(error.to_string()),
+            };
+            if self.session.handle_event(message, self.clock.now_ms()) != Flow::GoOn {
+                return ControlFlow::Break("the member can not serve a watch".to_owned());
+            }
+            // An error comes again with the next `recv`.
+            frame = events.as_mut().and_then(|events| events.recv_ready().unwrap_or_default());
+        }
+        ControlFlow::Continue(())
+    }
+
     fn is_lost(&self) -> bool {
         matches!(*self.state.borrow(), SessionState::Lost(_))
     }
@@ -368,13 +429,14 @@ impl Desk {
             *before = state;
             is_other
         });
+        self.session.end_watches();
     }
 
     /// Serves callers while there is no lane, until something has happened. Cancel-safe.
     async fn wait_once(
         &mut self,
         submissions: &mut mpsc::Receiver<Submission>,
-        cancels: &mut mpsc::UnboundedReceiver<Token>,
+        cancels: &mut mpsc::UnboundedReceiver<Cancel>,
     ) {
         let timer = self.session.next_timer_ms(self.clock.now_ms()).unwrap_or(u64::MAX / 2);
         tokio::select! {
@@ -382,7 +444,7 @@ impl Desk {
                 Some(submission) => self.take(submission),
                 None => self.session.abandon(),
             },
-            Some(token) = cancels.recv() => self.session.cancel(token),
+            Some(cancel) = cancels.recv() => self.cancel(cancel),
             () = self.clock.until(timer) => {}
         }
     }

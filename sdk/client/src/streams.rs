@@ -1,12 +1,14 @@
-//! Bulk streams that a member opens, handed to those who have asked for them. It does not know what is in them.
+//! Streams that a member opens, handed to those who have asked for them, and the event lane to the owner. It does not know what
+//! is in them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
-use quorate_net::{BulkReceiver, CloseCode, Connection};
+use quorate_net::{BulkReceiver, CloseCode, Connection, FrameReceiver};
 use quorate_wire::message::bulk;
 use quorate_wire::message::query::SnapshotPlace;
+use quorate_wire::message::watch::{EVENT_FRAME_BYTES_MAX, EVENT_LANE};
 use tokio::sync::mpsc;
 
 /// Streams of one number that wait for their reader: one of each connection that broke while it was asked for.
@@ -56,9 +58,14 @@ impl Streams {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in what the member opens on a connection, until that ends.
-    pub(crate) async fn accept(self, connection: Connection) {
-        while let Ok(stream) = connection.accept_bulk().await {
+    /// Takes in what the member opens on a connection, until that ends. Its event lane goes to `events`.
+    pub(crate) async fn accept(self, connection: Connection, events: mpsc::Sender<FrameReceiver>) {
+        while let Ok(mut stream) = connection.accept_bulk().await {
+            if stream.kind().await == Ok(EVENT_LANE) {
+                // There is one: others are dropped, which tells the member to stop.
+                events.try_send(FrameReceiver::new(stream, EVENT_FRAME_BYTES_MAX)).ok();
+                continue;
+            }
             // A head that does not come holds up the next streams of this member, and nobody else.
             if let Some((number, opened)) = read_head(stream).await {
                 let waiting = self.lock().get(&number).cloned();

@@ -9,6 +9,7 @@ use quorate_core::deployment::{Component, Recipe, Version};
 use quorate_core::ids::{SessionId, WriteNumber};
 use quorate_core::key;
 use quorate_core::query::subtree::Below;
+use quorate_core::quota::Metered;
 use quorate_core::session::{Acks, KeptReply, Parked, Session};
 use quorate_core::znode::{Lifetime, Node, Stat};
 
@@ -48,6 +49,7 @@ fuzz_target!(|data: &[u8]| {
         9 => check_part!(Lifetime, data),
         10 => keys(&data),
         11 => check!(Below, data),
+        12 => check!(Metered, data),
         _ => {}
     }
 });

@@ -7,6 +7,7 @@ mod raw;
 
 mod authentication;
 mod client;
+mod following;
 mod hostile;
 mod killed;
 mod lanes;

@@ -14,6 +14,7 @@ use quorate_core::level::Level;
 use quorate_core::limits;
 use quorate_core::path::Path;
 use quorate_core::query::{self, Page};
+use quorate_core::quota::{Bounds, Quota};
 use quorate_core::read::{Direction, MemoryTree, Read};
 use quorate_core::recipe::Reason;
 use quorate_core::request::{Body, Call, Chunk, Deploy, Fence, LifetimeKind, Operation, Sequence};
@@ -83,6 +84,15 @@ fn write(world: &mut World, id: SessionId, words: &mut Words, block: &[&str]) ->
         "rollback" => {
             let recipe = words.next("a recipe")?;
             Body::Rollback { recipe, version: parse(&words.next("a version")?)? }
+        }
+        "quota" => {
+            let mut bounds = |what: &str| -> Result<Bounds, String> {
+                let soft = words.number(&format!("{what}.soft"))?;
+                Ok(Bounds { soft, hard: words.number(what)? })
+            };
+            let (znodes, bytes) = (bounds("znodes")?, bounds("bytes")?);
+            let quota = Quota { znodes, bytes, writes_per_s: bounds("writes")? };
+            Body::SetQuota { path: words.path()?, quota: Some(quota) }
         }
         "remove" => Body::RemoveRecipe(words.next("a recipe")?),
         "identify" => Body::Identify(shown(words)?),
@@ -404,6 +414,10 @@ fn read(world: &mut World, command: &str, words: &mut Words) -> Said {
         "get" => query::get(&tree, &path(words)?).map(|(data, stat)| {
             vec![format!("{}, {}", show::short(&data), show::stat(&stat, &name))]
         }),
+        "quotas" => {
+            let all = query::quota::quotas(&tree, None, 0).children;
+            Ok(all.iter().map(show::quota).collect())
+        }
         "ls" => return list(&tree, words),
         "subtree" => query::subtree::subtree(&tree, &path(words)?)
             .map(|found| vec![format!("{} znodes, {} bytes", found.znodes, found.bytes)]),

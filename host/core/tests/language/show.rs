@@ -3,6 +3,8 @@
 use quorate_core::change::Change;
 use quorate_core::ids::{CallId, SessionId};
 use quorate_core::query::Child;
+use quorate_core::query::quota::QuotaUse;
+use quorate_core::quota::{Bounds, Quota, Used};
 use quorate_core::recipe::Interest;
 use quorate_core::request::{Answer, Failure, Reply};
 use quorate_core::session::Parked;
@@ -158,8 +160,30 @@ fn change(change: &Change, sessions: Sessions<'_>) -> String {
         }
         Change::RecipeActivated { recipe, version } => format!("{recipe} runs version {version}"),
         Change::RecipeRemoved { recipe } => format!("{recipe} removed"),
+        Change::QuotaSet { path, quota: None } => format!("no quota of {path}"),
+        Change::QuotaSet { path, quota: Some(quota) } => {
+            format!("quota of {path}:{}", bounds_of(quota))
+        }
         Change::LevelRaised { level } => format!("level {level}"),
     }
+}
+
+/// The bounds of a quota that are there, a soft one before the hard one.
+fn bounds_of(quota: &Quota) -> String {
+    let named = [("znodes", quota.znodes), ("bytes", quota.bytes), ("writes", quota.writes_per_s)];
+    let one = |(name, Bounds { soft, hard }): (&str, Bounds)| {
+        let soft = soft.map_or_else(String::new, |soft| format!(" {name}.soft={soft}"));
+        soft + &hard.map_or_else(String::new, |hard| format!(" {name}={hard}"))
+    };
+    named.map(one).concat()
+}
+
+/// A quota, and how much of it is used.
+pub fn quota(found: &QuotaUse) -> String {
+    let (Used { znodes, bytes }, metered) = (found.used, &found.metered);
+    let bounds = bounds_of(&metered.quota);
+    let warned = metered.warned_count;
+    format!("{}: {znodes} znodes, {bytes} bytes, quota{bounds}, warned {warned}", found.path)
 }
 
 /// What a call waits for.

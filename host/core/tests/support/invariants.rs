@@ -27,6 +27,9 @@ pub fn check(tree: &MemoryTree) {
     check_families(&nodes);
     check_data(tree, &nodes);
     check_below(tree, &nodes);
+    let (from, to) = key::quotas(None);
+    let quotas = tree.range(&from, &to, Direction::Forward).count() as u64;
+    assert_eq!(tree.quotas_count(), quotas, "quotas are counted");
     check_owners(tree, &nodes);
     check_reaping(tree, &nodes);
     check_sessions(tree);

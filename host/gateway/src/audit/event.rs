@@ -76,10 +76,7 @@ impl Event {
         let carried = match &self.what {
             What::Write { bytes, answer: Answer::Replied { reply, .. }, .. } => bytes + reply.len(),
             What::Write { bytes, .. } => *bytes,
-            What::Read { query, .. } => match query {
-                Query::Get(path) | Query::Stat(path) | Query::Children { path, .. } => path.len(),
-                _ => limits::TEXT_BYTES_MAX,
-            },
+            What::Read { query, .. } => text_bytes(query),
             What::SessionEnded { paths, .. } | What::Reaped { paths, .. } => {
                 paths.iter().map(|path| path.len() + size_of::<String>()).sum()
             }
@@ -87,6 +84,39 @@ impl Event {
             What::Attach { .. } | What::Began { .. } | What::Ended | What::Lost(_) => 0,
         };
         limits::EVENT_BYTES + carried
+    }
+}
+
+/// Bytes of the text that a read carries: a client may have sent more than any path has.
+fn text_bytes(query: &Query) -> usize {
+    match query {
+        Query::Get(text)
+        | Query::Stat(text)
+        | Query::Subtree(text)
+        | Query::History(text)
+        | Query::Interface(text)
+        | Query::Logs { recipe: text, .. } => text.len(),
+        Query::Children { path, page, .. } => {
+            path.len() + page.after.as_ref().map_or(0, String::len)
+        }
+        Query::Scan { path, after, .. } | Query::Ephemerals { prefix: path, after, .. } => {
+            path.len() + after.as_ref().map_or(0, String::len)
+        }
+        Query::Call(call) => call.recipe.len() + call.function.len(),
+        Query::Watch(watch) => {
+            let first =
+                watch.first.as_ref().map_or(0, |first| limits::EVENT_BYTES + text_bytes(first));
+            watch.path.len() + first
+        }
+        Query::Many(queries) => {
+            queries.iter().map(|query| limits::EVENT_BYTES + text_bytes(query)).sum()
+        }
+        Query::Quotas { after, .. } => after.as_ref().map_or(0, String::len),
+        Query::Recipes
+        | Query::Status
+        | Query::Whoami
+        | Query::Snapshot { .. }
+        | Query::Unwatch(_) => 0,
     }
 }
 

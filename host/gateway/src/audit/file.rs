@@ -43,6 +43,8 @@ impl RotatingFile {
                 (is_torn, bytes) = (true, bytes + 1);
             }
         }
+        // What is no file, /dev/stdout for one, has no size and is nobody's to rename.
+        let bytes_max = if file.metadata()?.is_file() { bytes_max } else { u64::MAX };
         let path = path.to_owned();
         Ok((Self { path, file, bytes, bytes_max, files, is_torn: false }, is_torn))
     }

@@ -176,6 +176,11 @@ impl<'a> Line<'a> {
             Body::RemoveRecipe(recipe) => {
                 ("remove-recipe", Subject { recipe: Some(cut(recipe)), ..Subject::default() })
             }
+            Body::SetQuota { path, quota } => {
+                self.event = "administration";
+                let operation = if quota.is_some() { "set-quota" } else { "remove-quota" };
+                (operation, Subject { path: Some(cut(path)), ..Subject::default() })
+            }
             Body::Identify(_) => {
                 self.event = "session";
                 ("authenticate", Subject::default())
@@ -314,6 +319,7 @@ fn asked(query: &Query) -> (&'static str, Subject<'_>) {
         Query::Call(call) => ("call", called(call)),
         Query::Watch(watch) => ("watch", at(&watch.path)),
         Query::Unwatch(_) => ("unwatch", Subject::default()),
+        Query::Quotas { .. } => ("quotas", Subject::default()),
         Query::Scan { path, .. } => ("scan", at(path)),
         Query::Many(_) => ("many", Subject::default()),
         Query::Subtree(path) => ("subtree", at(path)),

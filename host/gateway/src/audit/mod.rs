@@ -164,6 +164,12 @@ impl Audit {
         Ok(audit)
     }
 
+    /// Whether there is an audit log.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.on.is_some()
+    }
+
     /// Writes what is left and ends the thread. Waits for the disk.
     pub fn stop(&self) {
         let Some(on) = &self.on else { return };
@@ -404,12 +410,14 @@ fn of_body(body: &Body) -> Option<Category> {
         Body::Single(operation) => of_operation(operation),
         Body::Multi(operations) => {
             // Access that is changed in passing is changed all the same.
-            let categories = operations.iter().map(of_operation);
-            categories.fold(Some(Category::Writes), |all, one| all.and(one))
+            let is_told = operations.iter().any(|operation| of_operation(operation).is_none());
+            (!is_told).then_some(Category::Writes)
         }
         Body::Cancel(_) | Body::StoreChunk(_) => Some(Category::Writes),
         Body::CloseSession | Body::Identify(_) => Some(Category::Sessions),
-        Body::Deploy(_) | Body::Rollback { .. } | Body::RemoveRecipe(_) => None,
+        Body::Deploy(_) | Body::Rollback { .. } | Body::RemoveRecipe(_) | Body::SetQuota { .. } => {
+            None
+        }
     }
 }
 

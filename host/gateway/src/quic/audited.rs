@@ -21,6 +21,9 @@ pub(super) fn audit_attach(
     connection: &Connection,
     attached: &Result<(Arc<Attachment>, Welcome), Refusal>,
 ) {
+    if !face.audit.is_on() {
+        return;
+    }
     let (is_new, asked) = match &hello.attach {
         Attach::New { .. } => (true, None),
         Attach::Resume { session, .. } => (false, Some(*session)),

@@ -1,11 +1,14 @@
-//! A lane's scans: taken in, made fresh, answered, and sent beside everything else. The lane waits for none of it.
+//! A lane's scans and snapshots: taken in, made fresh, answered, and sent beside everything else. The lane waits for none of
+//! it, but for a client that does not take its refusals.
 
 use quorate_wire::message::{Consistency, Results};
+use tokio::time::timeout;
 
 use super::{Lane, audit_read, deliver, fresh, read_reply};
 use crate::backlog::WaitingRead;
 use crate::limits;
 use crate::scans;
+use crate::snapshots;
 
 impl Lane {
     /// Goes on beside the lane until it is sent or the lane ends. One that there is no room for is refused at once.
@@ -41,11 +44,60 @@ impl Lane {
                 Ok(opened) => {
                     let results = Ok(Results::Scan { mark: opened.mark });
                     audit_read(&attachment, &read.query, opened.zxid, &results);
-                    deliver(&face, &attachment, read.request, opened.zxid, results).await;
+                    let told = deliver(&face, &attachment, read.request, opened.zxid, results);
+                    if timeout(limits::SCAN_BEHIND_MAX, told).await.is_err() {
+                        return attachment.cut("it does not take the answer to a scan");
+                    }
                     scans::send(&connection, opened).await;
                 }
                 Err(refusal) => {
                     let (zxid, refused) = (face.registry.zxid(), Err(refusal));
+                    audit_read(&attachment, &read.query, zxid, &refused);
+                    attachment.deliver(read_reply(&attachment, zxid, read.request, refused)).await;
+                }
+            }
+        });
+    }
+
+    /// Goes on beside the lane until it is sent or the lane ends. A second one at a time is refused at once.
+    pub(super) async fn start_snapshot(&mut self, read: WaitingRead) {
+        let (face, attachment) = (self.face.clone(), self.attachment.clone());
+        let room = match snapshots::room(self.snapshot_room.clone()) {
+            Ok(room) => room,
+            Err(refusal) => {
+                // Waits for a client that does not read: it can not send more meanwhile.
+                let (zxid, refused) = (face.registry.zxid(), Err(refusal));
+                audit_read(&attachment, &read.query, zxid, &refused);
+                attachment.deliver(read_reply(&attachment, zxid, read.request, refused)).await;
+                return;
+            }
+        };
+        let connection = self.connection.clone();
+        self.reads.spawn(async move {
+            let _room = room;
+            let opened = async {
+                let is_linearizable = read.consistency == Consistency::Linearizable;
+                face.audit.admit_read(&read.query)?;
+                if read.consistency != Consistency::Stale {
+                    fresh(&face, &attachment, is_linearizable).await?;
+                }
+                snapshots::open(&*face.snapshots, &read.query).await
+            };
+            let opened = opened.await;
+            let zxid = face.registry.zxid();
+            match opened {
+                Ok(outgoing) => {
+                    let results = Ok(Results::Snapshot(outgoing.place));
+                    audit_read(&attachment, &read.query, zxid, &results);
+                    let reply = read_reply(&attachment, zxid, read.request, results);
+                    let told = attachment.deliver(reply);
+                    if timeout(limits::SNAPSHOT_BEHIND_MAX, told).await.is_err() {
+                        return attachment.cut("it does not take the answer to a snapshot");
+                    }
+                    snapshots::send(&connection, outgoing).await;
+                }
+                Err(refusal) => {
+                    let refused = Err(refusal);
                     audit_read(&attachment, &read.query, zxid, &refused);
                     attachment.deliver(read_reply(&attachment, zxid, read.request, refused)).await;
                 }

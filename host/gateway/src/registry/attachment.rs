@@ -208,6 +208,12 @@ impl Attachment {
         self.outbox.count()
     }
 
+    /// Ends it because of what its client does, or does not do.
+    pub(crate) fn cut(&self, why: &str) {
+        tracing::info!(session = self.session.0, why, "a client's lane is cut");
+        self.end();
+    }
+
     pub(super) fn end(&self) {
         self.is_over.store(true, Ordering::Release);
         self.outbox.end();

@@ -2,7 +2,7 @@
 //! commands'.
 
 use quorate_client::{Client, Condition, Error, Fence};
-use quorate_core::request::{Answer, Operation};
+use quorate_core::request::{Answer, Body, Operation};
 
 use crate::fence;
 
@@ -21,11 +21,6 @@ pub struct Conditions {
 }
 
 impl Conditions {
-    /// Whether nothing is asked of the znode's stat.
-    pub fn is_any(&self) -> bool {
-        self.condition().is_any()
-    }
-
     /// What is asked of the znode's stat.
     pub fn condition(&self) -> Condition {
         let mut condition = Condition::from(self.version);
@@ -46,6 +41,10 @@ impl Conditions {
         client: &Client,
         operation: Operation,
     ) -> Result<(u64, Answer), Error> {
+        if self.fence.is_none() {
+            let (zxid, answer) = client.done(Body::Single(operation)).await?;
+            return Ok((zxid.0, answer));
+        }
         let multi = client.multi();
         let multi = self.fence.iter().fold(multi, |multi, fence| multi.fence(fence.clone()));
         let (zxid, answers) = match multi.operation(operation).await {

@@ -17,6 +17,7 @@ pub mod import;
 mod levels;
 pub mod lock;
 pub mod multi;
+pub mod quota;
 pub mod recipe;
 pub mod rm;
 mod scan;
@@ -26,6 +27,7 @@ pub mod status;
 mod subtree;
 pub mod tree;
 mod walk;
+pub mod watch;
 
 use std::process::ExitCode;
 
@@ -50,6 +52,8 @@ pub enum Command {
     Rm(rm::Rm),
     /// Show a znode's stat
     Stat(tree::Stat),
+    /// Show what happens to a znode or a subtree, as it happens
+    Watch(watch::Watch),
     /// Draw a znode and what is below it
     Tree(draw::Draw),
     /// Do several operations, all or none
@@ -68,6 +72,8 @@ pub enum Command {
     Status(status::Status),
     /// Look after a cluster: its members, and how they are
     Cluster(cluster::Cluster),
+    /// Bound how much may be in subtrees, and how fast they are written
+    Quota(quota::Quota),
     /// Who you are for the service, and tokens
     Auth(auth::Auth),
     /// Make certificates for members and clients, and show them
@@ -94,6 +100,7 @@ pub async fn run(command: Command, global: &Global) -> anyhow::Result<ExitCode> 
         Command::Create(create) => create.run(global).await,
         Command::Rm(rm) => rm.run(global).await,
         Command::Stat(stat) => stat.run(global).await,
+        Command::Watch(watch) => watch.run(global).await,
         Command::Multi(multi) => multi.run(global).await,
         Command::Tree(draw) => draw.run(global).await,
         Command::Export(export) => Box::pin(export.run(global)).await,
@@ -103,6 +110,7 @@ pub async fn run(command: Command, global: &Global) -> anyhow::Result<ExitCode> 
         Command::Lock(lock) => lock.run(global).await,
         Command::Status(status) => status.run(global).await,
         Command::Cluster(cluster) => cluster.run(global).await,
+        Command::Quota(quota) => quota.run(global).await,
         Command::Auth(auth) => auth.run(global).await,
         Command::Cert(cert) => cert.run(global),
         Command::Snapshot(snapshot) => snapshot.run(global).await,

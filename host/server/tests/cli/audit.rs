@@ -49,7 +49,7 @@ async fn what_is_done_is_told_with_who_where_and_how_it_ended() {
     server.ok(&home, &["create", "/a", SECRET]);
     server.ok(&home, &["get", "/a"]);
     assert_eq!(server.run(&home, &["set", "/nothing", SECRET]).code, 1);
-    server.ok(&home, &["call", "queue", &format!("put(\"/q\", \"{SECRET}\")")]);
+    server.ok(&home, &["call", "queue", &format!("offer(\"/q\", \"{SECRET}\")")]);
     server.ok(&home, &["multi", "create /b x sequential", "call counter add(\"/n\", 1)", "rm /a"]);
     server.ok(&home, &["recipe", "remove", "group"]);
     assert_eq!(server.run(&home, &["cluster", "add", "2=nowhere.invalid:1"]).code, 1);
@@ -63,7 +63,7 @@ async fn what_is_done_is_told_with_who_where_and_how_it_ended() {
     assert!(created["time"].as_str().is_some_and(|text| text.len() == 24 && text.ends_with('Z')));
     told(json!({ "event": "read", "operation": "get", "path": "/a", "result": "ok" }));
     told(json!({ "operation": "set", "path": "/nothing", "result": "no-node", "code": "Q2001" }));
-    told(json!({ "operation": "call", "recipe": "queue", "function": "put", "result": "ok" }));
+    told(json!({ "operation": "call", "recipe": "queue", "function": "offer", "result": "ok" }));
     let multi = told(json!({ "operation": "multi", "result": "ok" }));
     let operations = multi["operations"].as_array().expect("a list");
     let kinds: Vec<&Value> = operations.iter().map(|operation| &operation["operation"]).collect();

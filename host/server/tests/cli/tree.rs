@@ -179,3 +179,46 @@ fn recipes_are_listed_inspected_and_rolled_back() {
     assert_eq!(home.run(&["call", "counter", "get(\"/x\")"]).code, 1);
     home.ok(&["recipe", "logs", "lock"]);
 }
+
+#[test]
+fn a_quota_bounds_a_subtree_for_operations_and_recipes() {
+    let home = Home::new();
+    let _server = home.dev();
+    assert!(home.ok(&["quota", "list"]).contains("there are no quotas"));
+    home.ok(&["quota", "set", "/jobs", "--znodes", "3", "--bytes-soft", "2"]);
+    home.ok(&["create", "/jobs/1", "abc", "--parents"]);
+    home.ok(&["create", "/jobs/2"]);
+    let refused = home.run(&["create", "/jobs/3"]);
+    let says = "Q2045 quota-passed: the subtree /jobs would have 4 znodes; its quota is 3";
+    assert!(refused.code == 1 && refused.stderr.contains(says), "{}", refused.stderr);
+    home.ok(&["set", "/jobs/2", "abc"]);
+    let listed = home.json(&["quota", "list"]);
+    assert_eq!(
+        listed,
+        json!([{
+            "path": "/jobs", "znodes": 3, "bytes": 6, "warned": 3,
+            "quota": {
+                "znodes": { "soft": null, "hard": 3 },
+                "bytes": { "soft": 2, "hard": null },
+                "writes_per_s": { "soft": null, "hard": null },
+            },
+        }])
+    );
+    home.ok(&["rm", "/jobs/1"]);
+    home.ok(&["create", "/jobs/3"]);
+
+    // What a recipe makes counts, too.
+    home.ok(&["call", "counter", "add(\"/hits\", 1)"]);
+    let root = "/recipes/counter";
+    let there = home.json(&["stat", root, "--subtree"])["subtree"]["znodes"].as_u64();
+    let there = there.expect("a number").to_string();
+    home.ok(&["quota", "set", root, "--znodes", &there]);
+    let refused = home.run(&["call", "counter", "add(\"/others\", 1)"]);
+    assert!(refused.stderr.contains("Q2045 quota-passed"), "{}", refused.stderr);
+    home.ok(&["call", "counter", "add(\"/hits\", 1)"]);
+    home.ok(&["quota", "remove", root]);
+    home.ok(&["call", "counter", "add(\"/others\", 1)"]);
+
+    let usage = home.run(&["quota", "set", "/jobs"]);
+    assert_eq!(usage.code, 2, "{}", usage.stderr);
+}

@@ -1,11 +1,26 @@
 //! Watches through everything that happens to a cluster: what a watch tells is what the log holds, in order, each once, whatever
-//! member it is told by.
+//! member it is told by. The client is without any cleverness, and speaks the protocol's own frames: from member to member, from
+//! the position that it has.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use quorate_client::{Client, Notice, WatchStream, Zxid};
+use anyhow::{Context, Result, bail};
+use quorate_client::Client;
+use quorate_core::ids::{NamespaceId, Zxid};
+use quorate_net::{
+    ClientConfig, Connection, FrameReceiver, LaneLimits, LaneReceiver, LaneSender, Protocol,
+    TrustAnchors, issue,
+};
+use quorate_wire::message::watch::{
+    EVENT_FRAME_BYTES_MAX, EVENT_LANE, EventMessage, Scope, Watch, Watched,
+};
+use quorate_wire::message::{
+    Attach, ClientMessage, Consistency, Hello, LANE_FRAME_BYTES_MAX, PROTOCOLS, Query, Results,
+    ServerMessage,
+};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -16,30 +31,134 @@ use crate::node::{PATIENCE, until};
 const WRITES: u64 = 60;
 /// The last change that is watched.
 const END: &str = "/w/end";
+/// A member that says nothing for so long is left: something is always written.
+const SILENCE: Duration = Duration::from_secs(3);
 
 /// What a watch has told: transactions, and the paths of their events.
 type Told = Vec<(Zxid, Vec<String>)>;
 
-/// Reads a watch up to the last change.
-async fn read_to_end(mut stream: WatchStream) -> Told {
-    let mut told = Told::new();
-    loop {
-        let next = timeout(PATIENCE, stream.next()).await.expect("something in time");
-        match next.expect("it does not end").expect("it goes on") {
-            Notice::Change(change) => {
-                let paths: Vec<String> = change.events.into_iter().map(|event| event.path).collect();
-                let is_end = paths.iter().any(|path| path == END);
-                told.push((change.zxid, paths));
-                if is_end {
-                    return told;
+/// Follows the events below `/w`, from one member to the next.
+struct Follower {
+    trust: TrustAnchors,
+    told: Told,
+    /// What has come of a transaction that goes on.
+    part: Vec<String>,
+    /// How often it had to go on elsewhere.
+    moves: u64,
+}
+
+impl Follower {
+    fn new(cluster: &Cluster) -> Self {
+        let trust = TrustAnchors::load(&cluster.authority().join(issue::AUTHORITY_FILE));
+        let (told, part) = (Vec::new(), Vec::new());
+        Self { trust: trust.expect("an authority"), told, part, moves: 0 }
+    }
+
+    /// Follows them up to the last change, by way of these members in turn.
+    async fn follow(mut self, members: Vec<SocketAddr>) -> Self {
+        for member in members.iter().cycle() {
+            match self.follow_at(*member).await {
+                Ok(()) => break,
+                Err(_) => self.moves += 1,
+            }
+        }
+        self
+    }
+
+    async fn follow_at(&mut self, member: SocketAddr) -> Result<()> {
+        let client = quorate_net::Client::bind(ClientConfig::default())?;
+        let ip = member.ip().to_string();
+        let connection = client.connect(member, &ip, &self.trust, Protocol::Client);
+        let connection = timeout(SILENCE, connection).await??;
+        let (sender, mut lane) = watching_lane(&connection, self.position()).await?;
+        let events = async {
+            let mut stream = timeout(SILENCE, connection.accept_bulk()).await??;
+            if timeout(SILENCE, stream.kind()).await?? != EVENT_LANE {
+                bail!("another stream");
+            }
+            let mut frames = FrameReceiver::new(stream, EVENT_FRAME_BYTES_MAX);
+            loop {
+                let frame = timeout(SILENCE, frames.recv()).await??;
+                if self.take_in(EventMessage::decode(frame.context("it has ended")?)?)? {
+                    return Ok(());
                 }
             }
-            _ => {}
+        };
+        let refused = async {
+            loop {
+                match ServerMessage::decode(lane.recv().await?.context("the lane has ended")?)? {
+                    ServerMessage::ReadReply { results, .. } => match results? {
+                        Results::Watched(Watched::Open { .. }) => {}
+                        other => bail!("not watched: {other:?}"),
+                    },
+                    ServerMessage::Goodbye(refusal) => return Err(refusal.into()),
+                    _ => {}
+                }
+            }
+        };
+        let followed = tokio::select! {
+            followed = events => followed,
+            refused = refused => refused,
+        };
+        drop(sender);
+        followed
+    }
+
+    /// Everything up to here was told.
+    fn position(&self) -> Zxid {
+        self.told.last().map_or(Zxid(0), |(zxid, _)| *zxid)
+    }
+
+    /// Whether it was the last change.
+    fn take_in(&mut self, message: EventMessage) -> Result<bool> {
+        match message {
+            EventMessage::Head { .. } => self.part.clear(),
+            EventMessage::Progress { .. } => {}
+            EventMessage::Events { zxid, events, has_more, .. } => {
+                self.part.extend(events.into_iter().map(|event| event.path));
+                if !has_more {
+                    self.told.push((zxid, std::mem::take(&mut self.part)));
+                }
+            }
+            EventMessage::Ended { position, end, .. } => {
+                assert!(position >= self.position(), "it was told of more than that");
+                bail!("{end:?}");
+            }
         }
+        let last = self.told.last();
+        Ok(last.is_some_and(|(_, paths)| paths.iter().any(|path| path == END)))
     }
 }
 
-/// Writes below `/w` until told to stop, one after the other.
+/// A lane of a session of its own, on which a watch is asked for.
+async fn watching_lane(connection: &Connection, from: Zxid) -> Result<(LaneSender, LaneReceiver)> {
+    let limits = LaneLimits { frame_bytes_max: LANE_FRAME_BYTES_MAX, ..LaneLimits::default() };
+    let (sender, mut receiver) = timeout(SILENCE, connection.open_lane(limits)).await??;
+    let hello = Hello {
+        protocols: PROTOCOLS,
+        namespace: NamespaceId::DEFAULT,
+        agent: "test".to_owned(),
+        attach: Attach::New { timeout_ms: 60_000, credentials: Vec::new() },
+    };
+    sender.send(ClientMessage::Hello(hello).encode()).await?;
+    let welcome = timeout(PATIENCE, receiver.recv()).await??.context("the lane has ended")?;
+    let ServerMessage::Welcome(_) = ServerMessage::decode(welcome)? else { bail!("no welcome") };
+    let watch = Watch {
+        watch: 1,
+        path: "/w".to_owned(),
+        scope: Scope::Subtree,
+        from: Some(from),
+        once: false,
+        with_data: true,
+        with_previous: true,
+        first: None,
+    };
+    let (request, consistency, query) = (1, Consistency::Session, Query::Watch(watch));
+    sender.send(ClientMessage::Read { request, consistency, query }.encode()).await?;
+    Ok((sender, receiver))
+}
+
+/// Writes below `/w`, one after the other, until told to stop.
 struct Writer {
     written: Arc<AtomicU64>,
     is_over: Arc<AtomicBool>,
@@ -47,22 +166,26 @@ struct Writer {
 }
 
 impl Writer {
-    fn start(client: Client) -> Self {
-        let (written, is_over): (Arc<AtomicU64>, Arc<AtomicBool>) = Default::default();
+    /// It has created `/w` then.
+    async fn start(client: Client) -> Self {
+        client.create("/w").await.expect("created");
+        let written = Arc::new(AtomicU64::new(1));
+        let is_over: Arc<AtomicBool> = Arc::default();
         let (count, over) = (written.clone(), is_over.clone());
         let task = tokio::spawn(async move {
-            let mut number = 0;
+            let mut number = 0u64;
             while !over.load(Ordering::SeqCst) {
                 let path = format!("/w/n{}", number % 7);
                 match number / 7 % 3 {
                     0 => drop(client.create(&path).await.expect("created")),
                     1 => drop(client.set(&path, number.to_string(), None).await.expect("set")),
-                    _ => client.delete(&path).await.expect("deleted"),
+                    _ => drop(client.delete(&path, None).await.expect("deleted")),
                 }
                 number += 1;
-                count.store(number, Ordering::SeqCst);
+                count.fetch_add(1, Ordering::SeqCst);
             }
             client.create(END).await.expect("created");
+            count.fetch_add(1, Ordering::SeqCst);
         });
         Self { written, is_over, task }
     }
@@ -76,30 +199,30 @@ impl Writer {
         .await;
     }
 
+    /// The number of changes.
     async fn finish(self) -> u64 {
         self.is_over.store(true, Ordering::SeqCst);
         timeout(PATIENCE, self.task).await.expect("in time").expect("no panic");
-        self.written.load(Ordering::SeqCst) + 1
+        self.written.load(Ordering::SeqCst)
     }
+}
+
+async fn in_time(following: JoinHandle<Follower>) -> Follower {
+    timeout(PATIENCE, following).await.expect("in time").expect("no panic")
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_tells_every_change_once_and_in_order_through_kills_and_a_change_of_members() {
     let _alone = one_at_a_time().await;
     let mut cluster = Cluster::start(3).await;
-    let writing = cluster.client(&[1, 2, 3]).await;
-    writing.create("/w").await.expect("created");
-    let mut watching = Vec::new();
-    let mut began = None;
-    for member in 1..=3u64 {
-        let others: Vec<u64> = (0..3).map(|step| (member - 1 + step) % 3 + 1).collect();
-        let client = cluster.client(&others).await;
-        let stream = client.watch("/w").subtree().with_data().await.expect("open");
-        began.get_or_insert(stream.position());
-        watching.push((client, tokio::spawn(read_to_end(stream))));
+    let places: Vec<SocketAddr> = cluster.nodes.iter().map(|node| node.listen).collect();
+    let mut following = Vec::new();
+    for first in 0..3 {
+        let mut members = places.clone();
+        members.rotate_left(first);
+        following.push(tokio::spawn(Follower::new(&cluster).follow(members)));
     }
-    let began = began.expect("three watches");
-    let writer = Writer::start(writing);
+    let writer = Writer::start(cluster.client(&[1, 2, 3]).await).await;
     writer.goes_on().await;
     for _ in 0..2 {
         let leader = cluster.leader().await;
@@ -122,15 +245,18 @@ async fn a_watch_tells_every_change_once_and_in_order_through_kills_and_a_change
     writer.goes_on().await;
     let count = writer.finish().await;
 
-    // What each member reads back of the past is what every watch was told.
     let mut all = Vec::new();
-    for (_client, told) in watching {
-        all.push(timeout(PATIENCE, told).await.expect("in time").expect("no panic"));
+    let mut moves = 0;
+    for one in following {
+        let followed = in_time(one).await;
+        moves += followed.moves;
+        all.push(followed.told);
     }
-    for member in 1..=3 {
-        let client = cluster.client_direct(member).await;
-        let stream = client.watch("/w").subtree().from(began).await.expect("retained");
-        all.push(read_to_end(stream).await);
+    assert!(moves > 0, "no watch has gone on elsewhere");
+    // What each member reads back of the past is what every watch was told. The new one has the whole log too.
+    for node in &cluster.nodes {
+        let read_back = tokio::spawn(Follower::new(&cluster).follow(vec![node.listen]));
+        all.push(in_time(read_back).await.told);
     }
     for told in &all {
         assert_eq!(told.len() as u64, count, "each change is a transaction of its own");
@@ -144,26 +270,18 @@ async fn a_watch_at_a_member_that_is_cut_off_goes_on_elsewhere_and_misses_nothin
     let _alone = one_at_a_time().await;
     let cluster = Cluster::start(3).await;
     let leader = cluster.settled().await;
-    let away = cluster.others(leader)[0];
-    let writing = cluster.client(&[leader]).await;
-    writing.create("/w").await.expect("created");
-    let mut members = cluster.others(away);
-    members.insert(0, away);
-    let client = cluster.client(&members).await;
-    let stream = client.watch("/w").subtree().await.expect("open");
-    let told = tokio::spawn(read_to_end(stream));
-    let writer = Writer::start(writing);
+    let others = cluster.others(leader);
+    let members = vec![cluster.node(others[0]).listen, cluster.node(others[1]).listen];
+    let following = tokio::spawn(Follower::new(&cluster).follow(members));
+    let writer = Writer::start(cluster.client(&[leader]).await).await;
     writer.goes_on().await;
-    cluster.cut_off(away);
+    cluster.cut_off(others[0]);
     writer.goes_on().await;
-    // Long enough for clients of that member to look for another one.
-    until("it is told elsewhere, or waits for the member", async || {
-        timeout(Duration::from_secs(5), client.get("/w")).await.ok()?.ok().map(|_| ())
-    })
-    .await;
-    cluster.heal(away);
     let count = writer.finish().await;
-    let told = timeout(PATIENCE, told).await.expect("in time").expect("no panic");
-    assert_eq!(told.len() as u64, count);
-    assert!(told.is_sorted_by(|one, next| one.0 < next.0));
+    let followed = in_time(following).await;
+    assert!(followed.moves > 0, "the member was not cut off");
+    assert_eq!(followed.told.len() as u64, count);
+    assert!(followed.told.is_sorted_by(|one, next| one.0 < next.0));
+    cluster.heal(others[0]);
+    cluster.settled().await;
 }

@@ -9,6 +9,7 @@ use quorate_core::deployment::Manifest;
 use quorate_core::ids::WriteNumber;
 use quorate_core::limits;
 use quorate_core::query::Page;
+use quorate_core::quota::Quota;
 use quorate_core::request::{Body, Call, Chunk, Deploy, Fence, LifetimeKind, Operation, Sequence};
 
 use super::credential::Credential;
@@ -68,6 +69,11 @@ pub fn encode(body: &Body) -> Bytes {
         Body::RemoveRecipe(recipe) => {
             writer.u8(7);
             writer.text(recipe);
+        }
+        Body::SetQuota { path, quota } => {
+            writer.u8(40);
+            writer.text(path);
+            writer.option(quota.as_ref(), |writer, quota| quota.write(writer));
         }
         Body::Identify(shown) => {
             writer.u8(IDENTIFY);
@@ -171,6 +177,10 @@ pub fn decode(bytes: Bytes) -> Result<Body, Malformed> {
             Body::Rollback { recipe: reader.text("recipe name")?, version: reader.u64("version")? }
         }
         7 => Body::RemoveRecipe(reader.text("recipe name")?),
+        40 => Body::SetQuota {
+            path: reader.text("path")?,
+            quota: reader.option("quota", Quota::read)?,
+        },
         _ => return Err(malformed("kind of a body")),
     };
     reader.finish("body")?;

@@ -7,8 +7,10 @@ use quorate_core::error::Refusal;
 use quorate_core::ids::{Epoch, SessionId, Term, Zxid};
 use quorate_core::level::Level;
 use quorate_core::limits;
+use quorate_core::query::quota::QuotaUse;
 use quorate_core::query::subtree::Subtree;
 use quorate_core::query::{Child, Listing, Page};
+use quorate_core::quota::{Metered, Used};
 use quorate_core::request::Call;
 use quorate_core::znode::Stat;
 
@@ -91,6 +93,13 @@ pub enum Query {
     Watch(Watch),
     /// The end of a watch, by its number. Of one that is not open, too.
     Unwatch(u64),
+    /// A page of quotas, in the bytewise order of their paths.
+    Quotas {
+        /// Those behind this path.
+        after: Option<String>,
+        /// At most so many; 0: as many as a page has.
+        limit: u32,
+    },
     /// The znodes of a subtree, all of one state, on a bulk stream of the member's (`super::scan`).
     Scan {
         /// The number at the head of the bulk stream; chosen by the client.
@@ -192,6 +201,8 @@ pub enum Results {
     Watched(Watched),
     /// Of `Unwatch`: no event of it is queued behind this answer.
     Unwatched,
+    /// Of `Quotas`.
+    Quotas(Listing<QuotaUse>),
     /// Of `Scan`: the bulk stream with this mark brings the znodes, as of the zxid of this answer.
     Scan {
         /// Drawn at random: a stream of an earlier connection has another one.
@@ -322,6 +333,11 @@ impl Query {
                 writer.u8(11);
                 writer.u64(*watch);
             }
+            Self::Quotas { after, limit } => {
+                writer.u8(40);
+                writer.option(after.as_ref(), |writer, after| writer.text(after));
+                writer.u64(u64::from(*limit));
+            }
             Self::Scan { bulk, path, after, with_data } => {
                 writer.u8(16);
                 writer.u64(*bulk);
@@ -399,6 +415,10 @@ impl Query {
             9 => Self::Call(read_call(reader)?),
             10 => Self::Watch(Watch::read(reader)?),
             11 => Self::Unwatch(reader.u64("number of a watch")?),
+            40 => Self::Quotas {
+                after: reader.option("after", |reader| reader.text("after"))?,
+                limit: reader.u32("limit")?,
+            },
             16 => Self::Scan {
                 bulk: reader.u64("number of a bulk stream")?,
                 path: reader.text("path")?,
@@ -474,6 +494,11 @@ impl Results {
                 watched.write(writer);
             }
             Self::Unwatched => writer.u8(12),
+            Self::Quotas(listing) => {
+                writer.u8(40);
+                write_rows(writer, &listing.children, write_quota);
+                writer.bool(listing.has_more);
+            }
             Self::Scan { mark } => {
                 writer.u8(16);
                 writer.u64(*mark);
@@ -581,12 +606,29 @@ impl Results {
             10 => Self::Called(reader.bytes("result")?),
             11 => Self::Watched(Watched::read(reader)?),
             12 => Self::Unwatched,
+            40 => Self::Quotas(Listing::read(reader, read_quota)?),
             16 => Self::Scan { mark: reader.u64("mark of a scan")? },
             18 => Self::Subtree(Subtree::read(reader)?),
             0x20 => Self::Whoami(Whoami::read(reader)?),
             _ => return Err(malformed("kind of results")),
         })
     }
+}
+
+fn write_quota(writer: &mut Writer, found: &QuotaUse) {
+    writer.text(&found.path);
+    writer.u64(found.used.znodes);
+    writer.u64(found.used.bytes);
+    found.metered.write(writer);
+}
+
+fn read_quota(reader: &mut Reader) -> Result<QuotaUse, Malformed> {
+    const WHAT: &str = "use of a quota";
+    Ok(QuotaUse {
+        path: reader.text("path")?,
+        used: Used { znodes: reader.u64(WHAT)?, bytes: reader.u64(WHAT)? },
+        metered: Metered::read(reader)?,
+    })
 }
 
 impl Status {

@@ -9,6 +9,7 @@ use quorate_core::key::{self, Table};
 use quorate_core::level::Level;
 use quorate_core::path::Path;
 use quorate_core::query::subtree::Below;
+use quorate_core::quota::Metered;
 use quorate_core::session::{KeptReply, Parked, Session};
 use quorate_core::znode::Node;
 use sha2::{Digest as _, Sha256};
@@ -88,6 +89,11 @@ impl Audit {
             }
             Table::Reap => {
                 key::reap_path(key).ok_or(malformed("key of a znode that may be deleted"))?;
+            }
+            Table::Quota if *key == key::quotas_count() => {}
+            Table::Quota => {
+                Metered::decode(whole())?;
+                key::quota_path(key).ok_or(malformed("key of a quota"))?;
             }
             Table::Below => {
                 Below::decode(whole())?;

@@ -14,7 +14,7 @@ use quorate_core::session::{Acks, End, Parked};
 use quorate_core::transaction::{Entry, EntryBody, Origin, Outcome, Transaction};
 use quorate_core::znode::Lifetime;
 
-use crate::parts::{acks, bytes, helds, identities, paths, text, versions};
+use crate::parts::{acks, bytes, helds, identities, paths, quota, quotas, text, versions};
 
 fn path(text: &str) -> Path {
     Path::parse(text).expect("a valid path")
@@ -71,6 +71,8 @@ fn changes() -> Vec<Change> {
         Change::VersionDropped { recipe, version: 2 },
         Change::UploadBegan { session, component: [0xcd; 32] },
         Change::UploadEnded { session, component: [0xcd; 32] },
+        Change::QuotaSet { path: path("/a"), quota: Some(quota()) },
+        Change::QuotaSet { path: path("/a"), quota: None },
         Change::LevelRaised { level: Level(2) },
     ]
 }
@@ -191,6 +193,7 @@ fn changes_any() -> impl Strategy<Value = Change> {
             .prop_map(|(session, component)| Change::UploadBegan { session, component }),
         (sessions(), any::<[u8; 32]>())
             .prop_map(|(session, component)| Change::UploadEnded { session, component }),
+        (paths(), option::of(quotas())).prop_map(|(path, quota)| Change::QuotaSet { path, quota }),
         any::<u32>().prop_map(|level| Change::LevelRaised { level: Level(level) }),
     ]
 }

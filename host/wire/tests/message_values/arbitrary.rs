@@ -8,8 +8,10 @@ use quorate_core::condition::Condition;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{CallId, Epoch, Millis, NamespaceId, SessionId, Term, WriteNumber, Zxid};
 use quorate_core::level::Level;
+use quorate_core::query::quota::QuotaUse;
 use quorate_core::query::subtree::Subtree;
 use quorate_core::query::{Child, Listing, Page};
+use quorate_core::quota::{Metered, Used};
 use quorate_core::read::Direction;
 use quorate_core::request::{
     Answer, Body, Call, Chunk, Deploy, Failure, Fence, LifetimeKind, Operation, Reply, Sequence,
@@ -25,7 +27,16 @@ use quorate_wire::message::{
 };
 use quorate_wire::protocol::Versions;
 
-use crate::parts::{acks, bytes, helds, manifests, text, versions};
+use crate::parts::{acks, bytes, helds, manifests, quotas, text, versions};
+
+fn quota_uses() -> impl Strategy<Value = QuotaUse> {
+    (text(), any::<[u64; 3]>(), quotas()).prop_map(
+        |(path, [znodes, bytes, warned_count], quota)| {
+            let metered = Metered { quota, warned_count, ..Metered::default() };
+            QuotaUse { path, used: Used { znodes, bytes }, metered }
+        },
+    )
+}
 
 fn zxids() -> impl Strategy<Value = Zxid> {
     any::<u64>().prop_map(Zxid)
@@ -177,6 +188,7 @@ pub fn bodies() -> impl Strategy<Value = Body> {
         }),
         (text(), any::<u64>()).prop_map(|(recipe, version)| Body::Rollback { recipe, version }),
         text().prop_map(Body::RemoveRecipe),
+        (text(), option::of(quotas())).prop_map(|(path, quota)| Body::SetQuota { path, quota }),
     ]
 }
 
@@ -290,6 +302,8 @@ fn query() -> impl Strategy<Value = Query> {
         (any::<u64>(), option::of(places()))
             .prop_map(|(bulk, go_on)| Query::Snapshot { bulk, go_on }),
         Just(Query::Status),
+        (option::of(text()), any::<u32>())
+            .prop_map(|(after, limit)| Query::Quotas { after, limit }),
         calls().prop_map(Query::Call),
         text().prop_map(Query::Subtree),
         (any::<u64>(), text(), option::of(text()), any::<u32>()).prop_map(
@@ -399,6 +413,7 @@ fn result() -> impl Strategy<Value = Results> {
         first.prop_map(|first| Results::Watched(Watched::Open { first })),
         zxids().prop_map(|oldest| Results::Watched(Watched::NotHere { oldest })),
         Just(Results::Unwatched),
+        listings(quota_uses()).prop_map(Results::Quotas),
         whoamis().prop_map(Results::Whoami),
         vec(recipe, 0..4).prop_map(Results::Recipes),
         (option::of(any::<u64>()), vec(versions(), 0..3))

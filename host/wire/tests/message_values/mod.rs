@@ -10,8 +10,10 @@ use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{Epoch, Millis, NamespaceId, SessionId, Term, WriteNumber, Zxid};
 use quorate_core::level::Level;
 use quorate_core::path::Path;
+use quorate_core::query::quota::QuotaUse;
 use quorate_core::query::subtree::Subtree;
 use quorate_core::query::{Child, Listing, Page};
+use quorate_core::quota::{Metered, Used};
 use quorate_core::read::Direction;
 use quorate_core::request::{
     Answer, Body, Call, Chunk, Deploy, Failure, Fence, LifetimeKind, Operation, Reply, Sequence,
@@ -29,6 +31,13 @@ use quorate_wire::message::{
     body,
 };
 use quorate_wire::protocol::Versions;
+
+use crate::parts::quota;
+
+fn quota_use() -> QuotaUse {
+    let metered = Metered { quota: quota(), warned_count: 300, ..Metered::default() };
+    QuotaUse { path: "/a".to_owned(), used: Used { znodes: 300, bytes: 2 }, metered }
+}
 
 fn place() -> SnapshotPlace {
     SnapshotPlace { identity: [0xab; 16], offset: 300 }
@@ -146,6 +155,8 @@ pub fn bodies() -> Vec<Body> {
         }),
         Body::Rollback { recipe: recipe.clone(), version: 3 },
         Body::RemoveRecipe(recipe.clone()),
+        Body::SetQuota { path: "/a".to_owned(), quota: Some(quota()) },
+        Body::SetQuota { path: "/a".to_owned(), quota: None },
         Body::Deploy(Deploy {
             recipe,
             component,
@@ -205,6 +216,7 @@ fn queries() -> Vec<Query> {
         }),
         Query::Watch(Watch { with_previous: true, ..watch(Scope::Subtree, None) }),
         Query::Unwatch(300),
+        Query::Quotas { after: Some("/a".to_owned()), limit: 300 },
         Query::Many(vec![Query::Get(path()), Query::Stat(path())]),
         Query::Subtree(path()),
         Query::Ephemerals { session: SessionId(300), prefix: path(), after: None, limit: 0 },
@@ -373,6 +385,7 @@ fn results() -> Vec<Results> {
         Results::Watched(Watched::Open { first: Some(Box::new(Err(refusal()))) }),
         Results::Watched(Watched::NotHere { oldest: Zxid(300) }),
         Results::Unwatched,
+        Results::Quotas(Listing { children: vec![quota_use()], has_more: true }),
         Results::Scan { mark: 300 },
         Results::Whoami(Whoami {
             principal: "x509:CN=ann".to_owned(),

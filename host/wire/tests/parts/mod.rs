@@ -10,6 +10,7 @@ use quorate_core::access::{Held, Identity};
 use quorate_core::deployment::{Instances, Manifest, Mount, RunLimits, Version};
 use quorate_core::ids::{Millis, WriteNumber};
 use quorate_core::path::Path;
+use quorate_core::quota::{Bounds, Quota};
 use quorate_core::session::Acks;
 
 /// Short ones.
@@ -93,6 +94,23 @@ pub fn acks() -> impl Strategy<Value = Acks> {
         let ranges = ranges.collect();
         Acks { low: WriteNumber(low), ranges }
     })
+}
+
+/// Any.
+pub fn quotas() -> impl Strategy<Value = Quota> {
+    let bound = || proptest::option::of(any::<u64>());
+    let bounds = move || (bound(), bound()).prop_map(|(soft, hard)| Bounds { soft, hard });
+    (bounds(), bounds(), bounds()).prop_map(|(znodes, bytes, writes_per_s)| Quota {
+        znodes,
+        bytes,
+        writes_per_s,
+    })
+}
+
+/// One with each bound.
+pub fn quota() -> Quota {
+    let bounds = |soft, hard| Bounds { soft: Some(soft), hard: Some(hard) };
+    Quota { znodes: bounds(1, 300), bytes: bounds(2, 400), writes_per_s: bounds(3, 500) }
 }
 
 /// Identities of a session: ascending, each once.

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use quorate_core::apply::{self, Applied};
 use quorate_core::draft::{Draft, ReadRecords};
 use quorate_core::error::{ErrorCode, Refusal};
@@ -16,7 +16,7 @@ use quorate_core::ids::{Millis, SessionId, Term, WriteNumber, Zxid};
 use quorate_core::level::Level;
 use quorate_core::path::Path;
 use quorate_core::query as tree;
-use quorate_core::read::MemoryTree;
+use quorate_core::read::{MemoryTree, SharedRead};
 use quorate_core::request::Request;
 use quorate_core::session::Opening;
 use quorate_core::transaction::{Entry, EntryBody, Outcome};
@@ -26,6 +26,8 @@ use quorate_net::{
 use quorate_sequencer::port::DirectAnswer;
 use quorate_sequencer::{Input, Leadership, Now, Output, Sequencer, Submission, Token};
 use quorate_wire::message::query::Status;
+use quorate_wire::message::scan::Item;
+use quorate_wire::message::watch::{EventMessage, Watch, WatchEnd, Watched};
 use quorate_wire::message::{
     Attach, ClientMessage, Consistency, Hello, PROTOCOLS, Query, Results, ServerMessage, Welcome,
     body, bulk,
@@ -33,6 +35,7 @@ use quorate_wire::message::{
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::events::{History, Watching, send_events};
 use super::recipes::{Closures, interfaces, seed};
 
 const SECRET: [u8; 32] = [7; 32];
@@ -51,6 +54,8 @@ pub(super) struct Faults {
     pub(super) is_leaderless: bool,
     /// Say of `add` that it only reads.
     pub(super) lists_add: bool,
+    /// Events of one frame at most; 0: all.
+    pub(super) events_per_frame: usize,
 }
 
 /// One lane's session: where answers go, and under which request numbers.
@@ -59,6 +64,7 @@ struct Attached {
     messages: mpsc::UnboundedSender<ServerMessage>,
     writes: BTreeMap<WriteNumber, u64>,
     heartbeats: Vec<u64>,
+    watching: Watching,
 }
 
 struct World {
@@ -73,6 +79,7 @@ struct World {
     compiling: Arc<AtomicU32>,
     /// Writes that came on lanes, copies included.
     writes_count: u64,
+    history: History,
 }
 
 /// A running member.
@@ -84,6 +91,10 @@ pub(super) struct Member {
     /// Of the certificates, until nobody needs them.
     directory: Arc<tempfile::TempDir>,
     cut: watch::Sender<u64>,
+    /// Events of its clients wait on their way.
+    pub(super) holds_events: Arc<watch::Sender<bool>>,
+    /// The lowest position that it has the events behind.
+    pub(super) oldest: Arc<AtomicU64>,
     task: JoinHandle<()>,
     ticker: JoinHandle<()>,
 }
@@ -108,6 +119,7 @@ impl Member {
             faults: Faults::default(),
             compiling,
             writes_count: 0,
+            history: History::default(),
         };
         world.handle(Input::Lead(Leadership { term: Term(1) }));
         let world = Arc::new(Mutex::new(world));
@@ -130,7 +142,15 @@ impl Member {
             Server::bind(&ServerConfig::new(listen, server, trust.clone())).expect("a port");
         let (cut, cuts) = watch::channel(0);
         let address = server.local_address();
-        let task = tokio::spawn(serve(server, world.clone(), cuts));
+        let holds_events = Arc::new(watch::Sender::new(false));
+        let oldest = Arc::new(AtomicU64::new(0));
+        let ways = Ways {
+            world: world.clone(),
+            cuts,
+            held: holds_events.subscribe(),
+            oldest: oldest.clone(),
+        };
+        let task = tokio::spawn(serve(server, ways));
         let ticked = world.clone();
         let ticker = tokio::spawn(async move {
             let mut interval = tokio::time::interval(Duration::from_millis(10));
@@ -139,7 +159,7 @@ impl Member {
                 lock(&ticked).step();
             }
         });
-        Self { world, address, trust, identity, directory, cut, task, ticker }
+        Self { world, address, trust, identity, directory, cut, holds_events, oldest, task, ticker }
     }
 
     /// Ends all lanes without a word; the member goes on.
@@ -171,6 +191,29 @@ impl Member {
     /// Lanes that were attached, at any member of the service.
     pub(super) fn attached_count(&self) -> u64 {
         lock(&self.world).next_token - 1
+    }
+
+    /// Watches that are open, at any member of the service.
+    pub(super) fn watches_count(&self) -> usize {
+        lock(&self.world).attached.values().map(|attached| attached.watching.open_count()).sum()
+    }
+
+    /// Tells all clients that they have been sent everything.
+    pub(super) fn tell_progress(&self) {
+        let mut world = lock(&self.world);
+        let zxid = world.tree.meta().zxid;
+        for attached in world.attached.values_mut() {
+            attached.watching.progress(zxid);
+        }
+    }
+
+    /// Ends all watches.
+    pub(super) fn end_watches(&self, end: &WatchEnd) {
+        let mut world = lock(&self.world);
+        let zxid = world.tree.meta().zxid;
+        for attached in world.attached.values_mut() {
+            attached.watching.end_all(zxid, end);
+        }
     }
 
     pub(super) fn parked_count(&self) -> usize {
@@ -213,21 +256,19 @@ impl World {
                     self.sequencer.step(now);
                 }
                 Output::Ready { .. } => {}
-                Output::Answer { token, session, write, answer } => {
-                    match answer {
-                        DirectAnswer::Kept { zxid, reply } => {
-                            self.answer(session, write, Some(token), |request| {
-                                ServerMessage::Reply { request, zxid, events: 0, reply }
-                            });
-                        }
-                        DirectAnswer::Refused(refusal) => {
-                            self.answer(session, write, Some(token), |request| {
-                                ServerMessage::NotExecuted { request, refusal }
-                            });
-                        }
-                        DirectAnswer::Parked => {}
+                Output::Answer { token, session, write, answer } => match answer {
+                    DirectAnswer::Kept { zxid, reply } => {
+                        self.answer(session, write, Some(token), |request, events| {
+                            ServerMessage::Reply { request, zxid, events, reply }
+                        });
                     }
-                }
+                    DirectAnswer::Refused(refusal) => {
+                        self.answer(session, write, Some(token), |request, _| {
+                            ServerMessage::NotExecuted { request, refusal }
+                        });
+                    }
+                    DirectAnswer::Parked => {}
+                },
                 Output::SessionOpened { token, session } => {
                     self.opened.insert(token, session);
                 }
@@ -239,20 +280,24 @@ impl World {
     }
 
     fn apply(&mut self, entry: &Entry) {
+        let told = self.history.record(&self.tree, entry);
         let mut draft = Draft::new(self.tree.clone());
         assert_eq!(apply::entry(&mut draft, entry, Term(1)), Applied::Taken);
         apply::seal(&mut draft);
         self.tree.commit(draft.into_parts().1);
         let EntryBody::Batch { transactions, .. } = &entry.body else { return };
-        for transaction in transactions {
+        for (transaction, told) in transactions.iter().zip(told) {
+            for attached in self.attached.values_mut() {
+                attached.watching.tell(&told, self.faults.events_per_frame);
+            }
             if let (Some((session, write)), Outcome::Replied(reply)) =
                 (transaction.origin.write(), &transaction.outcome)
             {
                 let (zxid, reply) = (transaction.zxid, reply.clone());
-                self.answer(session, write, None, |request| ServerMessage::Reply {
+                self.answer(session, write, None, |request, events| ServerMessage::Reply {
                     request,
                     zxid,
-                    events: 0,
+                    events,
                     reply,
                 });
             }
@@ -264,14 +309,14 @@ impl World {
         session: SessionId,
         write: WriteNumber,
         token: Option<Token>,
-        message: impl FnOnce(u64) -> ServerMessage,
+        message: impl FnOnce(u64, u64) -> ServerMessage,
     ) {
         let Some(attached) = self.attached.get_mut(&session) else { return };
         if token.is_none_or(|token| token == attached.token)
             && let Some(request) = attached.writes.remove(&write)
         {
             // The lane may be gone.
-            attached.messages.send(message(request)).ok();
+            attached.messages.send(message(request, attached.watching.frames_count())).ok();
         }
     }
 
@@ -293,6 +338,7 @@ impl World {
         &mut self,
         attach: Attach,
         messages: mpsc::UnboundedSender<ServerMessage>,
+        frames: mpsc::UnboundedSender<EventMessage>,
     ) -> Result<(SessionId, Token), Refusal> {
         let token = Token::local(self.next_token);
         self.next_token += 1;
@@ -309,8 +355,13 @@ impl World {
                 session
             }
         };
-        let attached =
-            Attached { token, messages, writes: BTreeMap::new(), heartbeats: Vec::new() };
+        let attached = Attached {
+            token,
+            messages,
+            writes: BTreeMap::new(),
+            heartbeats: Vec::new(),
+            watching: Watching::new(frames),
+        };
         self.attached.insert(id, attached);
         let record = self.tree.session(id).expect("it was there just now");
         let welcome = Welcome {
@@ -355,6 +406,24 @@ impl World {
         self.handle(Input::Heartbeat { token, session });
     }
 
+    fn watch(
+        &mut self,
+        session: SessionId,
+        watch: &Watch,
+        oldest: Zxid,
+    ) -> Result<Results, Refusal> {
+        Path::parse(&watch.path)?;
+        if watch.from.is_some_and(|from| from < oldest) {
+            return Ok(Results::Watched(Watched::NotHere { oldest }));
+        }
+        let first = watch.first.as_ref().map(|first| self.read(session, first));
+        let (history, per_frame) = (&self.history, self.faults.events_per_frame);
+        if let Some(attached) = self.attached.get_mut(&session) {
+            attached.watching.open(watch, history, per_frame);
+        }
+        Ok(Results::Watched(Watched::Open { first: first.map(Box::new) }))
+    }
+
     fn read(&self, session: SessionId, query: &Query) -> Result<Results, Refusal> {
         let read = &*self.tree;
         Ok(match query {
@@ -363,8 +432,11 @@ impl World {
                 Results::Node { data, stat }
             }
             Query::Stat(path) => Results::Stat(tree::stat(read, &Path::parse(path)?)?),
-            Query::Children { path, page, .. } => {
+            Query::Children { path, page, with_data: false } => {
                 Results::Names(tree::children(read, &Path::parse(path)?, page)?)
+            }
+            Query::Children { path, page, with_data: true } => {
+                Results::Children(tree::children_with_data(read, &Path::parse(path)?, page)?)
             }
             Query::Interface(_) => {
                 let listed: &[&str] =
@@ -406,19 +478,25 @@ fn status(zxid: Zxid) -> Status {
     }
 }
 
-async fn serve(mut server: Server, world: Arc<Mutex<World>>, cuts: watch::Receiver<u64>) {
+/// What a member's lanes share.
+#[derive(Clone)]
+struct Ways {
+    world: Arc<Mutex<World>>,
+    cuts: watch::Receiver<u64>,
+    held: watch::Receiver<bool>,
+    oldest: Arc<AtomicU64>,
+}
+
+async fn serve(mut server: Server, ways: Ways) {
     let mut lanes = tokio::task::JoinSet::new();
     while let Some(connection) = server.accept().await {
-        lanes.spawn(serve_lane(connection, world.clone(), cuts.clone()));
+        lanes.spawn(serve_lane(connection, ways.clone()));
     }
 }
 
 /// Serves until the lane ends or is cut.
-async fn serve_lane(
-    connection: Connection,
-    world: Arc<Mutex<World>>,
-    mut cuts: watch::Receiver<u64>,
-) {
+async fn serve_lane(connection: Connection, ways: Ways) {
+    let Ways { world, mut cuts, held, oldest } = ways;
     cuts.mark_unchanged();
     let Ok((sender, mut receiver)) = connection.accept_lane(LIMITS).await else { return };
     let Ok(Some(frame)) = receiver.recv().await else { return };
@@ -426,7 +504,8 @@ async fn serve_lane(
         panic!("the first frame is a hello")
     };
     let (messages, mut answers) = mpsc::unbounded_channel();
-    let attached = lock(&world).attach(attach, messages);
+    let (frames, events) = mpsc::unbounded_channel();
+    let attached = lock(&world).attach(attach, messages, frames);
     let (session, token) = match attached {
         Ok(attached) => attached,
         Err(refusal) => {
@@ -435,13 +514,16 @@ async fn serve_lane(
             return;
         }
     };
+    let head = EventMessage::Head { session, attachment: token.number };
+    let mut sending = tokio::task::JoinSet::new();
+    sending.spawn(send_events(connection.clone(), head, events, held));
     let mut executed = 0_u64;
     loop {
         tokio::select! {
             frame = receiver.recv() => {
                 let Ok(Some(frame)) = frame else { return };
                 let message = ClientMessage::decode(frame).expect("a client's message");
-                executed += u64::from(take(&world, &connection, session, token, message).await);
+                executed += u64::from(take(&world, &connection, (session, token), &oldest, message).await);
                 let faults = lock(&world).faults;
                 if faults.cut_after_writes.is_some_and(|most| executed >= most * token.number) {
                     connection.close(CloseCode::Internal, "cut by the test");
@@ -465,8 +547,8 @@ async fn serve_lane(
 async fn take(
     world: &Mutex<World>,
     connection: &Connection,
-    session: SessionId,
-    token: Token,
+    (session, token): (SessionId, Token),
+    oldest: &AtomicU64,
     message: ClientMessage,
 ) -> bool {
     let (request, write, acks, body) = match message {
@@ -477,16 +559,34 @@ async fn take(
             assert_eq!(body.len() as u64, bytes);
             (request, write, acks, body)
         }
+        ClientMessage::Read {
+            request, query: Query::Scan { bulk, path, with_data, .. }, ..
+        } => {
+            scan(world, connection, session, request, (bulk, &path, with_data)).await;
+            return false;
+        }
         ClientMessage::Read { request, consistency, query } => {
-            let world = lock(world);
+            let mut world = lock(world);
             let is_leaderless = world.faults.is_leaderless;
-            let results = match is_leaderless && consistency != Consistency::Stale {
-                true => Err(Refusal::new(ErrorCode::NoLeader, "no leader")),
-                false => world.read(session, &query),
+            let results = match &query {
+                _ if is_leaderless && consistency != Consistency::Stale => {
+                    Err(Refusal::new(ErrorCode::NoLeader, "no leader"))
+                }
+                Query::Watch(watch) => {
+                    world.watch(session, watch, Zxid(oldest.load(Ordering::SeqCst)))
+                }
+                Query::Unwatch(watch) => {
+                    if let Some(attached) = world.attached.get_mut(&session) {
+                        attached.watching.close(*watch);
+                    }
+                    Ok(Results::Unwatched)
+                }
+                query => world.read(session, query),
             };
             let zxid = world.tree.meta().zxid;
-            let answer = ServerMessage::ReadReply { request, zxid, events: 0, results };
             if let Some(attached) = world.attached.get(&session) {
+                let events = attached.watching.frames_count();
+                let answer = ServerMessage::ReadReply { request, zxid, events, results };
                 attached.messages.send(answer).ok();
             }
             return false;
@@ -502,6 +602,45 @@ async fn take(
     let request_read = Request { session, write, hash, acks, body, address: None };
     lock(world).submit(session, token, request, request_read);
     true
+}
+
+/// Answers a scan, and sends it.
+async fn scan(
+    world: &Mutex<World>,
+    connection: &Connection,
+    session: SessionId,
+    request: u64,
+    (number, path, with_data): (u64, &str, bool),
+) {
+    let mut items = BytesMut::new();
+    {
+        let world = lock(world);
+        let path = Path::parse(path).expect("a path");
+        let tree: SharedRead = world.tree.clone();
+        let scanned = tree::scan::Scan::new(tree, path, None, with_data);
+        let results = scanned.map(|scanned| {
+            let mut count = 0;
+            for found in scanned {
+                count += 1;
+                Item::Znode(found).write(&mut items);
+            }
+            Item::End { count }.write(&mut items);
+            Results::Scan { mark: request }
+        });
+        let zxid = world.tree.meta().zxid;
+        if let Some(attached) = world.attached.get(&session) {
+            let events = attached.watching.frames_count();
+            let answer = ServerMessage::ReadReply { request, zxid, events, results };
+            attached.messages.send(answer).ok();
+        }
+    }
+    // The connection may be gone.
+    if let Ok(mut stream) = connection.open_bulk(bulk::SCAN).await
+        && stream.send(bulk::scan_head(number, request)).await.is_ok()
+        && stream.send(items.freeze()).await.is_ok()
+    {
+        tokio::spawn(stream.finish(Duration::from_secs(5)));
+    }
 }
 
 async fn read_bulk(connection: &Connection, number: u64) -> Option<Bytes> {

@@ -1,10 +1,13 @@
 //! The client against a member in this process: real QUIC, real sequencer, real tree semantics; recipes are closures.
 
+mod caching;
+mod events;
 mod member;
 mod reading;
 mod recipes;
 mod silence;
 mod typed;
+mod watching;
 
 use std::future::{Future, IntoFuture};
 use std::time::Duration;

@@ -2,21 +2,25 @@
 //! knows no socket, no task and no clock; `crate::owner` drives it.
 //!
 //! In: [`Session::submit`] and [`Session::cancel`] (callers), [`Session::attach`], [`Session::handle_message`],
-//! [`Session::handle_disconnected`] (the connection), [`Session::handle_time`]. Out: [`Session::poll_heartbeat`],
+//! [`Session::handle_event`], [`Session::handle_disconnected`] (the connection), [`Session::handle_time`]. Out: [`Session::poll_heartbeat`],
 //! [`Session::poll_transmit`], [`Session::poll_outcome`], [`Session::state`]. Every request that was submitted gets exactly one
 //! outcome. `writes` holds the argument that each write is executed once; `alive` the one that a lost session is noticed here
-//! first.
+//! first; `watches` the one that each event is handed over once, and `hold` why it comes before what reflects it.
 
 mod alive;
 mod answered;
+mod answers;
 mod backoff;
+mod hold;
 mod reads;
 mod silence;
 #[cfg(test)]
 mod tests;
+mod watches;
 mod writes;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use quorate_core::error::{Advice, ErrorCode, Refusal};
@@ -28,11 +32,15 @@ use quorate_wire::message::{
 };
 
 use crate::limits::FAREWELLS_MAX;
+use crate::outbox::{End, Outbox, Seen};
 use alive::Alive;
 pub(crate) use backoff::Backoff;
 pub(crate) use silence::{Heard, Silence};
+pub(crate) use watches::WatchAsk;
 
-use reads::{Read, ReadEnd, Reads};
+use hold::Hold;
+use reads::{Read, Reads};
+use watches::Watches;
 use writes::{Purpose, Settled, Verdict, Writes};
 
 /// Names a caller's request within this client.
@@ -100,6 +108,8 @@ pub(crate) enum Ask {
     Close,
     /// A query.
     Read(Consistency, Query),
+    /// A watch. Its outcome says that it is open; what it tells goes to its outbox.
+    Watch(Box<WatchAsk>),
 }
 
 /// What became of it.
@@ -146,6 +156,14 @@ pub(crate) struct Session {
     alive: Option<Alive>,
     writes: Option<Writes>,
     reads: Reads,
+    watches: Watches,
+    /// Answers that wait for events.
+    hold: Hold,
+    /// Of watches that went with the session.
+    over: Vec<Arc<Outbox>>,
+    /// Of this attachment: its number, and whether the event lane's first frame has named it.
+    attachment: u64,
+    has_event_lane: bool,
     /// Not yet sent, in the order in which they were asked.
     waiting: VecDeque<Waiting>,
     outcomes: VecDeque<(Token, Outcome)>,
@@ -168,6 +186,11 @@ impl Session {
             alive: None,
             writes: None,
             reads: Reads::new(seed),
+            watches: Watches::new(seed),
+            hold: Hold::default(),
+            over: Vec::new(),
+            attachment: 0,
+            has_event_lane: false,
             waiting: VecDeque::new(),
             outcomes: VecDeque::new(),
             next_request: 1,
@@ -208,6 +231,9 @@ impl Session {
                     .send_next(self.next_request, Read { token, consistency, query, refusals: 0 });
                 self.next_request += 1;
             }
+            (None, Ask::Watch(ask)) if ask.outbox.is_abandoned() => {
+                self.outcomes.push_back((token, given_up()));
+            }
             (None, ask) => self.waiting.push_back(Waiting { token: Some(token), ask }),
         }
     }
@@ -223,6 +249,36 @@ impl Session {
             let ask = Ask::Write(body::encode(&Body::Cancel(number)));
             self.waiting.push_back(Waiting { token: None, ask });
         }
+    }
+
+    /// Nobody reads this watch any more.
+    pub(crate) fn close_watch(&mut self, watch: u64) {
+        let is_it = |waiting: &Waiting| match &waiting.ask {
+            Ask::Watch(ask) => ask.watch.watch == watch,
+            _ => false,
+        };
+        let token = match self.waiting.iter().position(is_it) {
+            Some(at) => self.waiting.remove(at).and_then(|waiting| waiting.token),
+            None => self.watches.close(watch),
+        };
+        self.outcomes.extend(token.map(|token| (token, given_up())));
+    }
+
+    /// Tells the readers of watches that the session is over. To be called when it is known why ([`Session::state`]).
+    pub(crate) fn end_watches(&mut self) {
+        for outbox in self.over.drain(..) {
+            outbox.end(End::SessionOver);
+        }
+    }
+
+    /// What the outboxes of its watches look at.
+    pub(crate) fn seen(&self) -> Seen {
+        self.watches.seen()
+    }
+
+    /// The address of the member that it is attached to, and how many are known.
+    pub(crate) fn set_address(&mut self, address: &str, addresses_count: usize) {
+        self.watches.set_address(address, addresses_count);
     }
 
     /// A lane is open: what its `Hello` asks for. Until it is answered nothing may be sent on the lane before, if that still
@@ -243,7 +299,10 @@ impl Session {
     pub(crate) fn handle_disconnected(&mut self) {
         self.attaching_since_ms = None;
         self.is_attached = false;
+        self.has_event_lane = false;
         self.reads.detached();
+        self.watches.detached();
+        self.hold.detached();
         if let Some(alive) = &mut self.alive {
             alive.detached();
         }
@@ -262,11 +321,14 @@ impl Session {
                 }
                 return Flow::Rejected(refusal);
             }
-            ServerMessage::Reply { request, zxid, reply, .. } => {
-                let writes = self.writes.as_mut();
-                if let Some(settled) = writes.and_then(|w| w.handle_reply(request, zxid, reply)) {
-                    self.settle(settled);
-                }
+            ServerMessage::Reply { .. } => {
+                self.hold.push(message, false, self.watches.is_settled());
+                return self.release(now_ms);
+            }
+            ServerMessage::ReadReply { request, .. } => {
+                let is_opening = self.watches.is_reopening(request);
+                self.hold.push(message, is_opening, self.watches.is_settled());
+                return self.release(now_ms);
             }
             ServerMessage::NotExecuted { request, refusal } => {
                 let Some(writes) = &mut self.writes else { return Flow::GoOn };
@@ -274,20 +336,6 @@ impl Session {
                     Verdict::GoOn => {}
                     Verdict::Leave => return Flow::Leave,
                     Verdict::Lost(loss, from) => self.lose(loss, from),
-                }
-            }
-            ServerMessage::ReadReply { request, zxid, results, .. } => {
-                match self.reads.handle(request, zxid, results, now_ms) {
-                    ReadEnd::GoOn => {}
-                    ReadEnd::Leave => return Flow::Leave,
-                    ReadEnd::Ended(refusal) => self.lose(Loss::Ended(refusal), None),
-                    ReadEnd::Answered(token, result) => {
-                        let outcome = match result {
-                            Ok((zxid, results)) => Outcome::Found(zxid, results),
-                            Err(refusal) => Outcome::Refused(refusal),
-                        };
-                        self.outcomes.push_back((token, outcome));
-                    }
                 }
             }
             // The dialer's.
@@ -347,7 +395,9 @@ impl Session {
 
     /// Whether a request has been sent here that is not answered.
     fn is_waiting(&self) -> bool {
-        self.reads.is_waiting() || self.writes.as_ref().is_some_and(Writes::is_waiting)
+        self.reads.is_waiting()
+            || self.watches.is_waiting()
+            || self.writes.as_ref().is_some_and(Writes::is_waiting)
     }
 
     /// The next request to send. Bodies of any length come as `Write`.
@@ -367,11 +417,16 @@ impl Session {
         let writes = self.writes.as_mut()?;
         let request = self.next_request;
         self.next_request += 1;
+        // Before everything: what is answered on this lane waits for them.
+        if let Some(message) = self.watches.poll_first(request, now_ms) {
+            return Some(message);
+        }
         // First: a read that is asked again on a new lane may have been asked behind them, and has to see them.
         if writes.is_behind() {
             return writes.poll(request, now_ms);
         }
-        if let Some(message) = self.reads.poll_again(request, now_ms) {
+        let again = self.reads.poll_again(request, now_ms);
+        if let Some(message) = again.or_else(|| self.watches.poll_again(request, now_ms)) {
             return Some(message);
         }
         let Waiting { token, ask } = self.waiting.pop_front()?;
@@ -380,6 +435,7 @@ impl Session {
                 let read = Read { token, consistency, query, refusals: 0 };
                 return Some(self.reads.send(request, read));
             }
+            (Ask::Watch(ask), token) => return Some(self.watches.ask(token, *ask, request)),
             (Ask::Read(..), None) => return None,
             (Ask::Write(body), _) => (Purpose::Request, body),
             (Ask::Close, _) => (Purpose::Close, body::encode(&Body::CloseSession)),
@@ -407,7 +463,8 @@ impl Session {
             // Reads wait for the writes before them.
             let is_behind = self.writes.as_ref().is_some_and(Writes::is_behind);
             let again = self.reads.next_timer_ms().filter(|_| !is_behind);
-            for at_ms in [held, again].into_iter().flatten() {
+            let watches = self.watches.next_timer_ms(is_behind);
+            for at_ms in [held, again, watches].into_iter().flatten() {
                 next_ms = next_ms.min(at_ms);
             }
         }
@@ -435,6 +492,7 @@ impl Session {
         self.key = Some(SessionKey { id: welcome.session, secret: welcome.secret });
         self.timeout_ms = welcome.timeout_ms;
         self.is_attached = true;
+        self.attachment = welcome.attachment;
         let alive = self.alive.get_or_insert_with(|| {
             let mut alive = Alive::unconfirmed(welcome.timeout_ms, since_ms);
             if is_new {
@@ -491,11 +549,21 @@ impl Session {
             let may_have_happened = not_executed_from.is_none_or(|from| number < from);
             self.outcomes.extend(token.map(|token| (token, lost(&loss, may_have_happened))));
         }
-        let waiting = self.waiting.drain(..).filter_map(|waiting| waiting.token);
-        let unsent = self.reads.drain().chain(waiting);
+        let watches = self.watches.drain(&mut self.over);
+        let waiting = self.waiting.drain(..).filter_map(|waiting| {
+            if let Ask::Watch(ask) = waiting.ask {
+                self.over.push(ask.outbox);
+            }
+            waiting.token
+        });
+        let unsent = self.reads.drain().chain(watches).chain(waiting);
         self.outcomes.extend(unsent.map(|token| (token, lost(&loss, false))));
         self.loss = Some(loss);
     }
+}
+
+fn given_up() -> Outcome {
+    Outcome::Refused(Refusal::new(ErrorCode::Cancelled, "given up before it was open"))
 }
 
 fn lost(loss: &Loss, may_have_happened: bool) -> Outcome {

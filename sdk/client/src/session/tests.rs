@@ -11,6 +11,7 @@ use quorate_wire::message::{ClientMessage, PROTOCOLS, ServerMessage, Welcome};
 
 use super::*;
 
+mod watching;
 mod world;
 
 use world::*;

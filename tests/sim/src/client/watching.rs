@@ -65,6 +65,10 @@ impl Client {
     pub(super) fn event(self: &Rc<Self>, wire: &Rc<Wire>, number: u64, zxid: Option<Zxid>) {
         let session = {
             let mut state = self.state.borrow_mut();
+            if number <= state.watching.number {
+                // It arrives again, on a connection that is over. A stream of QUIC brings each byte once.
+                return;
+            }
             state.watching.number = number;
             state.session.as_ref().map(|session| session.id)
         };

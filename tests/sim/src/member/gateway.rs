@@ -70,7 +70,7 @@ struct Attachment {
 }
 
 /// An opening session.
-struct Opening {
+struct WaitingOpening {
     lane: Lane,
     timeout_ms: u64,
 }
@@ -79,7 +79,7 @@ struct Opening {
 #[derive(Default)]
 pub struct Gateway {
     sessions: RefCell<BTreeMap<SessionId, Rc<Attachment>>>,
-    openings: RefCell<BTreeMap<Token, Opening>>,
+    openings: RefCell<BTreeMap<Token, WaitingOpening>>,
     up: RefCell<Option<Up>>,
     /// The epoch in which writes are executed at this moment.
     gate: Cell<Option<Tag>>,
@@ -359,7 +359,7 @@ impl Gateway {
         match message {
             ToMember::Attach { session: None, timeout_ms } => {
                 let token = Token::local(running.world.next());
-                self.openings.borrow_mut().insert(token, Opening { lane, timeout_ms });
+                self.openings.borrow_mut().insert(token, WaitingOpening { lane, timeout_ms });
                 self.send_up(running, open_session(token, timeout_ms));
             }
             ToMember::Attach { session: Some(session), .. } => {

@@ -1,0 +1,181 @@
+//! `quorate quota`: what may be in subtrees. It does not know how that is counted.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use quorate_client::Client;
+use quorate_core::query::quota::QuotaUse;
+use quorate_core::quota::{Bounds, Quota as Bound};
+use serde_json::{Value as Json, json};
+
+use crate::connect::Global;
+use crate::output::{FAINT, NAME};
+
+/// `quorate quota`
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "A quota bounds a subtree: its top, which need not be there, with all below. A subtree may be under several, and \
+every one of them holds.
+What is there stays. Above a hard bound, what would grow further is refused: with quota-passed, or with
+too-many-writes. Above a soft one it goes on, and is counted. Deletions are always free.
+
+Examples:
+  quorate quota set /apps/web --znodes 10000 --bytes 64000000 --bytes-soft 48000000
+  quorate quota set /apps/batch --writes 50
+  quorate quota list
+  quorate quota remove /apps/web"
+)]
+pub struct Quota {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Bound what may be in a subtree, in place of the quota that it has
+    Set(Set),
+    /// List quotas, and how much of each is used
+    List {},
+    /// Remove the quota of a subtree
+    Remove {
+        /// The top of the subtree
+        path: String,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = true, id = "bounds")]
+struct Set {
+    /// The top of the subtree
+    #[arg(group = "top")]
+    path: String,
+    /// Refuse more znodes than this, the top included
+    #[arg(long, value_name = "N", group = "bounds")]
+    znodes: Option<u64>,
+    /// Count creations and settings while there are more znodes than this
+    #[arg(long, value_name = "N", group = "bounds")]
+    znodes_soft: Option<u64>,
+    /// Refuse more bytes of data than this
+    #[arg(long, value_name = "N", group = "bounds")]
+    bytes: Option<u64>,
+    /// Count creations and settings while there are more bytes of data than this
+    #[arg(long, value_name = "N", group = "bounds")]
+    bytes_soft: Option<u64>,
+    /// Refuse more creations and settings a second than this; a second's worth may come at once
+    #[arg(long, value_name = "N", group = "bounds")]
+    writes: Option<u64>,
+    /// Count creations and settings above so many a second
+    #[arg(long, value_name = "N", group = "bounds")]
+    writes_soft: Option<u64>,
+}
+
+impl Quota {
+    /// Runs it.
+    ///
+    /// # Errors
+    /// What the service refuses.
+    pub async fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Set(set) => {
+                let (path, quota) = set.quota();
+                let done = async |client: Client| Ok(client.set_quota(&path, Some(quota)).await?);
+                global.with_client(done).await?;
+                global.output().show(
+                    || json!({ "path": path, "quota": bounds_json(&quota) }),
+                    |out| writeln!(out, "{NAME}{path}{NAME:#} may have {}", text(&quota)),
+                )?;
+            }
+            Command::Remove { path } => {
+                let done = async |client: Client| Ok(client.set_quota(&path, None).await?);
+                global.with_client(done).await?;
+                global.output().show(
+                    || json!({ "path": path, "quota": null }),
+                    |out| writeln!(out, "{NAME}{path}{NAME:#} has no quota"),
+                )?;
+            }
+            Command::List {} => {
+                let all = global.with_client(all).await?;
+                let json = || Json::Array(all.iter().map(use_json).collect());
+                global.output().show(json, |out| {
+                    if all.is_empty() {
+                        writeln!(out, "{FAINT}there are no quotas{FAINT:#}")?;
+                    }
+                    all.iter().try_for_each(|found| show(found, out))
+                })?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Set {
+    fn quota(self) -> (String, Bound) {
+        let quota = Bound {
+            znodes: Bounds { soft: self.znodes_soft, hard: self.znodes },
+            bytes: Bounds { soft: self.bytes_soft, hard: self.bytes },
+            writes_per_s: Bounds { soft: self.writes_soft, hard: self.writes },
+        };
+        (self.path, quota)
+    }
+}
+
+async fn all(client: Client) -> anyhow::Result<Vec<QuotaUse>> {
+    let mut all: Vec<QuotaUse> = Vec::new();
+    loop {
+        let after = all.last().map(|last| last.path.clone());
+        let page = client.quotas_page(after).await?;
+        all.extend(page.children);
+        if !page.has_more {
+            return Ok(all);
+        }
+    }
+}
+
+fn show(found: &QuotaUse, out: &mut dyn Write) -> std::io::Result<()> {
+    let quota = &found.metered.quota;
+    writeln!(out, "{NAME}{}{NAME:#}  {}", found.path, text(quota))?;
+    writeln!(
+        out,
+        "  {FAINT}there are {} znodes, {} bytes{FAINT:#}{}",
+        found.used.znodes,
+        found.used.bytes,
+        match found.metered.warned_count {
+            0 => String::new(),
+            count => format!("; {count} writes above a soft bound"),
+        }
+    )
+}
+
+/// The bounds that there are, in words.
+fn text(quota: &Bound) -> String {
+    let named =
+        [("znodes", quota.znodes), ("bytes", quota.bytes), ("writes a second", quota.writes_per_s)];
+    let one = |(name, bounds): (&str, Bounds)| match bounds {
+        Bounds { soft: None, hard: None } => None,
+        Bounds { soft: None, hard: Some(hard) } => Some(format!("{hard} {name}")),
+        Bounds { soft: Some(soft), hard: None } => Some(format!("{soft} {name} (soft)")),
+        Bounds { soft: Some(soft), hard: Some(hard) } => {
+            Some(format!("{hard} {name} (soft {soft})"))
+        }
+    };
+    named.into_iter().filter_map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn bounds_json(quota: &Bound) -> Json {
+    let one = |bounds: Bounds| json!({ "soft": bounds.soft, "hard": bounds.hard });
+    json!({
+        "znodes": one(quota.znodes),
+        "bytes": one(quota.bytes),
+        "writes_per_s": one(quota.writes_per_s),
+    })
+}
+
+fn use_json(found: &QuotaUse) -> Json {
+    json!({
+        "path": found.path,
+        "znodes": found.used.znodes,
+        "bytes": found.used.bytes,
+        "warned": found.metered.warned_count,
+        "quota": bounds_json(&found.metered.quota),
+    })
+}

@@ -9,10 +9,26 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use quorate_core::access::{Held, Identity, Scheme};
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::Millis;
+use quorate_core::limits;
 use quorate_core::session::Opening;
+use quorate_net::limits::{
+    CERTIFICATE_NAMES_MAX, NAME_BYTES_MAX, PASSWORD_BYTES_MAX, TOKEN_BYTES_MAX,
+};
 use quorate_net::{Connection, TrustAnchors, password_digest};
-use quorate_wire::message::credential::{Credential, HOUSE_SECRET_BYTES};
+use quorate_wire::message::credential::{self, Credential, HOUSE_SECRET_BYTES};
 use sha2::{Digest as _, Sha256};
+
+/// Bytes of a digest's hash in base64, and of the colon before it.
+const HASH_BYTES: usize = 29;
+/// The longest scheme before the longest name, `digest:`, and `EMAIL=` within `x509:`.
+const SCHEME_BYTES_MAX: usize = 11;
+const _: () = assert!(
+    CERTIFICATE_NAMES_MAX + credential::CREDENTIALS_MAX <= limits::IDENTITIES_PER_SESSION_MAX
+);
+const _: () =
+    assert!(SCHEME_BYTES_MAX + NAME_BYTES_MAX + HASH_BYTES <= limits::PRINCIPAL_BYTES_MAX);
+const _: () = assert!(TOKEN_BYTES_MAX <= credential::CREDENTIAL_TEXT_BYTES_MAX);
+const _: () = assert!(PASSWORD_BYTES_MAX <= credential::CREDENTIAL_TEXT_BYTES_MAX);
 
 /// Whether somebody must be vouched for to be served.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -85,6 +85,7 @@ fn prepared() -> (Arc<MemoryTree>, Zxid) {
         path: quorate_core::path::Path::parse(path).expect("valid"),
         data: Bytes::from(vec![b'x'; 100]),
         lifetime: quorate_core::znode::Lifetime::Persistent,
+        acl: None,
     };
     let mut changes = vec![opened, create("/n")];
     changes.extend((0..NODES).map(|index| create(&format!("/n/{index:06}"))));

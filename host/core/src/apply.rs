@@ -4,6 +4,7 @@
 //! A change that does not fit the tree can only come from a defect or a rotten disk. It panics: a member that has gone
 //! astray must not go on (STYLE, Errors).
 
+mod access;
 mod reap;
 mod recipes;
 
@@ -104,11 +105,16 @@ pub(crate) fn complete<R: Read>(draft: &mut Draft<R>, meta: &mut Meta, transacti
 /// Applies one change.
 pub fn change<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, change: &Change) {
     match change {
-        Change::NodeCreated { path, data, lifetime } => {
-            node_created(draft, zxid, time, path, data, *lifetime)
+        Change::NodeCreated { path, data, lifetime, acl } => {
+            let mut node = Node::new(zxid, time, *lifetime, data);
+            node.acl.clone_from(acl);
+            node_created(draft, zxid, time, path, data, node)
         }
-        Change::DataSet { path, data } => data_set(draft, zxid, time, path, data),
-        Change::NodeDeleted { path } => node_deleted(draft, zxid, time, path),
+        Change::DataSet { path, data, .. } => data_set(draft, zxid, time, path, data),
+        Change::NodeDeleted { path, .. } => node_deleted(draft, zxid, time, path),
+        Change::AclSet { path, acl } => access::acl_set(draft, path, acl.as_ref()),
+        Change::RulesSet { object, rules } => access::rules_set(draft, object, rules),
+        Change::StanceSet { stance } => access::stance_set(draft, *stance),
         Change::NodeReleased { path } => node_released(draft, path),
         Change::SessionOpened { timeout_ms, secret_hash, principal, identities } => {
             let opening = Opening {
@@ -174,10 +180,10 @@ fn node_created<R: Read>(
     time: Millis,
     path: &Path,
     data: &Bytes,
-    lifetime: Lifetime,
+    mut node: Node,
 ) {
     assert!(draft.node(path).is_none(), "a change creates the znode {path}, which is there");
-    let mut node = Node::new(zxid, time, lifetime, data);
+    let lifetime = node.lifetime;
     reap::schedule(draft, path, &mut node, time);
     draft.put(key::node(path), node.encode());
     if !data.is_empty() {
@@ -200,6 +206,7 @@ fn node_created<R: Read>(
         let mut record = expect_session(draft, session);
         assert!(record.is_live(), "session {session} has ended and gets the znode {path}");
         record.owned_count += 1;
+        record.owned_acl_bytes += node.acl_bytes();
         draft.put(key::session(session), record.encode());
     }
 }
@@ -258,6 +265,7 @@ fn node_deleted<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, path: &
         draft.delete(key::owned(session, node.lifetime.call_write(), path));
         let mut record = expect_session(draft, session);
         record.owned_count -= 1;
+        record.owned_acl_bytes -= node.acl_bytes();
         draft.put(key::session(session), record.encode());
     }
 }

@@ -191,6 +191,8 @@ error_codes! {
     NoAccess = 6001, "no-access", NotApplied, Never;
     /// An access list, or an entry of one, that means nothing.
     InvalidAcl = 6030, "invalid-acl", NotApplied, Never;
+    /// An access list or rule after which nobody could change it, or the caller could not; super may force it.
+    WouldLockOut = 6031, "would-lock-out", NotApplied, Never;
 
     // Q9: a defect of ours.
     /// A bug; the server's log says more.

@@ -8,7 +8,7 @@ mod run;
 pub use self::deploy::replaced_by;
 pub use self::read::read_call;
 use self::run::{Asked, run};
-use crate::access::Held;
+use crate::access::{Asker, Held};
 use crate::draft::{ReadRecords, View};
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::SessionId;
@@ -58,7 +58,8 @@ pub fn write(view: View, slot: Slot, request: &Request, recipes: &mut dyn Recipe
         hash: request.hash,
         acks: request.acks.clone(),
     };
-    let txn = Txn::begin(view, slot, origin);
+    let mut txn = Txn::begin(view, slot, origin);
+    txn.act_for(Asker::of_request(request, slot.time));
     let plain = |txn: Txn, result: Result<Answer, Failure>| {
         let may_stand = |answer| txn.check_room(0).map(|()| answer).map_err(Failure::from);
         Executed::replied(match result.and_then(may_stand) {
@@ -91,16 +92,24 @@ pub fn write(view: View, slot: Slot, request: &Request, recipes: &mut dyn Recipe
             plain(txn, result)
         }
         Body::Deploy(new) => {
+            if let Err(refusal) = deploy::require_deploy(&txn, &new.recipe) {
+                return plain(txn, Err(refusal.into()));
+            }
             let (txn, result) = deploy::activate_new(txn, request, new, recipes);
             plain(txn, result.map_err(Failure::from))
         }
         Body::Rollback { recipe, version } => {
+            if let Err(refusal) = deploy::require_deploy(&txn, recipe) {
+                return plain(txn, Err(refusal.into()));
+            }
             let (txn, result) = deploy::activate_old(txn, recipe, *version, recipes);
             plain(txn, result.map_err(Failure::from))
         }
         Body::RemoveRecipe(recipe) => {
             let mut txn = txn;
-            let result = deploy::remove_recipe(&mut txn, recipe).map_err(Failure::from);
+            let result = deploy::require_deploy(&txn, recipe)
+                .and_then(|()| deploy::remove_recipe(&mut txn, recipe))
+                .map_err(Failure::from);
             plain(txn, result)
         }
     }
@@ -332,7 +341,7 @@ fn settle(
 
 fn tree_operation(txn: &mut Txn, operation: &Operation) -> Result<Answer, Refusal> {
     match operation {
-        Operation::Create { path, data, lifetime, sequence, parents } => {
+        Operation::Create { path, data, lifetime, sequence, parents, acl } => {
             if *lifetime == LifetimeKind::CallOwned {
                 return Err(Refusal::new(
                     ErrorCode::BadArguments,
@@ -341,7 +350,7 @@ fn tree_operation(txn: &mut Txn, operation: &Operation) -> Result<Answer, Refusa
             }
             let options =
                 CreateOptions { lifetime: *lifetime, sequence: *sequence, parents: *parents };
-            let (path, stat) = txn.create(path, data.clone(), options)?;
+            let (path, stat) = txn.create_with_acl(path, data.clone(), options, acl.as_ref())?;
             Ok(Answer::Created { path: path.as_str().to_owned(), stat })
         }
         Operation::Set { path, data, version } => {
@@ -349,6 +358,12 @@ fn tree_operation(txn: &mut Txn, operation: &Operation) -> Result<Answer, Refusa
         }
         Operation::Delete { path, version } => txn.delete(path, *version).map(|()| Answer::Done),
         Operation::Check { path, version } => txn.check(path, *version).map(Answer::Stat),
+        Operation::SetAcl { path, acl, version, is_forced } => {
+            txn.set_acl(path, acl.as_ref(), *version, *is_forced).map(Answer::Stat)
+        }
+        Operation::Access { change, is_forced } => {
+            txn.change_access(change, *is_forced).map(|()| Answer::Done)
+        }
         Operation::Call(_) => Err(Refusal::new(ErrorCode::Internal, "a call is no tree operation")),
     }
 }

@@ -5,6 +5,7 @@ use core::net::IpAddr;
 
 use bytes::Bytes;
 
+use crate::access::{AccessChange, Acl};
 use crate::codec::{Malformed, Reader, Writer, malformed};
 use crate::deployment::{ComponentDigest, Manifest};
 use crate::error::{ErrorCode, Refusal};
@@ -123,6 +124,8 @@ pub enum Operation {
         sequence: Sequence,
         /// Create missing parents too, persistent and empty.
         parents: bool,
+        /// Its own access list; rules decide without one.
+        acl: Option<Acl>,
     },
     /// Set a znode's data.
     Set {
@@ -149,6 +152,24 @@ pub enum Operation {
     },
     /// Call a recipe.
     Call(Call),
+    /// Set a znode's own access list.
+    SetAcl {
+        /// Which.
+        path: String,
+        /// The new list; none to let rules decide.
+        acl: Option<Acl>,
+        /// Only if the list has this version.
+        version: Option<u64>,
+        /// Although nobody could change it then: for super alone.
+        is_forced: bool,
+    },
+    /// Change rules, or what holds where there are none.
+    Access {
+        /// How.
+        change: AccessChange,
+        /// Although nobody could change them then, or the caller could not: for super alone.
+        is_forced: bool,
+    },
 }
 
 /// A recipe call.

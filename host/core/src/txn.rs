@@ -1,12 +1,14 @@
 //! A transaction while it is built: operations are checked in ZooKeeper's order of errors and change a draft over the
 //! leader's view. It ends in `finish`, `park` or `abandon`; all three give the view back.
 
+mod access;
 mod sessions;
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use crate::access::{Acl, Asker, Permissions};
 use crate::apply;
 use crate::change::Change;
 use crate::draft::{Draft, ReadRecords, View};
@@ -91,6 +93,8 @@ pub struct Txn {
     is_read_only: bool,
     /// Whether the run under way changed a znode that does not go with a session.
     has_persistent_writes: bool,
+    /// Whose operations these are; none for the host's own.
+    asker: Option<Asker>,
     /// Whether its call may own znodes: one that never did needs no scan for them at its end.
     may_own: bool,
 }
@@ -109,6 +113,7 @@ impl Txn {
             run: None,
             is_read_only: false,
             has_persistent_writes: false,
+            asker: None,
         }
     }
 
@@ -175,27 +180,44 @@ impl Txn {
         self.has_persistent_writes
     }
 
-    /// Creates a znode and gives its path and stat. A refusal comes before any change, missing parents included. As every
-    /// change, it is `read-only` before all else in a run that may change nothing.
+    /// Creates a znode without an access list of its own and gives its path and stat.
     ///
     /// # Errors
-    /// In this order: `bad-arguments` (an ephemeral without a session, a TTL of 0), `limit` (its TTL, its data), `bad-path` (no `/`, or a
-    /// malformed parent), `no-node` (its parent), `bad-arguments` (sequence numbers used up), `bad-path`,
-    /// `node-exists`, `no-children-for-ephemerals`, `limit`.
+    /// As [`Txn::create_with_acl`].
     pub fn create(
         &mut self,
         text: &str,
         data: Bytes,
         options: CreateOptions,
     ) -> Result<(Path, Stat), Refusal> {
+        self.create_with_acl(text, data, options, None)
+    }
+
+    /// Creates a znode and gives its path and stat. A refusal comes before any change, missing parents included. As every
+    /// change, it is `read-only` before all else in a run that may change nothing.
+    ///
+    /// # Errors
+    /// In this order: `bad-arguments` (an ephemeral without a session, a TTL of 0), `limit` (its TTL, its data), `bad-path` (no `/`, or a
+    /// malformed parent), `invalid-acl`, `no-node` (its parent), `no-access` (the same), `bad-arguments` (sequence numbers used up), `bad-path`,
+    /// `node-exists`, `no-children-for-ephemerals`, `limit`.
+    pub fn create_with_acl(
+        &mut self,
+        text: &str,
+        data: Bytes,
+        options: CreateOptions,
+        acl: Option<&Acl>,
+    ) -> Result<(Path, Stat), Refusal> {
         self.check_may_change()?;
         let lifetime = self.lifetime(options.lifetime)?;
         check_data(&data)?;
-        let (path, mut changes) = self.place_of_new(text, options)?;
+        let parent_path = parent_of_new(text)?;
+        let acl = self.resolved(acl)?;
+        let (path, mut changes) = self.place_of_new(text, parent_path, options)?;
         self.check_owned(lifetime)?;
+        self.check_owned_acl(lifetime.session(), 0, acl.as_ref())?;
         let stat = Node::new(self.slot.zxid, self.slot.time, lifetime, &data).stat();
         let has_new_parents = !changes.is_empty();
-        changes.push(Change::NodeCreated { path: path.clone(), data, lifetime });
+        changes.push(Change::NodeCreated { path: path.clone(), data, lifetime, acl });
         self.record_all(changes)?;
         self.note_lifetime(lifetime);
         self.has_persistent_writes |= has_new_parents;
@@ -206,56 +228,68 @@ impl Txn {
     /// Sets a znode's data.
     ///
     /// # Errors
-    /// `bad-path`, `limit`, `no-node`, `bad-version`.
+    /// `bad-path`, `limit`, `no-node`, `no-access`, `bad-version`.
     pub fn set(&mut self, text: &str, data: Bytes, version: Option<u64>) -> Result<Stat, Refusal> {
         self.check_may_change()?;
         let path = Path::parse(text)?;
         check_data(&data)?;
-        let node = self.expect_version(&path, version)?;
-        self.record(Change::DataSet { path: path.clone(), data })?;
-        self.note_lifetime(node.lifetime);
+        let node = self.expect_version(&path, Permissions::WRITE, version)?;
+        let lifetime = node.lifetime;
+        self.record(Change::DataSet { path: path.clone(), data, acl: node.acl })?;
+        self.note_lifetime(lifetime);
         query::stat(&self.draft, &path)
     }
 
     /// Deletes a znode without children.
     ///
     /// # Errors
-    /// `bad-path`, `bad-arguments` for the root, `no-node`, `bad-version`, `not-empty`.
+    /// `bad-path`, `bad-arguments` for the root, `no-node` and `no-access` for its parent, `no-node`, `bad-version`, `not-empty`.
     pub fn delete(&mut self, text: &str, version: Option<u64>) -> Result<(), Refusal> {
         self.check_may_change()?;
         let path = Path::parse(text)?;
         if path.is_root() {
             return Err(Refusal::new(ErrorCode::BadArguments, "the root can not be deleted"));
         }
-        let node = self.expect_version(&path, version)?;
+        self.require_deletions_under(&path.parent().unwrap_or_else(Path::root))?;
+        let node = self.expect_version(&path, Permissions::NONE, version)?;
         if node.children_count > 0 {
             let message = format!("the znode {path} has {} children", node.children_count);
             return Err(Refusal::new(ErrorCode::NotEmpty, message));
         }
-        self.record(Change::NodeDeleted { path })?;
+        self.record(Change::NodeDeleted { path, acl: node.acl })?;
         self.note_lifetime(node.lifetime);
         Ok(())
+    }
+
+    /// Refuses deletions of children of this znode that the caller may not make. Asked before the child is looked for, as
+    /// ZooKeeper does.
+    fn require_deletions_under(&self, parent: &Path) -> Result<(), Refusal> {
+        self.expect_version(parent, Permissions::DELETE, None).map(|_| ())
     }
 
     /// Deletes a znode and all that is below it; how many were deleted. A refusal for the bound comes before any change.
     ///
     /// # Errors
-    /// `bad-path`, `bad-arguments` for the root, `no-node`, `limit`.
+    /// `bad-path`, `bad-arguments` for the root, `no-node`, `no-access` for its parent or one that has children, `limit`.
     pub fn delete_tree(&mut self, text: &str) -> Result<u64, Refusal> {
         self.check_may_change()?;
         let top = Path::parse(text)?;
         if top.is_root() {
             return Err(Refusal::new(ErrorCode::BadArguments, "the root can not be deleted"));
         }
+        self.require_deletions_under(&top.parent().unwrap_or_else(Path::root))?;
         query::stat(&self.draft, &top)?;
         let left = self.run.map_or(self.whole.changes, |run| run.changes.min(self.whole.changes));
         let mut found = vec![top];
-        let mut next = 0;
+        let mut changes = Vec::new();
         let mut is_persistent = false;
-        while let Some(path) = found.get(next).cloned() {
-            next += 1;
-            let node = self.expect_version(&path, None)?;
+        while let Some(path) = found.get(changes.len()).cloned() {
+            let node = self.expect_version(&path, Permissions::NONE, None)?;
             is_persistent |= node.lifetime.session().is_none();
+            if node.children_count > 0 {
+                self.require_on_node(&path, &node, Permissions::DELETE)?;
+            }
+            changes.push(Change::NodeDeleted { path: path.clone(), acl: node.acl });
             if node.children_count == 0 {
                 continue;
             }
@@ -269,7 +303,7 @@ impl Txn {
         }
         // Children were found after their parents: backwards, every znode is deleted when it has no children left.
         let count = found.len() as u64;
-        let changes = found.into_iter().rev().map(|path| Change::NodeDeleted { path }).collect();
+        changes.reverse();
         self.record_all(changes)?;
         self.has_persistent_writes |= is_persistent;
         Ok(count)
@@ -278,9 +312,9 @@ impl Txn {
     /// The stat of a znode, if it has this version.
     ///
     /// # Errors
-    /// `bad-path`, `no-node`, `bad-version`.
+    /// `bad-path`, `no-node`, `no-access`, `bad-version`.
     pub fn check(&self, text: &str, version: Option<u64>) -> Result<Stat, Refusal> {
-        Ok(self.expect_version(&Path::parse(text)?, version)?.stat())
+        Ok(self.expect_version(&Path::parse(text)?, Permissions::READ, version)?.stat())
     }
 
     /// Makes a call-owned znode of this call ephemeral.
@@ -290,7 +324,7 @@ impl Txn {
     pub fn release(&mut self, text: &str) -> Result<(), Refusal> {
         self.check_may_change()?;
         let path = Path::parse(text)?;
-        let node = self.expect_version(&path, None)?;
+        let node = self.expect_version(&path, Permissions::NONE, None)?;
         match node.lifetime {
             Lifetime::CallOwned(call) if Some(call) == self.caller() => {
                 self.record(Change::NodeReleased { path })
@@ -306,7 +340,7 @@ impl Txn {
     pub fn reap(&mut self, path: &Path) {
         let due = self.draft.node(path).and_then(|node| node.reap_at);
         if due.is_some_and(|at| at <= self.slot.time) {
-            self.record_unbounded(Change::NodeDeleted { path: path.clone() });
+            self.record_deletion(path.clone());
         }
     }
 
@@ -404,7 +438,7 @@ impl Txn {
     #[must_use]
     pub fn restart(self) -> Self {
         let (view, _abandoned) = self.draft.into_parts();
-        Self::begin(view, self.slot, self.origin)
+        Self { asker: self.asker, ..Self::begin(view, self.slot, self.origin) }
     }
 
     /// Gives the view back as it was, as if the transaction had never begun. Its number is free again.
@@ -436,8 +470,14 @@ impl Txn {
             .filter_map(|(key, _)| key::owned_path(&key))
             .collect();
         for path in paths {
-            self.record_unbounded(Change::NodeDeleted { path });
+            self.record_deletion(path);
         }
+    }
+
+    /// Deletes a znode that has no children, whatever the limits.
+    fn record_deletion(&mut self, path: Path) {
+        let acl = self.draft.node(&path).and_then(|node| node.acl);
+        self.record_unbounded(Change::NodeDeleted { path, acl });
     }
 
     fn lifetime(&self, kind: LifetimeKind) -> Result<Lifetime, Refusal> {
@@ -465,10 +505,13 @@ impl Txn {
     fn place_of_new(
         &self,
         text: &str,
+        parent_path: Path,
         options: CreateOptions,
     ) -> Result<(Path, Vec<Change>), Refusal> {
-        let parent_path = parent_of_new(text)?;
         let parent = query::node(&self.draft, &parent_path);
+        if parent.is_some() || options.parents {
+            self.require_creations_under(&parent_path)?;
+        }
         let missing = match &parent {
             Some(_) => Vec::new(),
             None if options.parents => self.creations_up_to(&parent_path)?,
@@ -503,6 +546,7 @@ impl Txn {
                 path,
                 data: Bytes::new(),
                 lifetime: Lifetime::Persistent,
+                acl: None,
             });
         }
         changes.reverse();
@@ -538,8 +582,17 @@ impl Txn {
         self.has_persistent_writes |= lifetime.session().is_none();
     }
 
-    fn expect_version(&self, path: &Path, version: Option<u64>) -> Result<Node, Refusal> {
+    /// The record of a znode that is there, that the caller may do this to, and that has this version; asked in this order.
+    fn expect_version(
+        &self,
+        path: &Path,
+        permission: Permissions,
+        version: Option<u64>,
+    ) -> Result<Node, Refusal> {
         let node = query::node(&self.draft, path).ok_or_else(|| no_node(path))?;
+        if !permission.is_empty() {
+            self.require_on_node(path, &node, permission)?;
+        }
         match version {
             Some(expected) if expected != node.version => {
                 let message =

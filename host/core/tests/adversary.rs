@@ -219,9 +219,9 @@ fn weights_are_never_less_than_the_records_that_they_make() {
     let data = Bytes::from_static(b"data");
     let lifetime = Lifetime::Ephemeral(SessionId(u64::MAX));
     for (change, payload) in [
-        (Change::NodeCreated { path: path("/a"), data: data.clone(), lifetime }, 6),
-        (Change::DataSet { path: path("/a"), data }, 6),
-        (Change::NodeDeleted { path: path("/a") }, 2),
+        (Change::NodeCreated { path: path("/a"), data: data.clone(), lifetime, acl: None }, 6),
+        (Change::DataSet { path: path("/a"), data, acl: None }, 6),
+        (Change::NodeDeleted { path: path("/a"), acl: None }, 2),
         (Change::VersionDropped { recipe: "lock".to_owned(), version: u64::MAX }, 4 + 8),
     ] {
         assert_eq!(change.weight(), payload + limits::CHANGE_HEAD_BYTES_MAX, "{change:?}");

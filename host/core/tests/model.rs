@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use quorate_core::access::{Acl, Held, Identity, Permissions};
 use quorate_core::draft::ReadRecords;
 use quorate_core::error::ErrorCode;
 use quorate_core::execute::{self, Executed};
@@ -22,6 +23,7 @@ use quorate_core::transaction::Outcome;
 use quorate_core::znode::Lifetime;
 
 use support::pair::Pair;
+use support::rights::{self, Rights};
 use support::toys::Toys;
 
 /// What the model knows of a znode.
@@ -38,6 +40,8 @@ struct ModelNode {
     mtime: u64,
     /// When its last child went.
     emptied: u64,
+    acl: Option<Acl>,
+    aversion: u64,
 }
 
 impl ModelNode {
@@ -53,6 +57,8 @@ impl ModelNode {
             lifetime,
             mtime: time,
             emptied: 0,
+            acl: None,
+            aversion: 0,
         }
     }
 
@@ -75,6 +81,7 @@ struct ModelSession {
     is_live: bool,
     last_write: u64,
     kept: BTreeMap<u64, Reply>,
+    known_as: Vec<Identity>,
 }
 
 /// Paths to znodes, sessions in a map: no keys, no ranges, no layers. Cloned before everything that may be refused.
@@ -84,6 +91,18 @@ struct Model {
     time: u64,
     nodes: BTreeMap<String, ModelNode>,
     sessions: BTreeMap<SessionId, ModelSession>,
+    rights: Rights,
+}
+
+/// Without the entries that stand there twice.
+fn distinct(acl: &Acl) -> Acl {
+    let mut entries = Vec::new();
+    for entry in &acl.entries {
+        if !entries.contains(entry) {
+            entries.push(entry.clone());
+        }
+    }
+    Acl { entries }
 }
 
 fn parent_of(path: &str) -> String {
@@ -97,7 +116,8 @@ impl Model {
     fn new() -> Self {
         let root = ModelNode::new(0, 0, b"", Lifetime::Persistent);
         let nodes = [("/".to_owned(), root)].into();
-        Self { zxid: 0, time: 0, nodes, sessions: BTreeMap::new() }
+        let (sessions, rights) = (BTreeMap::new(), Rights::default());
+        Self { zxid: 0, time: 0, nodes, sessions, rights }
     }
 
     fn children(&self, path: &str) -> Vec<String> {
@@ -134,8 +154,24 @@ impl Model {
         Ok(path)
     }
 
-    fn expect(&self, path: &str, version: Option<u64>) -> Result<&ModelNode, ErrorCode> {
+    /// A znode that need not be there, and what the session may do to it.
+    fn require(&self, session: SessionId, path: &str, one: Permissions) -> Result<(), ErrorCode> {
+        let own = self.nodes.get(path).and_then(|node| node.acl.as_ref());
+        let known = &self.sessions[&session].known_as;
+        if self.rights.may(known, path, own, one) { Ok(()) } else { Err(ErrorCode::NoAccess) }
+    }
+
+    fn expect(
+        &self,
+        session: SessionId,
+        path: &str,
+        one: Permissions,
+        version: Option<u64>,
+    ) -> Result<&ModelNode, ErrorCode> {
         let node = self.nodes.get(path).ok_or(ErrorCode::NoNode)?;
+        if !one.is_empty() {
+            self.require(session, path, one)?;
+        }
         match version {
             Some(version) if version != node.version => Err(ErrorCode::BadVersion),
             _ => Ok(node),
@@ -160,12 +196,21 @@ impl Model {
         operation: &Operation,
     ) -> Result<String, ErrorCode> {
         match operation {
-            Operation::Create { path, data, lifetime, sequence, parents } => {
+            Operation::Create { path, data, lifetime, sequence, parents, acl } => {
+                if acl.as_ref().is_some_and(|acl| acl.entries.is_empty()) {
+                    return Err(ErrorCode::InvalidAcl);
+                }
                 let mut missing = Vec::new();
                 let mut at = parent_of(path);
                 while *parents && !self.nodes.contains_key(&at) {
                     missing.push(at.clone());
                     at = parent_of(&at);
+                }
+                if !self.nodes.contains_key(&at) {
+                    return Err(ErrorCode::NoNode);
+                }
+                for path in missing.iter().chain([&at]) {
+                    self.require(session, path, Permissions::CREATE)?;
                 }
                 for path in missing.iter().rev() {
                     self.create(zxid, path, b"", Lifetime::Persistent, Sequence::None)?;
@@ -177,10 +222,13 @@ impl Model {
                     LifetimeKind::Ttl(ms) => Lifetime::Ttl(*ms),
                     LifetimeKind::CallOwned => return Err(ErrorCode::BadArguments),
                 };
-                self.create(zxid, path, data, lifetime, *sequence)
+                let made = self.create(zxid, path, data, lifetime, *sequence)?;
+                let acl = acl.as_ref().map(distinct);
+                self.nodes.get_mut(&made).expect("made above").acl = acl;
+                Ok(made)
             }
             Operation::Set { path, data, version } => {
-                self.expect(path, *version)?;
+                self.expect(session, path, Permissions::WRITE, *version)?;
                 let node = self.nodes.get_mut(path).expect("looked up above");
                 node.data = data.to_vec();
                 node.version += 1;
@@ -192,16 +240,57 @@ impl Model {
                 if path == "/" {
                     return Err(ErrorCode::BadArguments);
                 }
-                self.expect(path, *version)?;
+                self.expect(session, &parent_of(path), Permissions::DELETE, None)?;
+                self.expect(session, path, Permissions::NONE, *version)?;
                 if !self.children(path).is_empty() {
                     return Err(ErrorCode::NotEmpty);
                 }
                 self.delete(zxid, path);
                 Ok(path.clone())
             }
-            Operation::Check { path, version } => self.expect(path, *version).map(|_| path.clone()),
+            Operation::Check { path, version } => {
+                self.expect(session, path, Permissions::READ, *version).map(|_| path.clone())
+            }
+            Operation::SetAcl { path, acl, version, is_forced } => {
+                self.set_acl(session, path, acl.as_ref(), *version, *is_forced)?;
+                Ok(path.clone())
+            }
+            Operation::Access { change, is_forced } => {
+                let known = self.sessions[&session].known_as.clone();
+                let own = |path: &str| self.nodes.get(path).and_then(|node| node.acl.clone());
+                self.rights.change(&known, change, *is_forced, own)?;
+                Ok(String::new())
+            }
             Operation::Call(_) => Err(ErrorCode::NoRecipe),
         }
+    }
+
+    fn set_acl(
+        &mut self,
+        session: SessionId,
+        path: &str,
+        acl: Option<&Acl>,
+        version: Option<u64>,
+        is_forced: bool,
+    ) -> Result<(), ErrorCode> {
+        if acl.is_some_and(|acl| acl.entries.is_empty()) {
+            return Err(ErrorCode::InvalidAcl);
+        }
+        let node = self.expect(session, path, Permissions::ADMIN, None)?;
+        if version.is_some_and(|version| version != node.aversion) {
+            return Err(ErrorCode::BadVersion);
+        }
+        let forced = is_forced && self.rights.is_super(&self.sessions[&session].known_as);
+        let keeps_admin = acl.is_none_or(|acl| {
+            acl.entries.iter().any(|entry| entry.permissions.has(Permissions::ADMIN))
+        });
+        if !keeps_admin && !forced {
+            return Err(ErrorCode::WouldLockOut);
+        }
+        let node = self.nodes.get_mut(path).expect("looked up above");
+        node.acl = acl.map(distinct);
+        node.aversion += 1;
+        Ok(())
     }
 
     fn end_session(&mut self, zxid: u64, id: SessionId) {
@@ -236,6 +325,7 @@ impl Model {
                 (node.version, node.czxid, node.mzxid, node.pzxid, node.lifetime, node.mtime),
                 "{path}"
             );
+            assert_eq!((stat.aversion, &stored.acl), (node.aversion, &node.acl), "{path}");
             assert_eq!(stat.cversion, node.children_created + node.children_deleted, "{path}");
             assert_eq!(stored.children_created, node.children_created, "{path}");
             self.compare_children(tree, path);
@@ -330,17 +420,19 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => Just(Sequence::Native),
         1 => Just(Sequence::ZooKeeper)
     ];
+    let some_acl = prop_oneof![4 => Just(None), 1 => rights::acl()];
     prop_oneof![
-        6 => (path(), data(), lifetime, sequence, any::<bool>()).prop_map(
-            |(path, data, lifetime, sequence, parents)| {
+        6 => (path(), data(), lifetime, sequence, any::<bool>(), some_acl).prop_map(
+            |(path, data, lifetime, sequence, parents, acl)| {
                 // `/` with a sequence number is a child of the root without a stem.
-                Operation::Create { path, data, lifetime, sequence, parents }
+                Operation::Create { path, data, lifetime, sequence, parents, acl }
             }
         ),
         2 => (path(), data(), version())
             .prop_map(|(path, data, version)| Operation::Set { path, data, version }),
         4 => (path(), version()).prop_map(|(path, version)| Operation::Delete { path, version }),
         1 => (path(), version()).prop_map(|(path, version)| Operation::Check { path, version }),
+        2 => rights::operation(path()),
     ]
 }
 
@@ -386,16 +478,20 @@ impl Run {
         match step {
             Step::Open => {
                 self.before.push(self.model.clone());
+                let known_as = rights::known_as(self.model.sessions.len());
                 let (transaction, ()) = self.pair.execute(|view, slot| {
                     let principal = "someone".to_owned();
-                    let opening = Opening { timeout_ms: 1_000, principal, ..Opening::default() };
+                    let identities = known_as.iter().cloned().map(Held::for_good).collect();
+                    let opening =
+                        Opening { timeout_ms: 1_000, secret_hash: [0; 32], principal, identities };
                     let opened = execute::open_session(view, slot, opening);
                     (opened.0, Some(opened.1.expect("there is room")), ())
                 });
                 self.tick();
                 self.model.zxid += 1;
                 let id = SessionId(transaction.expect("a session was opened").zxid.0);
-                let session = ModelSession { is_live: true, last_write: 0, kept: BTreeMap::new() };
+                let kept = BTreeMap::new();
+                let session = ModelSession { is_live: true, last_write: 0, kept, known_as };
                 self.model.sessions.insert(id, session);
             }
             Step::Expire(index) => self.expire(index),

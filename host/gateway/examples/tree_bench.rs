@@ -231,6 +231,7 @@ fn create(path: String) -> Operation {
         lifetime: LifetimeKind::Persistent,
         sequence: Sequence::None,
         parents: true,
+        acl: None,
     }
 }
 
@@ -255,6 +256,7 @@ fn place(index: usize) -> Operation {
             lifetime,
             sequence: Sequence::None,
             parents: true,
+            acl: None,
         }
     } else {
         Operation::Delete { path, version: None }

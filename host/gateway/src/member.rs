@@ -350,6 +350,7 @@ impl Member {
             status: Arc::new(move || around.status()),
             levels,
             handed_on: Arc::new(Semaphore::new(HANDED_ON_MAX)),
+            tree: tree.clone(),
         };
         let raft = node.served();
         mesh.set_serve(Arc::new(Served {

@@ -31,14 +31,14 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::administration::Administration;
+use crate::administration::{Administration, Requester};
 use crate::backlog::{Backlog, Message, WaitingRead};
 use crate::compile::Compiler;
 use crate::leader::SequencerHandle;
 use crate::limits;
 use crate::mesh::Mesh;
 use crate::read_calls::{LaneShare, ReadCalls};
-use crate::reads::Reads;
+use crate::reads::{Client, Reads};
 use crate::registry::{Attachment, NotTaken, Registry};
 use crate::snapshots::{self, Snapshots};
 
@@ -200,7 +200,7 @@ impl Lane {
             Ok(Ok((First::Session(hello), sender, receiver))) => (hello, sender, receiver),
             Ok(Ok((First::Command(request, command), sender, receiver))) => {
                 let first = (request, command);
-                let ended = administer(&face, first, &sender, receiver, stop).await;
+                let ended = administer(&face, &connection, first, &sender, receiver, stop).await;
                 finish(connection, sender, ended).await;
                 return;
             }
@@ -354,6 +354,11 @@ impl Lane {
         Ok(())
     }
 
+    fn client(&self) -> Client {
+        let address = Some(self.connection.remote_address().ip());
+        Client { session: self.attachment.session, address }
+    }
+
     fn submit(
         &self,
         request_id: u64,
@@ -365,8 +370,8 @@ impl Lane {
         let weight = bytes.len();
         let body = body::decode(bytes)?;
         self.face.prepare_for(&body);
-        let request =
-            Request { session: self.attachment.session, write, hash, acks, body, address: None };
+        let Client { session, address } = self.client();
+        let request = Request { session, write, hash, acks, body, address };
         match self.face.registry.submit(&self.attachment, request_id, Arc::new(request), weight) {
             Ok(()) => Ok(()),
             Err(NotTaken::NotExecuted(refusal)) => {
@@ -395,9 +400,11 @@ impl Lane {
             };
             match consistency {
                 _ if snapshots::is_asked_for(&read.query) => self.send_snapshot(read),
-                Consistency::Stale => answer(&self.face, &self.attachment, read).await,
+                Consistency::Stale => {
+                    answer(&self.face, self.client(), &self.attachment, read).await
+                }
                 Consistency::Session if self.attachment.is_settled() => {
-                    answer(&self.face, &self.attachment, read).await;
+                    answer(&self.face, self.client(), &self.attachment, read).await;
                 }
                 Consistency::Session => session.push(read),
                 Consistency::Linearizable => linearizable.push(read),
@@ -416,6 +423,7 @@ impl Lane {
     fn send_snapshot(&mut self, read: WaitingRead) {
         let (face, attachment) = (self.face.clone(), self.attachment.clone());
         let (connection, room) = (self.connection.clone(), self.snapshot_room.clone());
+        let client = self.client();
         self.reads.spawn(async move {
             let opened = async {
                 let room = snapshots::room(room)?;
@@ -423,6 +431,7 @@ impl Lane {
                 if read.consistency != Consistency::Stale {
                     fresh(&face, &attachment, is_linearizable).await?;
                 }
+                face.reads.require_whole_tree(client)?;
                 Ok((snapshots::open(&*face.snapshots, &read.query).await?, room))
             };
             let zxid = face.registry.zxid();
@@ -444,9 +453,10 @@ impl Lane {
         // Waits for room: the lane is not read further, which holds its client back.
         let Ok(room) = self.reads_room.clone().acquire_many_owned(count).await else { return };
         let (face, attachment) = (self.face.clone(), self.attachment.clone());
+        let client = self.client();
         self.reads.spawn(async move {
             let _room = room;
-            answer_when_fresh(&face, &attachment, reads, is_linearizable).await;
+            answer_when_fresh(&face, client, &attachment, reads, is_linearizable).await;
         });
     }
 }
@@ -454,6 +464,7 @@ impl Lane {
 /// Waits for the session's earlier writes, then for the read index, then answers (DESIGN D12).
 async fn answer_when_fresh(
     face: &Face,
+    client: Client,
     attachment: &Attachment,
     reads: Vec<WaitingRead>,
     is_linearizable: bool,
@@ -461,7 +472,7 @@ async fn answer_when_fresh(
     let refusal = fresh(face, attachment, is_linearizable).await.err();
     for read in reads {
         match &refusal {
-            None => answer(face, attachment, read).await,
+            None => answer(face, client, attachment, read).await,
             Some(refusal) => {
                 let refused = read_reply(face.registry.zxid(), read.request, Err(refusal.clone()));
                 attachment.deliver(refused).await;
@@ -480,8 +491,8 @@ async fn fresh(face: &Face, attachment: &Attachment, is_linearizable: bool) -> R
     })
 }
 
-async fn answer(face: &Face, attachment: &Attachment, read: WaitingRead) {
-    let (zxid, results) = face.reads.answer(&read.query);
+async fn answer(face: &Face, client: Client, attachment: &Attachment, read: WaitingRead) {
+    let (zxid, results) = face.reads.answer(client, &read.query);
     deliver(face, attachment, read.request, zxid, results).await;
 }
 
@@ -530,16 +541,19 @@ enum First {
 /// Carries out commands to the cluster, one after the other.
 async fn administer(
     face: &Face,
+    connection: &Connection,
     first: (u64, Command),
     sender: &LaneSender,
     mut receiver: LaneReceiver,
     mut stop: watch::Receiver<bool>,
 ) -> Ended {
+    let asked_by =
+        Requester { identities: Vec::new(), address: Some(connection.remote_address().ip()) };
     let mut next = first;
     loop {
         let (request, command) = next;
         let outcome = tokio::select! {
-            outcome = face.administration.administer(command) => outcome,
+            outcome = face.administration.administer(command, Some(&asked_by)) => outcome,
             _ = stop.changed() => Err(Refusal::new(ErrorCode::ShuttingDown, "this member is shutting down")),
         };
         let answer = ServerMessage::Administered { request, outcome };

@@ -59,7 +59,10 @@ impl Bench {
             let entry = self.entry(
                 |bench, zxid| {
                     let path = Path::parse(&format!("/bench/{}", zxid.0 % 1000)).expect("valid");
-                    Self::transaction(zxid, Change::DataSet { path, data: bench.data.clone() })
+                    Self::transaction(
+                        zxid,
+                        Change::DataSet { path, data: bench.data.clone(), acl: None },
+                    )
                 },
                 transactions,
             );
@@ -116,7 +119,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             |_, zxid| {
                 let (data, lifetime) = (Bytes::new(), Lifetime::Persistent);
                 let path = path.clone();
-                Bench::transaction(zxid, Change::NodeCreated { path, data, lifetime })
+                Bench::transaction(zxid, Change::NodeCreated { path, data, lifetime, acl: None })
             },
             1,
         );

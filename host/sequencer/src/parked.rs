@@ -196,7 +196,7 @@ impl ParkedCalls {
     pub fn wake_for(&mut self, changes: &[Change]) {
         for change in changes {
             match change {
-                Change::NodeCreated { path, .. } | Change::NodeDeleted { path } => {
+                Change::NodeCreated { path, .. } | Change::NodeDeleted { path, .. } => {
                     self.wake_path(path);
                     if let Some(parent) = path.parent() {
                         self.wake_set(|calls| calls.children.get(&parent));

@@ -94,11 +94,11 @@ impl Garden {
                     return None;
                 }
                 self.nodes.push(text);
-                vec![Change::NodeCreated { path, data, lifetime: Lifetime::Persistent }]
+                vec![Change::NodeCreated { path, data, lifetime: Lifetime::Persistent, acl: None }]
             }
             1 => {
                 let path = Path::parse(&self.nodes[pick(self.nodes.len())?]).expect("valid");
-                vec![Change::DataSet { path, data }]
+                vec![Change::DataSet { path, data, acl: None }]
             }
             2 => {
                 self.sessions.push(SessionId(self.tree.meta().zxid.0 + 1));
@@ -113,14 +113,20 @@ impl Garden {
                 if self.tree.node(&path).is_some() {
                     return None;
                 }
-                vec![Change::NodeCreated { path, data, lifetime: Lifetime::Ephemeral(session) }]
+                vec![Change::NodeCreated {
+                    path,
+                    data,
+                    lifetime: Lifetime::Ephemeral(session),
+                    acl: None,
+                }]
             }
             4 => {
                 let session = self.sessions.swap_remove(pick(self.sessions.len())?);
                 let (from, to) = key::owned_by_session(session);
                 let owned = self.tree.records();
                 let owned = owned.range(from..to).filter_map(|(key, _)| key::owned_path(key));
-                let mut changes: Vec<_> = owned.map(|path| Change::NodeDeleted { path }).collect();
+                let mut changes: Vec<_> =
+                    owned.map(|path| Change::NodeDeleted { path, acl: None }).collect();
                 let uploads = self.tree.uploads(session).into_iter();
                 let ended = uploads.map(|component| Change::UploadEnded { session, component });
                 changes.extend(ended);

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
+use quorate_core::access::Acl;
 use quorate_core::error::ErrorCode;
 use quorate_core::ids::Zxid;
 use quorate_core::query::{Child, Listing, Page};
@@ -210,6 +211,7 @@ pub struct CreateOperation {
     lifetime: LifetimeKind,
     sequence: Sequence,
     parents: bool,
+    acl: Option<Acl>,
 }
 
 impl CreateOperation {
@@ -222,6 +224,7 @@ impl CreateOperation {
             lifetime: LifetimeKind::Persistent,
             sequence: Sequence::None,
             parents: false,
+            acl: None,
         }
     }
 
@@ -262,12 +265,18 @@ impl CreateOperation {
     pub fn parents(self) -> Self {
         Self { parents: true, ..self }
     }
+
+    /// With an access list of its own, which decides alone; rules decide without one.
+    #[must_use]
+    pub fn acl(self, acl: Acl) -> Self {
+        Self { acl: Some(acl), ..self }
+    }
 }
 
 impl From<CreateOperation> for Operation {
     fn from(create: CreateOperation) -> Self {
-        let CreateOperation { path, data, lifetime, sequence, parents } = create;
-        Self::Create { path, data, lifetime, sequence, parents }
+        let CreateOperation { path, data, lifetime, sequence, parents, acl } = create;
+        Self::Create { path, data, lifetime, sequence, parents, acl }
     }
 }
 
@@ -307,6 +316,11 @@ impl Create {
     /// See [`CreateOperation::parents`].
     pub fn parents(self) -> Self {
         Self { operation: self.operation.parents(), ..self }
+    }
+
+    /// See [`CreateOperation::acl`].
+    pub fn acl(self, acl: Acl) -> Self {
+        Self { operation: self.operation.acl(acl), ..self }
     }
 }
 

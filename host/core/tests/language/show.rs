@@ -1,5 +1,6 @@
 //! How transactions, replies and refusals look in a script. It knows the values and no command.
 
+use quorate_core::access::{Acl, Object, Rules};
 use quorate_core::change::Change;
 use quorate_core::ids::{CallId, SessionId};
 use quorate_core::recipe::Interest;
@@ -75,9 +76,12 @@ pub fn stat(stat: &Stat, sessions: Sessions<'_>) -> String {
     let mut text =
         format!("version {} zxids {}/{}/{}", stat.version, stat.czxid, stat.mzxid, stat.pzxid);
     text.push_str(&format!(" times {}/{}", stat.ctime.0, stat.mtime.0));
-    for (name, value) in
-        [("cversion", stat.cversion), ("children", stat.children_count), ("bytes", stat.data_bytes)]
-    {
+    for (name, value) in [
+        ("cversion", stat.cversion),
+        ("aversion", stat.aversion),
+        ("children", stat.children_count),
+        ("bytes", stat.data_bytes),
+    ] {
         if value > 0 {
             text.push_str(&format!(" {name} {value}"));
         }
@@ -95,7 +99,7 @@ pub fn stat(stat: &Stat, sessions: Sessions<'_>) -> String {
 
 fn change(change: &Change, sessions: Sessions<'_>) -> String {
     match change {
-        Change::NodeCreated { path, data, lifetime } => {
+        Change::NodeCreated { path, data, lifetime, acl } => {
             let owner = match lifetime {
                 Lifetime::Persistent => String::new(),
                 Lifetime::Container => " (container)".to_owned(),
@@ -105,10 +109,14 @@ fn change(change: &Change, sessions: Sessions<'_>) -> String {
                     format!(" (call {}:{})", sessions(call.session), call.write)
                 }
             };
-            format!("+ {} {}{owner}", long(path.as_str()), short(data))
+            format!("+ {} {}{owner}{}", long(path.as_str()), short(data), own(acl.as_ref()))
         }
-        Change::DataSet { path, data } => format!("= {path} {}", short(data)),
-        Change::NodeDeleted { path } => format!("- {}", long(path.as_str())),
+        Change::DataSet { path, data, acl } => {
+            format!("= {path} {}{}", short(data), own(acl.as_ref()))
+        }
+        Change::NodeDeleted { path, acl } => {
+            format!("- {}{}", long(path.as_str()), own(acl.as_ref()))
+        }
         Change::NodeReleased { path } => format!("released {path}"),
         Change::SessionOpened { timeout_ms, principal, .. } => {
             format!("session of {principal:?} opened, timeout {timeout_ms} ms")
@@ -138,7 +146,21 @@ fn change(change: &Change, sessions: Sessions<'_>) -> String {
         Change::RecipeActivated { recipe, version } => format!("{recipe} runs version {version}"),
         Change::RecipeRemoved { recipe } => format!("{recipe} removed"),
         Change::LevelRaised { level } => format!("level {level}"),
+        Change::AclSet { path, acl } => format!("acl of {path}{}", own(acl.as_ref())),
+        Change::RulesSet { object, rules } => self::rules(object, rules),
+        Change::StanceSet { stance } => format!("stance {}", stance.name()),
     }
+}
+
+/// A znode's own access list.
+fn own(acl: Option<&Acl>) -> String {
+    acl.map_or_else(String::new, |acl| format!(" [{acl}]"))
+}
+
+/// The rules on an object.
+pub fn rules(object: &Object, rules: &Rules) -> String {
+    let all: Vec<String> = rules.all().iter().map(ToString::to_string).collect();
+    format!("rules on {object}: [{}]", all.join("; "))
 }
 
 /// What a call waits for.

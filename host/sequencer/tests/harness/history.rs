@@ -102,7 +102,7 @@ impl History {
 
     fn change(&mut self, zxid: Zxid, change: &Change, now_ms: u64) {
         match change {
-            Change::NodeCreated { path, data, lifetime } => {
+            Change::NodeCreated { path, data, lifetime, .. } => {
                 let path = path.as_str();
                 if let Some(session) = lifetime.session() {
                     assert!(self.live.contains(&session), "{path} belongs to an ended session");
@@ -114,7 +114,7 @@ impl History {
                     self.queued.insert(path.to_owned(), item);
                 }
             }
-            Change::NodeDeleted { path } => {
+            Change::NodeDeleted { path, .. } => {
                 let path = path.as_str();
                 self.ephemerals.remove(path);
                 if let Some(item) = self.queued.remove(path) {

@@ -1,11 +1,14 @@
 //! The body of a write: what is asked for. Its bytes are what a resend is compared by.
 
 use bytes::Bytes;
+use quorate_core::access::Acl;
 use quorate_core::codec::{Malformed, Reader, Writer, malformed};
 use quorate_core::deployment::Manifest;
 use quorate_core::ids::WriteNumber;
 use quorate_core::limits;
 use quorate_core::request::{Body, Call, Chunk, Deploy, LifetimeKind, Operation, Sequence};
+
+use super::access::{read_change, write_change};
 
 /// The hash by which a resend is told from another request.
 #[must_use]
@@ -103,7 +106,7 @@ pub fn decode(bytes: Bytes) -> Result<Body, Malformed> {
 
 fn write_operation(writer: &mut Writer, operation: &Operation) {
     match operation {
-        Operation::Create { path, data, lifetime, sequence, parents } => {
+        Operation::Create { path, data, lifetime, sequence, parents, acl } => {
             writer.u8(0);
             writer.text(path);
             writer.bytes(data);
@@ -114,6 +117,7 @@ fn write_operation(writer: &mut Writer, operation: &Operation) {
                 Sequence::ZooKeeper => 2,
             });
             writer.bool(*parents);
+            writer.option(acl.as_ref(), |writer, acl| acl.write(writer));
         }
         Operation::Set { path, data, version } => {
             writer.u8(1);
@@ -134,6 +138,18 @@ fn write_operation(writer: &mut Writer, operation: &Operation) {
         Operation::Call(call) => {
             writer.u8(4);
             write_call(writer, call);
+        }
+        Operation::SetAcl { path, acl, version, is_forced } => {
+            writer.u8(20);
+            writer.text(path);
+            writer.option(acl.as_ref(), |writer, acl| acl.write(writer));
+            writer.option(*version, Writer::u64);
+            writer.bool(*is_forced);
+        }
+        Operation::Access { change, is_forced } => {
+            writer.u8(21);
+            write_change(writer, change);
+            writer.bool(*is_forced);
         }
     }
 }
@@ -176,6 +192,7 @@ fn read_operation(reader: &mut Reader) -> Result<Operation, Malformed> {
                 _ => return Err(malformed("sequence")),
             },
             parents: reader.bool("parents")?,
+            acl: reader.option("access list", Acl::read)?,
         },
         1 => Operation::Set {
             path: reader.text("path")?,
@@ -185,6 +202,13 @@ fn read_operation(reader: &mut Reader) -> Result<Operation, Malformed> {
         2 => Operation::Delete { path: reader.text("path")?, version: version(reader)? },
         3 => Operation::Check { path: reader.text("path")?, version: version(reader)? },
         4 => Operation::Call(read_call(reader)?),
+        20 => Operation::SetAcl {
+            path: reader.text("path")?,
+            acl: reader.option("access list", Acl::read)?,
+            version: version(reader)?,
+            is_forced: reader.bool("forced")?,
+        },
+        21 => Operation::Access { change: read_change(reader)?, is_forced: reader.bool("forced")? },
         _ => return Err(malformed("kind of an operation")),
     })
 }

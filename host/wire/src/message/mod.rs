@@ -10,11 +10,13 @@ use quorate_core::ids::{NamespaceId, SessionId, WriteNumber, Zxid};
 use quorate_core::limits;
 use quorate_core::session::Acks;
 
+pub mod access;
 pub mod admin;
 pub mod body;
 pub mod bulk;
 pub mod query;
 
+pub use access::{AccessQuery, AccessResults};
 pub use query::{Consistency, Query, Results};
 
 use crate::protocol::Versions;

@@ -11,6 +11,7 @@ use quorate_core::read::Direction;
 use quorate_core::request::Call;
 use quorate_core::znode::Stat;
 
+use super::access::{AccessQuery, AccessResults};
 use super::body::{read_call, write_call};
 
 /// How fresh an answer must be (DESIGN D12).
@@ -83,6 +84,8 @@ pub enum Query {
     },
     /// A recipe call that only reads: run on this member, on its applied tree. It has no write number.
     Call(Call),
+    /// Who may do what.
+    Access(AccessQuery),
 }
 
 /// A place in a stream of a snapshot.
@@ -149,6 +152,8 @@ pub enum Results {
     Snapshot(SnapshotPlace),
     /// Of `Call`: the encoded result, the error case of a `result` included.
     Called(Bytes),
+    /// Of `Access`.
+    Access(AccessResults),
 }
 
 /// A deployed recipe.
@@ -262,6 +267,10 @@ impl Query {
                 writer.u8(9);
                 write_call(writer, call);
             }
+            Self::Access(query) => {
+                writer.u8(20);
+                query.write(writer);
+            }
         }
     }
 
@@ -292,6 +301,7 @@ impl Query {
                 go_on: reader.option("place in a snapshot", SnapshotPlace::read)?,
             },
             9 => Self::Call(read_call(reader)?),
+            20 => Self::Access(AccessQuery::read(reader)?),
             _ => return Err(malformed("kind of a query")),
         })
     }
@@ -363,6 +373,10 @@ impl Results {
                 writer.u8(10);
                 writer.bytes(value);
             }
+            Self::Access(results) => {
+                writer.u8(20);
+                results.write(writer);
+            }
         }
     }
 
@@ -411,6 +425,7 @@ impl Results {
             8 => Self::Status(Status::read(reader)?),
             9 => Self::Snapshot(SnapshotPlace::read(reader)?),
             10 => Self::Called(reader.bytes("result")?),
+            20 => Self::Access(AccessResults::read(reader)?),
             _ => return Err(malformed("kind of results")),
         })
     }

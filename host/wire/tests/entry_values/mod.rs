@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use quorate_core::access::{Held, Identity};
+use quorate_core::access::{Acl, Held, Identity, Object, Rules, Stance};
 use quorate_core::change::Change;
 use quorate_core::deployment::{Instances, Manifest, Mount, Version};
 use quorate_core::ids::{CallId, Epoch, Millis, SessionId, Term, WriteNumber, Zxid};
@@ -14,7 +14,7 @@ use quorate_core::session::{Acks, End, Parked};
 use quorate_core::transaction::{Entry, EntryBody, Origin, Outcome, Transaction};
 use quorate_core::znode::Lifetime;
 
-use crate::parts::{acks, bytes, identities, paths, text, versions};
+use crate::parts::{acks, acls, bytes, identities, objects, paths, rules, stances, text, versions};
 
 fn path(text: &str) -> Path {
     Path::parse(text).expect("a valid path")
@@ -38,6 +38,7 @@ fn changes() -> Vec<Change> {
         path: path(text),
         data: Bytes::from_static(b"data"),
         lifetime,
+        acl: None,
     };
     let recipe = "lock".to_owned();
     vec![
@@ -46,9 +47,15 @@ fn changes() -> Vec<Change> {
         node("/a/owned", Lifetime::CallOwned(call)),
         node("/a/container", Lifetime::Container),
         node("/a/ttl", Lifetime::Ttl(300)),
-        Change::DataSet { path: path("/"), data: Bytes::new() },
-        Change::NodeDeleted { path: path("/a/ephemeral") },
+        Change::DataSet { path: path("/"), data: Bytes::new(), acl: None },
+        Change::NodeDeleted { path: path("/a/ephemeral"), acl: None },
         Change::NodeReleased { path: path("/a/owned") },
+        Change::AclSet { path: path("/a"), acl: Some(Acl::open()) },
+        Change::AclSet { path: path("/a"), acl: None },
+        Change::DataSet { path: path("/a"), data: Bytes::new(), acl: Some(Acl::open()) },
+        Change::NodeDeleted { path: path("/a"), acl: Some(Acl::open()) },
+        Change::RulesSet { object: Object::Cluster, rules: Rules::default() },
+        Change::StanceSet { stance: Stance::Deny },
         Change::SessionOpened {
             timeout_ms: 10_000,
             secret_hash: [0xab; 32],
@@ -141,11 +148,19 @@ fn changes_any() -> impl Strategy<Value = Change> {
         (paths(), bytes(), lifetimes()).prop_map(|(path, data, lifetime)| Change::NodeCreated {
             path,
             data,
-            lifetime
+            lifetime,
+            acl: None,
         }),
-        (paths(), bytes()).prop_map(|(path, data)| Change::DataSet { path, data }),
-        paths().prop_map(|path| Change::NodeDeleted { path }),
+        (paths(), bytes(), option::of(acls())).prop_map(|(path, data, acl)| Change::DataSet {
+            path,
+            data,
+            acl
+        }),
+        (paths(), option::of(acls())).prop_map(|(path, acl)| Change::NodeDeleted { path, acl }),
         paths().prop_map(|path| Change::NodeReleased { path }),
+        (paths(), option::of(acls())).prop_map(|(path, acl)| Change::AclSet { path, acl }),
+        (objects(), rules()).prop_map(|(object, rules)| Change::RulesSet { object, rules }),
+        stances().prop_map(|stance| Change::StanceSet { stance }),
         (any::<u64>(), any::<[u8; 32]>(), text(), helds()).prop_map(
             |(timeout_ms, secret_hash, principal, identities)| Change::SessionOpened {
                 timeout_ms,

@@ -4,6 +4,8 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
+use quorate_core::access::AccessChange;
+use quorate_core::access::ask::RulesPage;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{CallId, Epoch, Millis, NamespaceId, SessionId, Term, WriteNumber, Zxid};
 use quorate_core::level::Level;
@@ -15,11 +17,15 @@ use quorate_core::request::{
 use quorate_core::znode::{Lifetime, Stat};
 use quorate_wire::message::query::{LogLine, RecipeLine, SnapshotPlace, Status};
 use quorate_wire::message::{
-    Attach, ClientMessage, Consistency, Hello, Query, Results, ServerMessage, Welcome,
+    AccessQuery, AccessResults, Attach, ClientMessage, Consistency, Hello, Query, Results,
+    ServerMessage, Welcome,
 };
 use quorate_wire::protocol::Versions;
 
-use crate::parts::{acks, bytes, manifests, text, versions};
+use crate::parts::{
+    a_rule, acks, acls, bytes, identities, manifests, objects, permissions, rules, stances, text,
+    versions,
+};
 
 fn zxids() -> impl Strategy<Value = Zxid> {
     any::<u64>().prop_map(Zxid)
@@ -70,13 +76,14 @@ fn operations() -> impl Strategy<Value = Operation> {
     let sequences = select(vec![Sequence::None, Sequence::Native, Sequence::ZooKeeper]);
     let version = || option::of(any::<u64>());
     prop_oneof![
-        (text(), bytes(), lifetimes, sequences, any::<bool>()).prop_map(
-            |(path, data, lifetime, sequence, parents)| Operation::Create {
+        (text(), bytes(), lifetimes, sequences, any::<bool>(), option::of(acls())).prop_map(
+            |(path, data, lifetime, sequence, parents, acl)| Operation::Create {
                 path,
                 data,
                 lifetime,
                 sequence,
-                parents
+                parents,
+                acl,
             }
         ),
         (text(), bytes(), version()).prop_map(|(path, data, version)| Operation::Set {
@@ -87,6 +94,11 @@ fn operations() -> impl Strategy<Value = Operation> {
         (text(), version()).prop_map(|(path, version)| Operation::Delete { path, version }),
         (text(), version()).prop_map(|(path, version)| Operation::Check { path, version }),
         calls().prop_map(Operation::Call),
+        (text(), option::of(acls()), version(), any::<bool>()).prop_map(
+            |(path, acl, version, is_forced)| Operation::SetAcl { path, acl, version, is_forced }
+        ),
+        (access_changes(), any::<bool>())
+            .prop_map(|(change, is_forced)| Operation::Access { change, is_forced }),
     ]
 }
 
@@ -162,6 +174,7 @@ fn queries() -> impl Strategy<Value = Query> {
             .prop_map(|(bulk, go_on)| Query::Snapshot { bulk, go_on }),
         Just(Query::Status),
         calls().prop_map(Query::Call),
+        access_queries().prop_map(Query::Access),
     ]
 }
 
@@ -200,6 +213,42 @@ fn listings<T: std::fmt::Debug>(
 ) -> impl Strategy<Value = Listing<T>> {
     (vec(children, 0..4), any::<bool>())
         .prop_map(|(children, has_more)| Listing { children, has_more })
+}
+
+fn access_queries() -> impl Strategy<Value = AccessQuery> {
+    let who = option::of(vec(identities(), 0..3));
+    prop_oneof![
+        text().prop_map(AccessQuery::Acl),
+        objects().prop_map(AccessQuery::RulesOn),
+        option::of(objects()).prop_map(|after| AccessQuery::Rules { after }),
+        (who, permissions(), objects(), option::of(text())).prop_map(
+            |(who, permission, object, function)| AccessQuery::May {
+                who,
+                permission,
+                object,
+                function
+            }
+        ),
+    ]
+}
+
+fn access_results() -> impl Strategy<Value = AccessResults> {
+    let page = (vec((objects(), rules()), 0..3), any::<bool>())
+        .prop_map(|(rules, has_more)| RulesPage { rules, has_more });
+    prop_oneof![
+        (option::of(acls()), stats()).prop_map(|(acl, stat)| AccessResults::Acl { acl, stat }),
+        (stances(), page).prop_map(|(stance, page)| AccessResults::Rules { stance, page }),
+        (any::<bool>(), text())
+            .prop_map(|(is_allowed, decider)| AccessResults::May { is_allowed, decider }),
+    ]
+}
+
+fn access_changes() -> impl Strategy<Value = AccessChange> {
+    prop_oneof![
+        (objects(), a_rule()).prop_map(|(object, rule)| AccessChange::Grant(object, rule)),
+        (objects(), a_rule()).prop_map(|(object, rule)| AccessChange::Revoke(object, rule)),
+        stances().prop_map(AccessChange::SetStance),
+    ]
 }
 
 fn statuses() -> impl Strategy<Value = Status> {
@@ -253,6 +302,7 @@ fn results() -> impl Strategy<Value = Results> {
         statuses().prop_map(Results::Status),
         places().prop_map(Results::Snapshot),
         bytes().prop_map(Results::Called),
+        access_results().prop_map(Results::Access),
     ]
 }
 

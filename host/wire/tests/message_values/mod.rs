@@ -3,6 +3,10 @@
 pub mod arbitrary;
 
 use bytes::Bytes;
+use quorate_core::access::ask::RulesPage;
+use quorate_core::access::{
+    AccessChange, Acl, AclEntry, Identity, Object, Permissions, Rule, Rules, Stance,
+};
 use quorate_core::deployment::{Instances, Manifest, Mount, Version};
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{Epoch, Millis, NamespaceId, SessionId, Term, WriteNumber, Zxid};
@@ -17,6 +21,7 @@ use quorate_core::session::Acks;
 use quorate_core::znode::{Lifetime, Stat};
 use quorate_wire::message::admin::{ClusterStatus, Command, MemberLine, Outcome};
 use quorate_wire::message::query::{LogLine, RecipeLine, SnapshotPlace, Status};
+use quorate_wire::message::{AccessQuery, AccessResults};
 use quorate_wire::message::{
     Attach, ClientMessage, Consistency, Hello, Query, Results, ServerMessage, Welcome, body,
 };
@@ -61,7 +66,8 @@ fn refusal() -> Refusal {
 
 fn create(lifetime: LifetimeKind, sequence: Sequence, parents: bool) -> Operation {
     let (path, data) = ("/a/n-".to_owned(), Bytes::from_static(b"data"));
-    Operation::Create { path, data, lifetime, sequence, parents }
+    let acl = parents.then(acl);
+    Operation::Create { path, data, lifetime, sequence, parents, acl }
 }
 
 /// Each kind of operation, with each of its choices.
@@ -77,7 +83,44 @@ fn operations() -> Vec<Operation> {
         Operation::Delete { path: path(), version: None },
         Operation::Check { path: path(), version: Some(0) },
         Operation::Call(call("acquire")),
+        Operation::SetAcl { path: path(), acl: Some(acl()), version: Some(300), is_forced: false },
+        Operation::SetAcl { path: path(), acl: None, version: None, is_forced: true },
+        access(AccessChange::Grant(object("/a"), rule("x509:CN=alice", None, "cdrwa"))),
+        access(AccessChange::Grant(
+            object("recipe:lock"),
+            rule("token:ci", Some("acquire"), "call"),
+        )),
+        access(AccessChange::Revoke(object("cluster"), rule("super:", None, "operate"))),
+        access(AccessChange::Revoke(object("recipe:*"), rule("ip:10.0.0.0/8", None, "deploy"))),
+        access(AccessChange::SetStance(Stance::Deny)),
     ]
+}
+
+fn access(change: AccessChange) -> Operation {
+    Operation::Access { change, is_forced: false }
+}
+
+fn object(text: &str) -> Object {
+    Object::parse(text).expect("an object")
+}
+
+fn rule(who: &str, function: Option<&str>, permissions: &str) -> Rule {
+    let permissions = Permissions::parse(permissions).expect("permissions");
+    let who = Identity::parse(who).expect("an identity");
+    Rule { who, function: function.map(str::to_owned), permissions }
+}
+
+fn rules() -> Rules {
+    let mut rules = Rules::default();
+    for rule in [rule("token:ci", Some("acquire"), "call"), rule("world:anyone", None, "call")] {
+        rules.grant(rule).expect("there is room");
+    }
+    rules
+}
+
+fn acl() -> Acl {
+    let lines = ["world:anyone:r", "digest:alice:D/InIHSb7yEEbrWz8b9l71RjZJU=:cdrwa"];
+    Acl { entries: lines.map(|line| AclEntry::parse(line).expect("an entry")).into() }
 }
 
 fn call(function: &str) -> Call {
@@ -161,6 +204,15 @@ fn queries() -> Vec<Query> {
         Query::Snapshot { bulk: 300, go_on: None },
         Query::Snapshot { bulk: 1, go_on: Some(place()) },
         Query::Call(call("holder")),
+        Query::Access(AccessQuery::Acl(path())),
+        Query::Access(AccessQuery::RulesOn(object("/a"))),
+        Query::Access(AccessQuery::Rules { after: Some(object("recipe:lock")) }),
+        Query::Access(AccessQuery::May {
+            who: Some(vec![Identity::anyone()]),
+            permission: Permissions::CALL,
+            object: object("recipe:lock"),
+            function: Some("acquire".to_owned()),
+        }),
     ]
 }
 
@@ -244,6 +296,15 @@ fn results() -> Vec<Results> {
         Results::Status(status()),
         Results::Snapshot(place()),
         Results::Called(Bytes::from_static(b"value")),
+        Results::Access(AccessResults::Acl { acl: Some(acl()), stat: stat() }),
+        Results::Access(AccessResults::Rules {
+            stance: Stance::Deny,
+            page: RulesPage { rules: vec![(object("recipe:lock"), rules())], has_more: true },
+        }),
+        Results::Access(AccessResults::May {
+            is_allowed: false,
+            decider: "the rules on /a".to_owned(),
+        }),
     ]
 }
 

@@ -35,7 +35,7 @@ impl Ephemerals {
                         self.owners.insert(path.as_str().to_owned(), session);
                     }
                 }
-                Change::NodeDeleted { path } => {
+                Change::NodeDeleted { path, .. } => {
                     self.owners.remove(path.as_str());
                 }
                 Change::SessionOpened { .. } => {
@@ -109,7 +109,7 @@ mod tests {
 
     fn created() -> Change {
         let path = Path::parse("/e/x").expect("a path");
-        Change::NodeCreated { path, data: Bytes::new(), lifetime: Lifetime::Ephemeral(SESSION) }
+        Change::NodeCreated { path, data: Bytes::new(), lifetime: Lifetime::Ephemeral(SESSION), acl: None }
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub struct Locks {
 impl Locks {
     fn transaction(&mut self, transaction: &Transaction, at_ns: u64) -> Result<(), String> {
         for change in &transaction.changes {
-            let Change::NodeDeleted { path } = change else { continue };
+            let Change::NodeDeleted { path, .. } = change else { continue };
             let path = path.as_str();
             let lock = path.rfind("/w-").and_then(|at| self.locks.get_mut(&path[..at]));
             if let Some(lock) = lock.filter(|lock| lock.holder.as_deref() == Some(path)) {

@@ -58,6 +58,7 @@ pub mod typed;
 
 pub mod types;
 
+mod access;
 mod deploy;
 
 mod lock;
@@ -70,6 +71,7 @@ mod loopback;
 // What the macro generates names this crate from outside.
 extern crate self as quorate_client;
 
+pub use access::{AllRules, Verdict};
 pub use bytes::Bytes;
 pub use client::{Client, WriteHandle};
 pub use deploy::{History, Progress};

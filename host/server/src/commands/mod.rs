@@ -1,5 +1,7 @@
 //! The commands and who runs each. A module owns one family of them.
 
+pub mod acl;
+pub mod auth;
 pub mod bench;
 pub mod call;
 pub mod cert;
@@ -42,6 +44,10 @@ pub enum Command {
     Rm(rm::Rm),
     /// Show a znode's stat
     Stat(tree::Stat),
+    /// Show and set the access list of a znode
+    Acl(acl::Acl),
+    /// Say who may do what: rules on subtrees, recipes and the cluster
+    Auth(auth::Auth),
     /// Do several operations, all or none
     Multi(multi::Multi),
     /// Write, test, deploy and look after recipes
@@ -78,6 +84,8 @@ pub async fn run(command: Command, global: &Global) -> anyhow::Result<ExitCode> 
         Command::Create(create) => create.run(global).await,
         Command::Rm(rm) => rm.run(global).await,
         Command::Stat(stat) => stat.run(global).await,
+        Command::Acl(acl) => acl.run(global).await,
+        Command::Auth(auth) => auth.run(global).await,
         Command::Multi(multi) => multi.run(global).await,
         Command::Recipe(recipe) => recipe.run(global).await,
         Command::Call(call) => call.run(global).await,

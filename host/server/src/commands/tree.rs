@@ -255,7 +255,8 @@ Examples:
   quorate create /config/app @app.toml --parents
   quorate create /jobs/job- --sequential
   quorate create /seen/order-17 --ttl 24h
-  quorate create /queues/mail --container"
+  quorate create /queues/mail --container
+  quorate create /secret --acl auth::cdrwa --acl x509:CN=reader:r"
 )]
 pub struct Create {
     /// Which
@@ -275,6 +276,9 @@ pub struct Create {
     /// It goes when it has no children and was not set for so long: 500ms, 30s, 15m, 24h
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     ttl: Option<Duration>,
+    /// A line of its own access list, SCHEME:ID:PERMISSIONS; may be given several times
+    #[arg(long, value_name = "ENTRY")]
+    acl: Vec<String>,
 }
 
 impl Create {
@@ -298,6 +302,9 @@ impl Create {
                 }
                 if let Some(ttl) = self.ttl {
                     create = create.ttl(ttl);
+                }
+                if !self.acl.is_empty() {
+                    create = create.acl(super::acl::parse(&self.acl)?);
                 }
                 Ok(create.await?)
             })

@@ -1,0 +1,55 @@
+//! `quorate auth`: rules on subtrees, recipes and the cluster. Access lists of znodes are `quorate acl`'s.
+
+mod check;
+mod list;
+mod rules;
+
+use std::process::ExitCode;
+
+use quorate_core::error::Refusal;
+
+use crate::connect::Global;
+use crate::failure::Usage;
+
+/// `quorate auth`
+#[derive(Debug, clap::Args)]
+pub struct Auth {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What can be done.
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Permit something on a subtree, a recipe or the cluster
+    Grant(rules::Grant),
+    /// Take back what was permitted
+    Revoke(rules::Revoke),
+    /// Say what holds where there are no rules: open or deny
+    Default(rules::Default),
+    /// Show the rules
+    List(list::List),
+    /// Say whether somebody may do something, and which rule decides
+    Check(check::Check),
+}
+
+impl Auth {
+    /// Runs it.
+    ///
+    /// # Errors
+    /// What the service refuses.
+    pub async fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Grant(grant) => grant.run(global).await,
+            Command::Revoke(revoke) => revoke.run(global).await,
+            Command::Default(default) => default.run(global).await,
+            Command::List(list) => list.run(global).await,
+            Command::Check(check) => check.run(global).await,
+        }
+    }
+}
+
+/// What was typed and means nothing is told like any other wrong usage.
+pub(super) fn typed<T>(parsed: Result<T, Refusal>) -> anyhow::Result<T> {
+    Ok(parsed.map_err(|refusal| Usage(refusal.message))?)
+}

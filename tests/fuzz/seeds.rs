@@ -21,6 +21,7 @@ const GOLDEN: &[(&str, &str)] = &[
     ("entry-batch.hex", "entry"),
     ("client-messages.hex", "client_message"),
     ("server-messages.hex", "server_message"),
+    ("event-messages.hex", "event_message"),
     ("link-to-leader.hex", "link"),
     ("link-to-member.hex", "link"),
     ("bodies.hex", "body"),

@@ -1,5 +1,5 @@
-//! Microseconds for a native set of 100 bytes: executed on a view over the tree in memory, and applied as an entry.
-//! `cargo run -p quorate-core --example execute_bench [SETS]`. Knows no raft and no disk.
+//! Microseconds for native writes of 100 bytes: executed on a view over the tree in memory, and applied as an entry.
+//! `cargo run -p quorate-core --example execute_bench [WRITES]`. Knows no raft and no disk.
 #![allow(
     clippy::disallowed_types,
     clippy::disallowed_methods,
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use quorate_core::apply;
 use quorate_core::change::Change;
+use quorate_core::condition::Condition;
 use quorate_core::deployment::{ComponentDigest, Version};
 use quorate_core::draft::{Draft, View};
 use quorate_core::error::{ErrorCode, Refusal};
@@ -20,7 +21,7 @@ use quorate_core::execute;
 use quorate_core::ids::{Epoch, Millis, SessionId, Term, WriteNumber, Zxid};
 use quorate_core::read::MemoryTree;
 use quorate_core::recipe::{Recipes, Run, RunEnd};
-use quorate_core::request::{Body, Operation, Request};
+use quorate_core::request::{Body, LifetimeKind, Operation, Request, Sequence};
 use quorate_core::session::Acks;
 use quorate_core::transaction::{Entry, EntryBody, Origin, Outcome, Transaction};
 use quorate_core::txn::{Slot, Txn};
@@ -100,13 +101,35 @@ fn prepared() -> (Arc<MemoryTree>, Zxid) {
     (tree, Zxid(1))
 }
 
-fn request(index: u64) -> Request {
+/// What is written.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// Data of the size that it has.
+    Set,
+    /// Data of another size, so that the counts of all ancestors change.
+    Resize,
+    /// A znode at depth 3.
+    Create,
+}
+
+fn request(kind: Kind, index: u64) -> Request {
     // Spread over the znodes; each write acknowledges all but the last hundred.
     let node = index.wrapping_mul(7_919) % NODES;
-    let operation = Operation::Set {
-        path: format!("/n/{node:06}"),
-        data: Bytes::from(vec![b'y'; 100]),
-        version: None,
+    let path = format!("/n/{node:06}");
+    let condition = Condition::ANY;
+    let operation = match kind {
+        Kind::Set => Operation::Set { path, data: Bytes::from(vec![b'y'; 100]), condition },
+        Kind::Resize => {
+            let size = usize::try_from(64 + index % 61).unwrap_or(64);
+            Operation::Set { path, data: Bytes::from(vec![b'y'; size]), condition }
+        }
+        Kind::Create => Operation::Create {
+            path: format!("{path}/c{index:08}"),
+            data: Bytes::from(vec![b'y'; 100]),
+            lifetime: LifetimeKind::Persistent,
+            sequence: Sequence::None,
+            parents: false,
+        },
     };
     Request {
         session: SessionId(1),
@@ -123,13 +146,20 @@ fn per_set(name: &str, mut batches: Vec<Duration>) {
     batches.sort_unstable();
     let median = batches.get(batches.len() / 2).copied().unwrap_or_default();
     let nanoseconds = median.as_nanos() / BATCH as u128;
-    println!("{name:<28} {}.{:03} us a set", nanoseconds / 1_000, nanoseconds % 1_000);
+    println!("{name:<28} {}.{:03} us a write", nanoseconds / 1_000, nanoseconds % 1_000);
 }
 
 fn main() {
-    let sets = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(200_000u64);
+    let writes = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(200_000u64);
+    for kind in [Kind::Set, Kind::Resize, Kind::Create] {
+        println!("{kind:?}");
+        measure(kind, writes);
+    }
+}
+
+fn measure(kind: Kind, writes: u64) {
     let (tree, mut base) = prepared();
-    let requests: Vec<Request> = (1..=sets).map(request).collect();
+    let requests: Vec<Request> = (1..=writes).map(|index| request(kind, index)).collect();
     let mut view = View::new(tree.clone());
     let (mut executing, mut forgetting, mut applying) = (Vec::new(), Vec::new(), Vec::new());
     for (batch, requests) in (1u64..).zip(requests.chunks_exact(BATCH)) {

@@ -5,11 +5,13 @@
 //! astray must not go on (STYLE, Errors).
 
 mod access;
+mod below;
 mod reap;
 mod recipes;
 
 use bytes::Bytes;
 
+use crate::access::Acl;
 use crate::change::Change;
 use crate::deployment::Component;
 use crate::draft::{Draft, Meta, ReadRecords};
@@ -110,8 +112,18 @@ pub fn change<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, change: &
             node.acl.clone_from(acl);
             node_created(draft, zxid, time, path, data, node)
         }
-        Change::DataSet { path, data, .. } => data_set(draft, zxid, time, path, data),
-        Change::NodeDeleted { path, .. } => node_deleted(draft, zxid, time, path),
+        Change::DataSet { path, data, version, previous, acl } => {
+            let before = expect_node_or_root(draft, path);
+            expect_data(path, &before, version.checked_sub(1), *previous);
+            expect_acl(path, &before, acl.as_ref());
+            data_set(draft, zxid, time, path, before, data);
+        }
+        Change::NodeDeleted { path, version, previous, acl } => {
+            let before = expect_node(draft, path);
+            expect_data(path, &before, Some(*version), *previous);
+            expect_acl(path, &before, acl.as_ref());
+            node_deleted(draft, zxid, time, path, before);
+        }
         Change::AclSet { path, acl } => access::acl_set(draft, path, acl.as_ref()),
         Change::RulesSet { object, rules } => access::rules_set(draft, object, rules),
         Change::StanceSet { stance } => access::stance_set(draft, *stance),
@@ -201,6 +213,7 @@ fn node_created<R: Read>(
         reap::schedule(draft, &parent_path, &mut parent, time);
         draft.put(key::node(&parent_path), parent.encode());
     }
+    below::changed(draft, path, 1, signed(node.data_bytes));
     if let Some(session) = lifetime.session() {
         draft.put(key::owned(session, lifetime.call_write(), path), Bytes::new());
         let mut record = expect_session(draft, session);
@@ -222,12 +235,31 @@ pub(crate) fn root<R: Read + ?Sized>(read: &R) -> Node {
     read.node(&Path::root()).unwrap_or_else(fresh)
 }
 
-fn data_set<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, path: &Path, data: &Bytes) {
-    let mut node = expect_node_or_root(draft, path);
+/// What an event says of the data before must be what it was.
+fn expect_data(path: &Path, node: &Node, version: Option<u64>, previous: Zxid) {
+    let expected = (Some(node.version), node.mzxid);
+    assert_eq!((version, previous), expected, "a change names other data of the znode {path}");
+}
+
+/// What an event says of who may read it must be what it was.
+fn expect_acl(path: &Path, node: &Node, acl: Option<&Acl>) {
+    assert_eq!(acl, node.acl.as_ref(), "a change names another access list of the znode {path}");
+}
+
+fn data_set<R: Read>(
+    draft: &mut Draft<R>,
+    zxid: Zxid,
+    time: Millis,
+    path: &Path,
+    mut node: Node,
+    data: &Bytes,
+) {
     node.mzxid = zxid;
     node.mtime = time;
     node.version += 1;
+    let bytes_before = node.data_bytes;
     node.data_bytes = data.len() as u64;
+    below::changed(draft, path, 0, signed(node.data_bytes) - signed(bytes_before));
     node.data_hash = xxhash_rust::xxh3::xxh3_128(data);
     reap::schedule(draft, path, &mut node, time);
     draft.put(key::node(path), node.encode());
@@ -238,8 +270,11 @@ fn data_set<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, path: &Path
     }
 }
 
-fn node_deleted<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, path: &Path) {
-    let node = expect_node(draft, path);
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).expect("a znode's data is bounded by DATA_BYTES_MAX")
+}
+
+fn node_deleted<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, path: &Path, node: Node) {
     assert_eq!(node.children_count, 0, "a change deletes the znode {path}, which has children");
     let parent_path = path.parent().expect("the root is never deleted: it is not `expect_node`'s");
     let mut parent = expect_node_or_root(draft, &parent_path);
@@ -255,6 +290,7 @@ fn node_deleted<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, path: &
     reap::schedule(draft, &parent_path, &mut parent, time);
     draft.put(key::node(&parent_path), parent.encode());
     draft.delete(own);
+    below::changed(draft, path, -1, -signed(node.data_bytes));
     if node.data_bytes > 0 {
         draft.delete(key::data(path));
     }

@@ -5,12 +5,12 @@ use bytes::Bytes;
 
 use crate::access::{Acl, Held, Object, Rules, Stance};
 use crate::deployment::{ComponentDigest, Version};
-use crate::ids::SessionId;
+use crate::ids::{SessionId, Zxid};
 use crate::level::Level;
 use crate::limits;
 use crate::path::Path;
 use crate::session::End;
-use crate::znode::Lifetime;
+use crate::znode::{Lifetime, Node};
 
 /// One step of a transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,10 @@ pub enum Change {
         path: Path,
         /// The new data.
         data: Bytes,
+        /// Its data version from now on.
+        version: u64,
+        /// The transaction that set the data before: whoever retains that has it. 0: nothing was ever set there.
+        previous: Zxid,
         /// Its own access list at that time: who may read the event is asked when the znode may be gone.
         acl: Option<Acl>,
     },
@@ -39,6 +43,10 @@ pub enum Change {
     NodeDeleted {
         /// Which.
         path: Path,
+        /// Its last data version.
+        version: u64,
+        /// The transaction that set its last data.
+        previous: Zxid,
         /// Its own access list at that time.
         acl: Option<Acl>,
     },
@@ -165,15 +173,30 @@ pub enum Change {
 }
 
 impl Change {
+    /// The data of a znode is set that was this until now.
+    #[must_use]
+    pub fn data_set(path: Path, data: Bytes, before: &Node) -> Self {
+        let (version, previous) = (before.version + 1, before.mzxid);
+        Self::DataSet { path, data, version, previous, acl: before.acl.clone() }
+    }
+
+    /// A znode is deleted that was this until now.
+    #[must_use]
+    pub fn node_deleted(path: Path, before: &Node) -> Self {
+        let (version, previous) = (before.version, before.mzxid);
+        Self::NodeDeleted { path, version, previous, acl: before.acl.clone() }
+    }
+
     /// What limits of bytes count: never less than the bytes that it takes in the log.
     #[must_use]
     pub fn weight(&self) -> usize {
         limits::CHANGE_HEAD_BYTES_MAX
             + match self {
-                Self::NodeCreated { path, data, acl, .. } | Self::DataSet { path, data, acl } => {
+                Self::NodeCreated { path, data, acl, .. }
+                | Self::DataSet { path, data, acl, .. } => {
                     path.as_str().len() + data.len() + acl.as_ref().map_or(0, Acl::bytes_max)
                 }
-                Self::NodeDeleted { path, acl } | Self::AclSet { path, acl } => {
+                Self::NodeDeleted { path, acl, .. } | Self::AclSet { path, acl } => {
                     path.as_str().len() + acl.as_ref().map_or(0, Acl::bytes_max)
                 }
                 Self::NodeReleased { path } => path.as_str().len(),

@@ -14,6 +14,7 @@ use crate::ids::{Epoch, Millis, SessionId, Term, WriteNumber, Zxid};
 use crate::key;
 use crate::level::Level;
 use crate::path::Path;
+use crate::query::subtree::Below;
 use crate::read::{Direction, Read, Records, SharedRead, Writes, merge};
 use crate::room::{self, Room};
 use crate::session::{KeptReply, Parked, Session};
@@ -97,6 +98,12 @@ pub trait ReadRecords: Read {
     /// The data of a znode.
     fn data(&self, path: &Path) -> Option<Bytes> {
         self.get(&key::data(path))
+    }
+
+    /// How much is below a znode.
+    fn below(&self, path: &Path) -> Below {
+        let record = self.get(&key::below(path));
+        record.map_or_else(Below::default, |bytes| sound(Below::decode(bytes)))
     }
 
     /// The record of a session, ended ones included.
@@ -212,7 +219,7 @@ pub trait ReadRecords: Read {
 
 impl<R: Read + ?Sized> ReadRecords for R {}
 
-fn sound<T>(record: Result<T, Malformed>) -> T {
+pub(crate) fn sound<T>(record: Result<T, Malformed>) -> T {
     record.unwrap_or_else(|error| {
         panic!("{error}: the tree holds a record that no version of ours wrote")
     })

@@ -101,12 +101,14 @@ error_codes! {
     NodeExists = 2002, "node-exists", NotApplied, Never;
     /// The znode has children.
     NotEmpty = 2003, "not-empty", NotApplied, Never;
-    /// The znode's version is not the expected one.
+    /// The znode's version, or another field of its stat, is not the expected one.
     BadVersion = 2004, "bad-version", NotApplied, Never;
     /// An ephemeral or call-owned znode can have no children.
     NoChildrenForEphemerals = 2005, "no-children-for-ephemerals", NotApplied, Never;
     /// An operation of a multi that was not tried, because an earlier one was refused.
     RolledBack = 2006, "rolled-back", NotApplied, Never;
+    /// No member has the events behind the position of a watch any more; the message names the oldest position that one has.
+    WatchCompacted = 2025, "watch-compacted", NotApplied, Never;
 
     // Q3: the session.
     /// No such session, or one that ended too long ago to know more.
@@ -125,6 +127,10 @@ error_codes! {
     TooManyUnacknowledged = 3007, "too-many-unacknowledged", NotApplied, SameSession;
     /// A newer connection has attached to the session.
     SessionMoved = 3008, "session-moved", Unknown, SameSession;
+    /// A watch was ended, because its events were not taken as fast as they came: it can be opened again from its position.
+    SlowConsumer = 3025, "slow-consumer", NotApplied, SameSession;
+    /// The session has as many watches as it may.
+    TooManyWatches = 3026, "too-many-watches", NotApplied, Never;
 
     // Q4: recipes.
     /// No recipe is deployed under this name.
@@ -159,6 +165,8 @@ error_codes! {
     Cancelled = 4015, "cancelled", NotApplied, Never;
     /// A run that may only read tried to change something, or to wait.
     ReadOnly = 4016, "read-only", NotApplied, Never;
+    /// What a fence names is not granted any more: the lock or the leadership has ended, or is another's.
+    Fenced = 4020, "fenced", NotApplied, Never;
 
     // Q5: the cluster.
     /// No leader is known: nothing can be decided now.
@@ -185,6 +193,8 @@ error_codes! {
     LevelTooLow = 5011, "level-too-low", NotApplied, Never;
     /// This member was removed from the cluster.
     MemberRemoved = 5012, "member-removed", NotApplied, Never;
+    /// The audit log of this member can not be written, and is configured to have refused what it can not tell.
+    NotAudited = 5040, "not-audited", NotApplied, Backoff;
 
     // Q6: not allowed.
     /// The manifest or the caller's rights do not cover this.

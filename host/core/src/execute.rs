@@ -2,10 +2,12 @@
 //! write may be executed at all was decided before (`session::admit`); when a parked call runs again is the sequencer's.
 
 mod deploy;
+mod operation;
 mod read;
 mod run;
 
 pub use self::deploy::replaced_by;
+use self::operation::tree_operation;
 pub use self::read::read_call;
 use self::run::{Asked, run};
 use crate::access::{Asker, Held};
@@ -16,10 +18,10 @@ use crate::level::Level;
 use crate::limits;
 use crate::path::Path;
 use crate::recipe::{Interest, Reason, Recipes, RunEnd};
-use crate::request::{Answer, Body, Call, Failure, LifetimeKind, Operation, Reply, Request};
+use crate::request::{Answer, Body, Call, Failure, Operation, Reply, Request};
 use crate::session::{End, Opening, Parked};
 use crate::transaction::{Origin, Transaction};
-use crate::txn::{CreateOptions, Slot, Txn};
+use crate::txn::{Slot, Txn};
 
 /// What came of a write.
 pub struct Executed {
@@ -71,8 +73,11 @@ pub fn write(view: View, slot: Slot, request: &Request, recipes: &mut dyn Recipe
         Body::Single(Operation::Call(call)) => first_run(txn, request, call, recipes),
         Body::Single(operation) => {
             let mut txn = txn;
-            let result = tree_operation(&mut txn, operation).map_err(Failure::from);
-            plain(txn, result)
+            let result = tree_operation(&mut txn, operation).and_then(|answer| {
+                check_reply("bytes of a result", REPLY_HEAD_BYTES + answer.bytes_max())?;
+                Ok(answer)
+            });
+            plain(txn, result.map_err(Failure::from))
         }
         Body::Multi(operations) => {
             let (txn, result) = multi(txn, request, operations, recipes);
@@ -339,33 +344,15 @@ fn settle(
     }
 }
 
-fn tree_operation(txn: &mut Txn, operation: &Operation) -> Result<Answer, Refusal> {
-    match operation {
-        Operation::Create { path, data, lifetime, sequence, parents, acl } => {
-            if *lifetime == LifetimeKind::CallOwned {
-                return Err(Refusal::new(
-                    ErrorCode::BadArguments,
-                    "only a recipe's call can own a znode",
-                ));
-            }
-            let options =
-                CreateOptions { lifetime: *lifetime, sequence: *sequence, parents: *parents };
-            let (path, stat) = txn.create_with_acl(path, data.clone(), options, acl.as_ref())?;
-            Ok(Answer::Created { path: path.as_str().to_owned(), stat })
-        }
-        Operation::Set { path, data, version } => {
-            txn.set(path, data.clone(), *version).map(Answer::Stat)
-        }
-        Operation::Delete { path, version } => txn.delete(path, *version).map(|()| Answer::Done),
-        Operation::Check { path, version } => txn.check(path, *version).map(Answer::Stat),
-        Operation::SetAcl { path, acl, version, is_forced } => {
-            txn.set_acl(path, acl.as_ref(), *version, *is_forced).map(Answer::Stat)
-        }
-        Operation::Access { change, is_forced } => {
-            txn.change_access(change, *is_forced).map(|()| Answer::Done)
-        }
-        Operation::Call(_) => Err(Refusal::new(ErrorCode::Internal, "a call is no tree operation")),
+/// Bytes of a reply beside its answers.
+const REPLY_HEAD_BYTES: usize = 16;
+
+/// A reply is kept, and travels in one frame.
+fn check_reply(what: &str, bytes: usize) -> Result<(), Refusal> {
+    if bytes > limits::REPLY_BYTES_MAX {
+        return Err(Refusal::limit(what, bytes as u64, limits::REPLY_BYTES_MAX as u64));
     }
+    Ok(())
 }
 
 fn multi(
@@ -389,8 +376,7 @@ fn multi(
         return (txn, Err(refusal.into()));
     }
     let mut answers = Vec::with_capacity(operations.len());
-    // The reply's own head.
-    let mut reply_bytes = 16;
+    let mut reply_bytes = REPLY_HEAD_BYTES;
     for (index, operation) in operations.iter().enumerate() {
         let result = if let Operation::Call(call) = operation {
             let asked = Asked { may_park: false, ..Asked::first(request, call) };
@@ -404,14 +390,7 @@ fn multi(
         };
         let result = result.and_then(|answer| {
             reply_bytes += answer.bytes_max();
-            if reply_bytes > limits::REPLY_BYTES_MAX {
-                return Err(Refusal::limit(
-                    "bytes of the results of a multi",
-                    reply_bytes as u64,
-                    limits::REPLY_BYTES_MAX as u64,
-                )
-                .into());
-            }
+            check_reply("bytes of the results of a multi", reply_bytes)?;
             Ok(answer)
         });
         match result {

@@ -21,6 +21,8 @@ pub enum Table {
     Data = 0x11,
     /// time, path -> nothing: container and TTL znodes without children, by when they may be deleted.
     Reap = 0x12,
+    /// depth, path -> how much is below the znode; for znodes with children only.
+    Below = 0x13,
     /// session -> session record.
     Session = 0x20,
     /// session, write number -> kept reply.
@@ -50,12 +52,13 @@ pub enum Table {
 }
 
 impl Table {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::Meta,
         Self::Level,
         Self::Node,
         Self::Data,
         Self::Reap,
+        Self::Below,
         Self::Session,
         Self::Reply,
         Self::Parked,
@@ -117,6 +120,19 @@ pub fn node(path: &Path) -> Bytes {
 #[must_use]
 pub fn data(path: &Path) -> Bytes {
     of_path(Table::Data, path.depth(), path.as_str())
+}
+
+/// How much is below a znode.
+#[must_use]
+pub fn below(path: &Path) -> Bytes {
+    of_path(Table::Below, path.depth(), path.as_str())
+}
+
+/// The path in a key of the tables `Node`, `Data` and `Below`.
+#[must_use]
+pub fn path_of(key: &[u8]) -> Option<Path> {
+    let path = Path::parse(std::str::from_utf8(key.get(3..)?).ok()?).ok()?;
+    (key.get(1..3)? == path.depth().to_be_bytes()).then_some(path)
 }
 
 /// The keys of a znode's direct children: one contiguous range, in the order of their names.
@@ -215,6 +231,27 @@ pub fn owned_by_session(id: SessionId) -> (Bytes, Bytes) {
     with_prefix(of_numbers(Table::Owned, &[id.0], &[]))
 }
 
+/// Where the mark of this text stands or would stand among the znodes that go with a session and with no call of it.
+#[must_use]
+pub fn owned_by_session_text(id: SessionId, text: &str) -> Bytes {
+    of_numbers(Table::Owned, &[id.0, 0], text.as_bytes())
+}
+
+/// The mark that a session owns this znode, and no call of it.
+#[must_use]
+pub fn owned_by_session_at(id: SessionId, path: &Path) -> Bytes {
+    owned_by_session_text(id, path.as_str())
+}
+
+/// All znodes below this one that go with a session and with no call of it.
+#[must_use]
+pub fn owned_by_session_below(id: SessionId, path: &Path) -> (Bytes, Bytes) {
+    let text = if path.is_root() { "" } else { path.as_str() };
+    // `0` follows `/` in ASCII. The root itself is nobody's.
+    let end = |last: char| owned_by_session_text(id, &format!("{text}{last}"));
+    (end('/'), end('0'))
+}
+
 /// The path in a key of the table `Owned`.
 #[must_use]
 pub fn owned_path(key: &[u8]) -> Option<Path> {
@@ -230,7 +267,14 @@ pub fn reap(at_ms: u64, path: &Path) -> Bytes {
 /// Marks of znodes that may be deleted at this time.
 #[must_use]
 pub fn reap_until(at_ms: u64) -> (Bytes, Bytes) {
-    (of_numbers(Table::Reap, &[0], &[]), with_prefix(of_numbers(Table::Reap, &[at_ms], &[])).1)
+    reap_between(0, at_ms)
+}
+
+/// Marks of znodes that may be deleted at the second of these times, and might not before the first.
+#[must_use]
+pub fn reap_between(from_ms: u64, at_ms: u64) -> (Bytes, Bytes) {
+    let end = with_prefix(of_numbers(Table::Reap, &[at_ms], &[])).1;
+    (of_numbers(Table::Reap, &[from_ms], &[]), end)
 }
 
 /// The path in a key of the table `Reap`.
@@ -464,6 +508,21 @@ mod tests {
         assert_eq!(table(&upload(id, &digest)), Some(Table::Upload));
         assert_eq!(table(&uploader(&digest, id)), Some(Table::Uploader));
         assert_eq!(table(&[0xff]), None);
+    }
+
+    #[test]
+    fn what_a_session_owns_below_a_znode_is_one_range() {
+        let id = SessionId(7);
+        let (from, to) = owned_by_session_below(id, &path("/a"));
+        let inside = |text: &str, call| {
+            let key = owned(id, WriteNumber(call), &path(text));
+            from <= key && key < to
+        };
+        assert!(inside("/a/b", 0) && inside("/a/b/c", 0) && inside("/a/\u{ffef}", 0));
+        assert!(!inside("/a", 0) && !inside("/a-b", 0) && !inside("/a0", 0));
+        assert!(!inside("/a/b", 1), "a call's");
+        assert_eq!(path_of(&below(&path("/a/b"))), Some(path("/a/b")));
+        assert_eq!(path_of(&[Table::Below as u8, 0, 1, b'/', b'a', b'/', b'b']), None);
     }
 
     #[test]

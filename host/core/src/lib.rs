@@ -4,8 +4,8 @@
 //! state come in as arguments, transactions and replies go out as values. A refused operation is a reply, not an `Err`.
 //!
 //! Reading order: the values ([`ids`], [`limits`], [`error`], [`codec`], [`level`], [`path`], [`access`]), the records and where they stand
-//! ([`znode`], [`session`], [`deployment`], [`key`], [`read`], [`room`], [`draft`]), what is asked and answered ([`request`]), what
-//! changes ([`change`], [`transaction`], [`apply`]), what can be read ([`query`]), and how a request becomes a transaction ([`txn`],
+//! ([`znode`], [`session`], [`deployment`], [`condition`], [`key`], [`read`], [`room`], [`draft`]), what is asked and answered ([`request`]), what
+//! changes ([`change`], [`transaction`], [`apply`]), what can be read ([`query`]) and watched ([`watch`]), and how a request becomes a transaction ([`txn`],
 //! [`recipe`], [`execute`]).
 #![forbid(unsafe_code)]
 
@@ -21,6 +21,7 @@ pub mod deployment;
 pub mod session;
 pub mod znode;
 
+pub mod condition;
 pub mod draft;
 pub mod key;
 pub mod read;
@@ -32,6 +33,7 @@ pub mod transaction;
 
 pub mod apply;
 pub mod query;
+pub mod watch;
 
 pub mod execute;
 pub mod recipe;

@@ -10,6 +10,8 @@ pub const DATA_BYTES_MAX: usize = 1024 * 1024;
 pub const PAGE_CHILDREN_MAX: u32 = 1000;
 /// Bytes of names (and data, where asked for) after which a page ends early.
 pub const PAGE_BYTES_MAX: usize = 512 * 1024;
+/// Siblings that a scan of a subtree reads at a time, on each level that it is in.
+pub const SCAN_SIBLINGS_MAX: usize = 128;
 /// Operations of one multi.
 pub const MULTI_OPERATIONS_MAX: usize = 1024;
 /// Recipe calls among them: each may take the whole time that its manifest gives it, and the sequencer with it.
@@ -18,7 +20,7 @@ pub const MULTI_CALLS_MAX: usize = 64;
 pub const TRANSACTION_CHANGES_MAX: usize = 16 * 1024;
 /// Bytes of changes of one client transaction: an entry must fit the log's record and a member frame.
 pub const TRANSACTION_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Bytes of a change beside its path, data or name: kind, lengths, owner.
+/// Bytes of a change beside its path, data or name: kind, lengths, owner or version and transaction.
 pub const CHANGE_HEAD_BYTES_MAX: usize = 32;
 /// Bytes of one reply, kept replies included: a result with its refusal, or the paths and stats of a whole multi.
 pub const REPLY_BYTES_MAX: usize = DATA_BYTES_MAX + 256 * 1024;
@@ -43,6 +45,8 @@ pub const ENTRY_BYTES_MAX: usize = 12 * 1024 * 1024;
 pub const BATCHES_IN_FLIGHT_MAX: usize = 16;
 /// Requests that wait for the sequencer before new ones are refused with `overloaded`.
 pub const SEQUENCER_QUEUE_MAX: usize = 64 * 1024;
+/// One place more of so many, wherever requests queue, is for those that only free something: under overload they help.
+pub const RELIEF_PLACES_PART: usize = 8;
 
 /// Replies kept for one session until it acknowledges them.
 pub const KEPT_REPLIES_MAX: u64 = 4096;

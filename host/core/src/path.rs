@@ -1,5 +1,6 @@
 //! Paths of znodes: parsed once, valid ever after. The rules are ZooKeeper's (reference: its PathUtils), plus our limits.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -161,6 +162,13 @@ fn is_forbidden(c: char) -> bool {
 fn bad(text: &str, why: &str) -> Refusal {
     let shown: String = text.chars().take(128).flat_map(char::escape_default).collect();
     Refusal::new(ErrorCode::BadPath, format!("\"{shown}\": {why}"))
+}
+
+/// Maps with paths as keys are asked by text: they order and hash alike.
+impl Borrow<str> for Path {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
 }
 
 impl fmt::Display for Path {

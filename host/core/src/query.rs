@@ -3,7 +3,12 @@
 
 use bytes::Bytes;
 
+pub mod ephemerals;
+pub mod scan;
+pub mod subtree;
+
 use crate::apply;
+use crate::codec::{Malformed, Reader, Writer};
 use crate::draft::ReadRecords;
 use crate::error::{ErrorCode, Refusal};
 use crate::key;
@@ -49,6 +54,76 @@ pub struct Listing<T> {
     pub children: Vec<T>,
     /// Whether there are more behind the last one.
     pub has_more: bool,
+}
+
+impl Child {
+    /// Writes its bytes.
+    pub fn write(&self, writer: &mut Writer) {
+        writer.text(&self.name);
+        self.stat.write(writer);
+        writer.bytes(&self.data);
+    }
+
+    /// Reads its bytes.
+    ///
+    /// # Errors
+    /// At the end of the bytes.
+    pub fn read(reader: &mut Reader) -> Result<Self, Malformed> {
+        const WHAT: &str = "child";
+        let name = reader.text(WHAT)?;
+        Ok(Self { name, stat: Stat::read(reader)?, data: reader.bytes(WHAT)? })
+    }
+}
+
+impl<T> Listing<T> {
+    /// Writes its bytes.
+    pub fn write(&self, writer: &mut Writer, child: impl Fn(&mut Writer, &T)) {
+        writer.u64(self.children.len() as u64);
+        for one in &self.children {
+            child(writer, one);
+        }
+        writer.bool(self.has_more);
+    }
+
+    /// Reads its bytes.
+    ///
+    /// # Errors
+    /// For more children than a page has; what `child` gives.
+    pub fn read(
+        reader: &mut Reader,
+        child: impl Fn(&mut Reader) -> Result<T, Malformed>,
+    ) -> Result<Self, Malformed> {
+        let count = reader.count("children of a page", limits::PAGE_CHILDREN_MAX as usize)?;
+        let mut children = Vec::new();
+        for _ in 0..count {
+            children.push(child(reader)?);
+        }
+        Ok(Self { children, has_more: reader.bool("has more")? })
+    }
+}
+
+impl Page {
+    /// Writes its bytes.
+    pub fn write(&self, writer: &mut Writer) {
+        writer.option(self.after.as_ref(), |writer, after| writer.text(after));
+        writer.u64(u64::from(self.limit));
+        writer.bool(self.direction == Direction::Backward);
+    }
+
+    /// Reads its bytes.
+    ///
+    /// # Errors
+    /// At the end of the bytes.
+    pub fn read(reader: &mut Reader) -> Result<Self, Malformed> {
+        Ok(Self {
+            after: reader.option("after", |reader| reader.text("after"))?,
+            limit: reader.u32("limit")?,
+            direction: match reader.bool("reverse")? {
+                true => Direction::Backward,
+                false => Direction::Forward,
+            },
+        })
+    }
 }
 
 /// The record of a znode; the root is always there.
@@ -177,6 +252,12 @@ pub fn child_before<R: Read + ?Sized>(read: &R, path: &Path) -> Result<Option<St
     let from = key::child_slot(&parent, &record.first_child_bound);
     let before = read.child_names(&from, &key::node(path), Direction::Backward).next();
     Ok(before)
+}
+
+/// The refusal for a znode that is there and must not be.
+#[must_use]
+pub fn node_exists(path: &Path) -> Refusal {
+    Refusal::new(ErrorCode::NodeExists, format!("the znode {path} is there already"))
 }
 
 /// The refusal for a znode that is not there.

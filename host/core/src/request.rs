@@ -5,14 +5,19 @@ use core::net::IpAddr;
 
 use bytes::Bytes;
 
+mod answer;
+
+pub use self::answer::Answer;
+use self::answer::Nesting;
 use crate::access::{AccessChange, Acl};
 use crate::codec::{Malformed, Reader, Writer, malformed};
+use crate::condition::Condition;
 use crate::deployment::{ComponentDigest, Manifest};
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{SessionId, WriteNumber};
 use crate::limits;
+use crate::query::Page;
 use crate::session::Acks;
-use crate::znode::Stat;
 
 /// A numbered write of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +60,43 @@ pub enum Body {
     },
     /// Take a recipe out of service; its versions stay.
     RemoveRecipe(String),
+}
+
+/// What a request is to a service that has too much to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// More work: refused first.
+    Ordinary,
+    /// It only ends something or takes something away.
+    Relief,
+}
+
+impl Class {
+    /// The places that requests of this class may fill, of a queue with this many for ordinary ones.
+    #[must_use]
+    pub fn places(self, ordinary: usize) -> usize {
+        match self {
+            Self::Ordinary => ordinary,
+            Self::Relief => ordinary + ordinary / limits::RELIEF_PLACES_PART,
+        }
+    }
+}
+
+impl Body {
+    /// Who is refused first under overload.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        let is_deletion = |operation: &Operation| {
+            matches!(operation, Operation::Delete { .. } | Operation::DeleteTree { .. })
+        };
+        let only_frees = match self {
+            Self::Cancel(_) | Self::CloseSession => true,
+            Self::Single(operation) => is_deletion(operation),
+            Self::Multi(operations) => operations.iter().all(is_deletion),
+            _ => false,
+        };
+        if only_frees { Class::Relief } else { Class::Ordinary }
+    }
 }
 
 /// A piece of a component that is being uploaded.
@@ -133,22 +175,22 @@ pub enum Operation {
         path: String,
         /// The new data.
         data: Bytes,
-        /// Only if it has this version.
-        version: Option<u64>,
+        /// Only if its stat is so.
+        condition: Condition,
     },
     /// Delete a znode without children.
     Delete {
         /// Which.
         path: String,
-        /// Only if it has this version.
-        version: Option<u64>,
+        /// Only if its stat is so.
+        condition: Condition,
     },
-    /// Refuse unless a znode is there and has this version.
+    /// Refuse unless a znode is there and its stat is so.
     Check {
         /// Which.
         path: String,
-        /// Only if it has this version.
-        version: Option<u64>,
+        /// Only if its stat is so.
+        condition: Condition,
     },
     /// Call a recipe.
     Call(Call),
@@ -170,6 +212,77 @@ pub enum Operation {
         /// Although nobody could change them then, or the caller could not: for super alone.
         is_forced: bool,
     },
+    /// Refuse if a znode is there.
+    CheckAbsent {
+        /// Where none must be; its parents need not be there either.
+        path: String,
+    },
+    /// Answer the znode that is there, or create it.
+    CreateOrGet {
+        /// Where.
+        path: String,
+        /// Its data, if it is created.
+        data: Bytes,
+        /// How long it lives, if it is created.
+        lifetime: LifetimeKind,
+        /// Create missing parents too, persistent and empty.
+        parents: bool,
+    },
+    /// Set the data of the znode that is there, or create it.
+    SetOrCreate {
+        /// Where.
+        path: String,
+        /// Its data.
+        data: Bytes,
+        /// How long it lives, if it is created.
+        lifetime: LifetimeKind,
+        /// Create missing parents too, persistent and empty.
+        parents: bool,
+    },
+    /// Delete a znode and all below it.
+    DeleteTree {
+        /// The top.
+        path: String,
+        /// Only if the stat of the top is so.
+        condition: Condition,
+    },
+    /// Refuse unless what a recipe of lines granted (a lock, a leadership) is still granted.
+    Fence(Fence),
+    /// The data and stat of a znode, as of what this transaction did before.
+    Get {
+        /// Which.
+        path: String,
+    },
+    /// The stat of a znode.
+    Stat {
+        /// Which.
+        path: String,
+    },
+    /// The stat of a znode, if it is there.
+    Exists {
+        /// Which.
+        path: String,
+    },
+    /// A page of children.
+    Children {
+        /// Their parent.
+        path: String,
+        /// Which.
+        page: Page,
+        /// Their data and stat too.
+        with_data: bool,
+    },
+}
+
+/// A grant, as the recipe told it to the one who got it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fence {
+    /// Name of the deployment that granted.
+    pub recipe: String,
+    /// The znode that is there as long as the grant holds, as the recipe sees its path.
+    pub node: String,
+    /// The fencing token: the zxid of the grant.
+    pub token: u64,
 }
 
 /// A recipe call.
@@ -209,31 +322,6 @@ impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         Self { refusal, operation: None, value: None }
     }
-}
-
-/// What was done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
-    /// Nothing more to say: a deletion, a close, a cancel, a stored chunk, a removal.
-    Done,
-    /// The znode that was created.
-    Created {
-        /// Its path, with its sequence number.
-        path: String,
-        /// Its stat.
-        stat: Stat,
-    },
-    /// The stat after a set, or at a check.
-    Stat(Stat),
-    /// The encoded result of a recipe call.
-    Called(Bytes),
-    /// The answers of a multi, one for each operation.
-    Multi(Vec<Answer>),
-    /// The version that is active now.
-    Activated {
-        /// Its number.
-        version: u64,
-    },
 }
 
 impl Reply {
@@ -293,78 +381,6 @@ impl Failure {
             refusal: Refusal { code, message: reader.text(WHAT)? },
             operation: reader.option(WHAT, |reader| reader.u32(WHAT))?,
             value: reader.option(WHAT, |reader| reader.bytes(WHAT))?,
-        })
-    }
-}
-
-/// Whether an answer may be a multi's: multis do not nest, so decoding does not recurse without bound.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Nesting {
-    Multi,
-    Single,
-}
-
-impl Answer {
-    /// Never less than the bytes that its encoding takes.
-    pub(crate) fn bytes_max(&self) -> usize {
-        const HEAD: usize = 8;
-        HEAD + match self {
-            Self::Done => 0,
-            Self::Created { path, .. } => path.len() + limits::STAT_BYTES_MAX,
-            Self::Stat(_) => limits::STAT_BYTES_MAX,
-            Self::Called(value) => value.len(),
-            Self::Multi(answers) => answers.iter().map(Self::bytes_max).sum(),
-            Self::Activated { .. } => 10,
-        }
-    }
-
-    fn write(&self, writer: &mut Writer) {
-        match self {
-            Self::Done => writer.u8(0),
-            Self::Created { path, stat } => {
-                writer.u8(1);
-                writer.text(path);
-                stat.write(writer);
-            }
-            Self::Stat(stat) => {
-                writer.u8(2);
-                stat.write(writer);
-            }
-            Self::Called(value) => {
-                writer.u8(3);
-                writer.bytes(value);
-            }
-            Self::Multi(answers) => {
-                writer.u8(4);
-                writer.u64(answers.len() as u64);
-                for answer in answers {
-                    answer.write(writer);
-                }
-            }
-            Self::Activated { version } => {
-                writer.u8(5);
-                writer.u64(*version);
-            }
-        }
-    }
-
-    fn read(reader: &mut Reader, nesting: Nesting) -> Result<Self, Malformed> {
-        const WHAT: &str = "answer";
-        Ok(match reader.u8(WHAT)? {
-            0 => Self::Done,
-            1 => Self::Created { path: reader.text(WHAT)?, stat: Stat::read(reader)? },
-            2 => Self::Stat(Stat::read(reader)?),
-            3 => Self::Called(reader.bytes(WHAT)?),
-            4 if nesting == Nesting::Multi => {
-                let count = reader.count(WHAT, limits::MULTI_OPERATIONS_MAX)?;
-                let mut answers = Vec::with_capacity(count);
-                for _ in 0..count {
-                    answers.push(Self::read(reader, Nesting::Single)?);
-                }
-                Self::Multi(answers)
-            }
-            5 => Self::Activated { version: reader.u64(WHAT)? },
-            _ => return Err(malformed(WHAT)),
         })
     }
 }

@@ -2,15 +2,18 @@
 //! leader's view. It ends in `finish`, `park` or `abandon`; all three give the view back.
 
 mod access;
+mod compound;
 mod sessions;
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
 
+pub use self::compound::Met;
 use crate::access::{Acl, Asker, Permissions};
 use crate::apply;
 use crate::change::Change;
+use crate::condition::Condition;
 use crate::draft::{Draft, ReadRecords, View};
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::{CallId, Millis, Zxid};
@@ -18,7 +21,7 @@ use crate::key;
 use crate::level::Level;
 use crate::limits;
 use crate::path::Path;
-use crate::query::{self, no_node};
+use crate::query::{self, no_node, node_exists};
 use crate::read::{Direction, Read, Records};
 use crate::request::{LifetimeKind, Reply, Sequence};
 use crate::room::Room;
@@ -229,14 +232,18 @@ impl Txn {
     ///
     /// # Errors
     /// `bad-path`, `limit`, `no-node`, `no-access`, `bad-version`.
-    pub fn set(&mut self, text: &str, data: Bytes, version: Option<u64>) -> Result<Stat, Refusal> {
+    pub fn set(
+        &mut self,
+        text: &str,
+        data: Bytes,
+        condition: impl Into<Condition>,
+    ) -> Result<Stat, Refusal> {
         self.check_may_change()?;
         let path = Path::parse(text)?;
         check_data(&data)?;
-        let node = self.expect_version(&path, Permissions::WRITE, version)?;
-        let lifetime = node.lifetime;
-        self.record(Change::DataSet { path: path.clone(), data, acl: node.acl })?;
-        self.note_lifetime(lifetime);
+        let node = self.expect(&path, Permissions::WRITE, condition.into())?;
+        self.record(Change::data_set(path.clone(), data, &node))?;
+        self.note_lifetime(node.lifetime);
         query::stat(&self.draft, &path)
     }
 
@@ -244,77 +251,29 @@ impl Txn {
     ///
     /// # Errors
     /// `bad-path`, `bad-arguments` for the root, `no-node` and `no-access` for its parent, `no-node`, `bad-version`, `not-empty`.
-    pub fn delete(&mut self, text: &str, version: Option<u64>) -> Result<(), Refusal> {
+    pub fn delete(&mut self, text: &str, condition: impl Into<Condition>) -> Result<(), Refusal> {
         self.check_may_change()?;
         let path = Path::parse(text)?;
         if path.is_root() {
             return Err(Refusal::new(ErrorCode::BadArguments, "the root can not be deleted"));
         }
         self.require_deletions_under(&path.parent().unwrap_or_else(Path::root))?;
-        let node = self.expect_version(&path, Permissions::NONE, version)?;
+        let node = self.expect(&path, Permissions::NONE, condition.into())?;
         if node.children_count > 0 {
             let message = format!("the znode {path} has {} children", node.children_count);
             return Err(Refusal::new(ErrorCode::NotEmpty, message));
         }
-        self.record(Change::NodeDeleted { path, acl: node.acl })?;
+        self.record(Change::node_deleted(path, &node))?;
         self.note_lifetime(node.lifetime);
         Ok(())
     }
 
-    /// Refuses deletions of children of this znode that the caller may not make. Asked before the child is looked for, as
-    /// ZooKeeper does.
-    fn require_deletions_under(&self, parent: &Path) -> Result<(), Refusal> {
-        self.expect_version(parent, Permissions::DELETE, None).map(|_| ())
-    }
-
-    /// Deletes a znode and all that is below it; how many were deleted. A refusal for the bound comes before any change.
-    ///
-    /// # Errors
-    /// `bad-path`, `bad-arguments` for the root, `no-node`, `no-access` for its parent or one that has children, `limit`.
-    pub fn delete_tree(&mut self, text: &str) -> Result<u64, Refusal> {
-        self.check_may_change()?;
-        let top = Path::parse(text)?;
-        if top.is_root() {
-            return Err(Refusal::new(ErrorCode::BadArguments, "the root can not be deleted"));
-        }
-        self.require_deletions_under(&top.parent().unwrap_or_else(Path::root))?;
-        query::stat(&self.draft, &top)?;
-        let left = self.run.map_or(self.whole.changes, |run| run.changes.min(self.whole.changes));
-        let mut found = vec![top];
-        let mut changes = Vec::new();
-        let mut is_persistent = false;
-        while let Some(path) = found.get(changes.len()).cloned() {
-            let node = self.expect_version(&path, Permissions::NONE, None)?;
-            is_persistent |= node.lifetime.session().is_none();
-            if node.children_count > 0 {
-                self.require_on_node(&path, &node, Permissions::DELETE)?;
-            }
-            changes.push(Change::NodeDeleted { path: path.clone(), acl: node.acl });
-            if node.children_count == 0 {
-                continue;
-            }
-            let (from, to) = key::children(&path);
-            for name in self.draft.child_names(&from, &to, Direction::Forward) {
-                if found.len() as u64 >= left {
-                    return Err(Refusal::limit("znodes of a subtree to delete", left + 1, left));
-                }
-                found.push(path.child(&name)?);
-            }
-        }
-        // Children were found after their parents: backwards, every znode is deleted when it has no children left.
-        let count = found.len() as u64;
-        changes.reverse();
-        self.record_all(changes)?;
-        self.has_persistent_writes |= is_persistent;
-        Ok(count)
-    }
-
-    /// The stat of a znode, if it has this version.
+    /// The stat of a znode, if it is so.
     ///
     /// # Errors
     /// `bad-path`, `no-node`, `no-access`, `bad-version`.
-    pub fn check(&self, text: &str, version: Option<u64>) -> Result<Stat, Refusal> {
-        Ok(self.expect_version(&Path::parse(text)?, Permissions::READ, version)?.stat())
+    pub fn check(&self, text: &str, condition: impl Into<Condition>) -> Result<Stat, Refusal> {
+        Ok(self.expect(&Path::parse(text)?, Permissions::READ, condition.into())?.stat())
     }
 
     /// Makes a call-owned znode of this call ephemeral.
@@ -324,7 +283,7 @@ impl Txn {
     pub fn release(&mut self, text: &str) -> Result<(), Refusal> {
         self.check_may_change()?;
         let path = Path::parse(text)?;
-        let node = self.expect_version(&path, Permissions::NONE, None)?;
+        let node = self.expect(&path, Permissions::NONE, Condition::ANY)?;
         match node.lifetime {
             Lifetime::CallOwned(call) if Some(call) == self.caller() => {
                 self.record(Change::NodeReleased { path })
@@ -338,9 +297,9 @@ impl Txn {
 
     /// Deletes a container or TTL znode whose time has come. Nothing happens if it is gone, or in use again.
     pub fn reap(&mut self, path: &Path) {
-        let due = self.draft.node(path).and_then(|node| node.reap_at);
-        if due.is_some_and(|at| at <= self.slot.time) {
-            self.record_deletion(path.clone());
+        let Some(node) = self.draft.node(path) else { return };
+        if node.reap_at.is_some_and(|at| at <= self.slot.time) {
+            self.record_unbounded(Change::node_deleted(path.clone(), &node));
         }
     }
 
@@ -470,14 +429,10 @@ impl Txn {
             .filter_map(|(key, _)| key::owned_path(&key))
             .collect();
         for path in paths {
-            self.record_deletion(path);
+            if let Some(node) = self.draft.node(&path) {
+                self.record_unbounded(Change::node_deleted(path, &node));
+            }
         }
-    }
-
-    /// Deletes a znode that has no children, whatever the limits.
-    fn record_deletion(&mut self, path: Path) {
-        let acl = self.draft.node(&path).and_then(|node| node.acl);
-        self.record_unbounded(Change::NodeDeleted { path, acl });
     }
 
     fn lifetime(&self, kind: LifetimeKind) -> Result<Lifetime, Refusal> {
@@ -520,10 +475,7 @@ impl Txn {
         let number = parent.as_ref().map_or(0, |parent| parent.children_created);
         let path = Path::parse(&sequence_name(text, options.sequence, number)?)?;
         if query::node(&self.draft, &path).is_some() {
-            return Err(Refusal::new(
-                ErrorCode::NodeExists,
-                format!("the znode {path} is there already"),
-            ));
+            return Err(node_exists(&path));
         }
         match parent {
             Some(parent) if !parent.may_have_children() => Err(no_children_for(&parent_path)),
@@ -582,25 +534,19 @@ impl Txn {
         self.has_persistent_writes |= lifetime.session().is_none();
     }
 
-    /// The record of a znode that is there, that the caller may do this to, and that has this version; asked in this order.
-    fn expect_version(
+    /// The record of a znode that is there, that the caller may do this to, and whose stat is so; asked in this order.
+    fn expect(
         &self,
         path: &Path,
         permission: Permissions,
-        version: Option<u64>,
+        condition: Condition,
     ) -> Result<Node, Refusal> {
         let node = query::node(&self.draft, path).ok_or_else(|| no_node(path))?;
         if !permission.is_empty() {
             self.require_on_node(path, &node, permission)?;
         }
-        match version {
-            Some(expected) if expected != node.version => {
-                let message =
-                    format!("the znode {path} has version {}, not {expected}", node.version);
-                Err(Refusal::new(ErrorCode::BadVersion, message))
-            }
-            _ => Ok(node),
-        }
+        condition.check(path, &node.stat())?;
+        Ok(node)
     }
 }
 

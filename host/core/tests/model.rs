@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use proptest::prelude::*;
 use quorate_core::access::{Acl, Held, Identity, Permissions};
+use quorate_core::condition::Condition;
 use quorate_core::draft::ReadRecords;
 use quorate_core::error::ErrorCode;
 use quorate_core::execute::{self, Executed};
@@ -20,7 +21,7 @@ use quorate_core::read::{Direction, MemoryTree, Read};
 use quorate_core::request::{Answer, Body, LifetimeKind, Operation, Reply, Request, Sequence};
 use quorate_core::session::{self, Acks, Admission, Opening};
 use quorate_core::transaction::Outcome;
-use quorate_core::znode::Lifetime;
+use quorate_core::znode::{Lifetime, Stat};
 
 use support::pair::Pair;
 use support::rights::{self, Rights};
@@ -166,16 +167,31 @@ impl Model {
         session: SessionId,
         path: &str,
         one: Permissions,
-        version: Option<u64>,
+        condition: &Condition,
     ) -> Result<&ModelNode, ErrorCode> {
         let node = self.nodes.get(path).ok_or(ErrorCode::NoNode)?;
         if !one.is_empty() {
             self.require(session, path, one)?;
         }
-        match version {
-            Some(version) if version != node.version => Err(ErrorCode::BadVersion),
-            _ => Ok(node),
-        }
+        let fields = [
+            (condition.version, node.version),
+            (condition.czxid, node.czxid),
+            (condition.mzxid, node.mzxid),
+            (condition.pzxid, node.pzxid),
+            (condition.cversion, node.children_created + node.children_deleted),
+            (condition.aversion, node.aversion),
+        ];
+        let is_so = fields.iter().all(|(wanted, found)| wanted.is_none_or(|one| one == *found));
+        if is_so { Ok(node) } else { Err(ErrorCode::BadVersion) }
+    }
+
+    /// A znode and all below it, children before parents.
+    fn subtree(&self, top: &str) -> Vec<String> {
+        let below = format!("{top}/");
+        let paths = self.nodes.keys().filter(|path| *path == top || path.starts_with(&below));
+        let mut paths: Vec<String> = paths.cloned().collect();
+        paths.sort_by_key(|path| std::cmp::Reverse(path.matches('/').count()));
+        paths
     }
 
     fn delete(&mut self, zxid: u64, path: &str) {
@@ -227,8 +243,8 @@ impl Model {
                 self.nodes.get_mut(&made).expect("made above").acl = acl;
                 Ok(made)
             }
-            Operation::Set { path, data, version } => {
-                self.expect(session, path, Permissions::WRITE, *version)?;
+            Operation::Set { path, data, condition } => {
+                self.expect(session, path, Permissions::WRITE, condition)?;
                 let node = self.nodes.get_mut(path).expect("looked up above");
                 node.data = data.to_vec();
                 node.version += 1;
@@ -236,20 +252,20 @@ impl Model {
                 node.mtime = self.time;
                 Ok(path.clone())
             }
-            Operation::Delete { path, version } => {
+            Operation::Delete { path, condition } => {
                 if path == "/" {
                     return Err(ErrorCode::BadArguments);
                 }
-                self.expect(session, &parent_of(path), Permissions::DELETE, None)?;
-                self.expect(session, path, Permissions::NONE, *version)?;
+                self.expect(session, &parent_of(path), Permissions::DELETE, &Condition::ANY)?;
+                self.expect(session, path, Permissions::NONE, condition)?;
                 if !self.children(path).is_empty() {
                     return Err(ErrorCode::NotEmpty);
                 }
                 self.delete(zxid, path);
                 Ok(path.clone())
             }
-            Operation::Check { path, version } => {
-                self.expect(session, path, Permissions::READ, *version).map(|_| path.clone())
+            Operation::Check { path, condition } => {
+                self.expect(session, path, Permissions::READ, condition).map(|_| path.clone())
             }
             Operation::SetAcl { path, acl, version, is_forced } => {
                 self.set_acl(session, path, acl.as_ref(), *version, *is_forced)?;
@@ -261,7 +277,98 @@ impl Model {
                 self.rights.change(&known, change, *is_forced, own)?;
                 Ok(String::new())
             }
-            Operation::Call(_) => Err(ErrorCode::NoRecipe),
+            Operation::CheckAbsent { path } => match self.nodes.get(path) {
+                Some(_) => {
+                    self.require(session, path, Permissions::READ)?;
+                    Err(ErrorCode::NodeExists)
+                }
+                None => Ok(path.clone()),
+            },
+            Operation::CreateOrGet { path, .. } if self.nodes.contains_key(path) => {
+                self.require(session, path, Permissions::READ)?;
+                Ok(path.clone())
+            }
+            Operation::SetOrCreate { path, data, .. } if self.nodes.contains_key(path) => {
+                let (path, data) = (path.clone(), data.clone());
+                let set = Operation::Set { path, data, condition: Condition::ANY };
+                self.operate(zxid, session, &set)
+            }
+            Operation::CreateOrGet { path, data, lifetime, parents }
+            | Operation::SetOrCreate { path, data, lifetime, parents } => {
+                let create = Operation::Create {
+                    path: path.clone(),
+                    data: data.clone(),
+                    lifetime: *lifetime,
+                    sequence: Sequence::None,
+                    parents: *parents,
+                    acl: None,
+                };
+                self.operate(zxid, session, &create)
+            }
+            Operation::DeleteTree { path, condition } => {
+                if path == "/" {
+                    return Err(ErrorCode::BadArguments);
+                }
+                self.expect(session, &parent_of(path), Permissions::DELETE, &Condition::ANY)?;
+                self.expect(session, path, Permissions::NONE, condition)?;
+                for path in self.subtree(path) {
+                    if !self.children(&path).is_empty() {
+                        self.require(session, &path, Permissions::DELETE)?;
+                    }
+                }
+                for path in self.subtree(path) {
+                    self.delete(zxid, &path);
+                }
+                Ok(path.clone())
+            }
+            Operation::Get { path } | Operation::Stat { path } => {
+                self.expect(session, path, Permissions::READ, &Condition::ANY).map(|_| path.clone())
+            }
+            Operation::Children { path, with_data, .. } => {
+                self.expect(session, path, Permissions::READ, &Condition::ANY)?;
+                let slash = if path == "/" { "" } else { "/" };
+                for name in self.children(path).iter().filter(|_| *with_data) {
+                    self.require(session, &format!("{path}{slash}{name}"), Permissions::READ)?;
+                }
+                Ok(path.clone())
+            }
+            Operation::Exists { path } => {
+                if self.nodes.contains_key(path) {
+                    self.require(session, path, Permissions::READ)?;
+                }
+                Ok(path.clone())
+            }
+            Operation::Call(_) | Operation::Fence(_) => Err(ErrorCode::NoRecipe),
+        }
+    }
+
+    /// An answer shows the tree as of its operation. `made`: the path that it made or touched.
+    fn check_answer(&self, operation: &Operation, made: &str, answer: &Answer) {
+        let node = self.nodes.get(made);
+        let same = |stat: &Stat| {
+            let node = node.expect("it is there");
+            let found = (stat.version, stat.czxid.0, stat.mzxid.0, stat.pzxid.0, stat.lifetime);
+            assert_eq!(found, (node.version, node.czxid, node.mzxid, node.pzxid, node.lifetime));
+        };
+        match answer {
+            Answer::Created { path, stat } => {
+                assert_eq!(path, made);
+                same(stat);
+            }
+            Answer::Stat(stat) | Answer::Exists(Some(stat)) => same(stat),
+            Answer::Exists(None) => assert_eq!(node, None),
+            Answer::Node { data, stat } => {
+                assert_eq!(*data, node.expect("it is there").data);
+                same(stat);
+            }
+            Answer::Names(listing) => assert_eq!(listing.children, self.children(made)),
+            Answer::Children(listing) => {
+                let names: Vec<String> =
+                    listing.children.iter().map(|child| child.name.clone()).collect();
+                assert_eq!(names, self.children(made));
+            }
+            Answer::Done | Answer::Deleted { .. } => {}
+            other => panic!("{operation:?}: {other:?}"),
         }
     }
 
@@ -276,7 +383,7 @@ impl Model {
         if acl.is_some_and(|acl| acl.entries.is_empty()) {
             return Err(ErrorCode::InvalidAcl);
         }
-        let node = self.expect(session, path, Permissions::ADMIN, None)?;
+        let node = self.expect(session, path, Permissions::ADMIN, &Condition::ANY)?;
         if version.is_some_and(|version| version != node.aversion) {
             return Err(ErrorCode::BadVersion);
         }
@@ -408,7 +515,19 @@ fn path() -> impl Strategy<Value = String> {
 
 fn operation() -> impl Strategy<Value = Operation> {
     let data = || proptest::collection::vec(any::<u8>(), 0..4).prop_map(Bytes::from);
-    let version = || proptest::option::weighted(0.3, 0u64..4);
+    let field = || proptest::option::weighted(0.1, 0u64..6);
+    let condition = move || {
+        (proptest::option::weighted(0.3, 0u64..4), field(), field(), field(), field()).prop_map(
+            |(version, czxid, mzxid, pzxid, cversion)| Condition {
+                version,
+                czxid,
+                mzxid,
+                pzxid,
+                cversion,
+                aversion: None,
+            },
+        )
+    };
     let lifetime = prop_oneof![
         4 => Just(LifetimeKind::Persistent),
         3 => Just(LifetimeKind::Ephemeral),
@@ -421,6 +540,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => Just(Sequence::ZooKeeper)
     ];
     let some_acl = prop_oneof![4 => Just(None), 1 => rights::acl()];
+    let wanted = (path(), data(), lifetime.clone(), any::<bool>());
+    let page = || Page::first();
     prop_oneof![
         6 => (path(), data(), lifetime, sequence, any::<bool>(), some_acl).prop_map(
             |(path, data, lifetime, sequence, parents, acl)| {
@@ -428,10 +549,28 @@ fn operation() -> impl Strategy<Value = Operation> {
                 Operation::Create { path, data, lifetime, sequence, parents, acl }
             }
         ),
-        2 => (path(), data(), version())
-            .prop_map(|(path, data, version)| Operation::Set { path, data, version }),
-        4 => (path(), version()).prop_map(|(path, version)| Operation::Delete { path, version }),
-        1 => (path(), version()).prop_map(|(path, version)| Operation::Check { path, version }),
+        2 => (path(), data(), condition())
+            .prop_map(|(path, data, condition)| Operation::Set { path, data, condition }),
+        4 => (path(), condition())
+            .prop_map(|(path, condition)| Operation::Delete { path, condition }),
+        1 => (path(), condition())
+            .prop_map(|(path, condition)| Operation::Check { path, condition }),
+        1 => path().prop_map(|path| Operation::CheckAbsent { path }),
+        2 => (wanted, any::<bool>()).prop_map(|((path, data, lifetime, parents), is_set)| {
+            if is_set {
+                Operation::SetOrCreate { path, data, lifetime, parents }
+            } else {
+                Operation::CreateOrGet { path, data, lifetime, parents }
+            }
+        }),
+        1 => (path(), condition())
+            .prop_map(|(path, condition)| Operation::DeleteTree { path, condition }),
+        1 => (path(), 0..5).prop_map(move |(path, kind)| match kind {
+            0 => Operation::Get { path },
+            1 => Operation::Stat { path },
+            2 => Operation::Exists { path },
+            kind => Operation::Children { path, page: page(), with_data: kind == 3 },
+        }),
         2 => rights::operation(path()),
     ]
 }
@@ -647,8 +786,8 @@ impl Run {
                 }
                 _ => panic!("{operation:?}: the model says {made:?}, the reply {reply:?}"),
             };
-            if let (Answer::Created { path, .. }, Ok(made)) = (answer, &made) {
-                assert_eq!(path, made);
+            if let Ok(made) = &made {
+                after.check_answer(operation, made, answer);
             }
         }
         assert!(matches!(reply, Reply::Done(_)), "the model refuses nothing: {reply:?}");

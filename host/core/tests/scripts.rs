@@ -48,22 +48,29 @@ scripts! {
     acknowledgements
     call_owned
     children
+    conditions
     containers
     create
+    create_or
     delete_tree
+    delete_tree_by_clients
     deployments
     entries
     ephemerals
+    fence
     full_disk
     level
     limits
     multi
+    owned_below
     parked
     precedence
     read_only
+    reads_in_a_multi
     sequence
     sessions
     set_delete_check
+    subtrees
     ttl
     uploads
 }

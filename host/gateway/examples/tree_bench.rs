@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use quorate_core::apply;
+use quorate_core::condition::Condition;
 use quorate_core::deployment::{ComponentDigest, Version};
 use quorate_core::draft::Draft;
 use quorate_core::error::{ErrorCode, Refusal};
@@ -221,7 +222,7 @@ fn scattered(index: usize, keys: usize) -> usize {
 }
 
 fn set(path: String) -> Operation {
-    Operation::Set { path, data: Bytes::from(vec![b'x'; DATA_BYTES]), version: None }
+    Operation::Set { path, data: Bytes::from(vec![b'x'; DATA_BYTES]), condition: Condition::ANY }
 }
 
 fn create(path: String) -> Operation {
@@ -259,7 +260,7 @@ fn place(index: usize) -> Operation {
             acl: None,
         }
     } else {
-        Operation::Delete { path, version: None }
+        Operation::Delete { path, condition: Condition::ANY }
     }
 }
 

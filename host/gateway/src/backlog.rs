@@ -155,13 +155,13 @@ mod tests {
         let began = Instant::now();
         let mut backlog = Backlog::default();
         backlog.hold(10, bulk(1, 3));
-        assert_eq!(released(&mut backlog, began), []);
+        assert_eq!(released(&mut backlog, began), [0_u64; 0]);
         let due = began + limits::BODY_TIMEOUT;
         assert_eq!(backlog.due(), Some(due));
         // What else comes on the lane or beside it does not put it off.
         backlog.hold(10, read(2));
         backlog.handle_body(9, Bytes::from_static(b"another")).unwrap();
-        assert_eq!(released(&mut backlog, began + 30 * SECOND), []);
+        assert_eq!(released(&mut backlog, began + 30 * SECOND), [0_u64; 0]);
         assert_eq!(backlog.due(), Some(due));
         backlog.handle_time(due - SECOND).unwrap();
         let why = backlog.handle_time(due).unwrap_err();
@@ -174,7 +174,7 @@ mod tests {
         let mut backlog = Backlog::default();
         backlog.hold(10, bulk(1, 3));
         backlog.hold(10, bulk(2, 3));
-        assert_eq!(released(&mut backlog, began), []);
+        assert_eq!(released(&mut backlog, began), [0_u64; 0]);
         backlog.handle_body(1, Bytes::from_static(b"abc")).unwrap();
         let turn = began + 59 * SECOND;
         assert_eq!(released(&mut backlog, turn), [1]);
@@ -194,7 +194,7 @@ mod tests {
             backlog.hold(10, message);
         }
         backlog.handle_body(3, Bytes::from_static(b"abc")).unwrap();
-        assert_eq!(released(&mut backlog, now), []);
+        assert_eq!(released(&mut backlog, now), [0_u64; 0]);
         backlog.handle_body(1, Bytes::from_static(b"abc")).unwrap();
         assert_eq!(released(&mut backlog, now), [1, 2, 3, 4]);
         assert!(backlog.is_empty());

@@ -4,11 +4,12 @@
 //! It decides nothing about the tree: writes go to the sequencer, reads to the applied tree, and replies come back when
 //! their entry has been applied here.
 //!
-//! Reading order: [`link`] (between a member and its leader), [`registry`] (attachments, what they wait for and who executes
+//! Reading order: [`link`] (between a member and its leader), [`audit`] (who did what), [`watches`] (what clients are told of without
+//! asking again), [`registry`] (attachments, what they wait for and who executes
 //! it), [`quorum`] and [`raft`] (who asks whether this member leads, and whom), [`leader`] (the thread around the sequencer), [`links`] (the
 //! leader's ends of links), [`follow`] (a member's own link), [`disk`] (how full it is), [`reads`], [`read_index`] (how fresh
 //! they are), [`read_calls`] (recipe calls among them), [`compile`], `backlog` (what waits behind bulk bodies),
-//! [`snapshots`] (the tree as a stream, beside a lane), [`quic`] (the face), [`mesh`] (connections to other
+//! `paced` (streams to clients that have to keep up), [`snapshots`] (the tree as one, beside a lane), [`scans`] (subtrees), [`quic`] (the face), [`mesh`] (connections to other
 //! members), [`halted`] (why it must not start again), [`divergence`] (is its tree the same as theirs), [`administration`]
 //! (commands to the cluster), `founding` (new clusters), [`level`] (when its
 //! feature level rises), `told` (who hears what raft tells), [`renewal`] (has
@@ -17,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 pub mod administration;
+pub mod audit;
 mod backlog;
 pub mod compile;
 pub mod disk;
@@ -31,6 +33,7 @@ pub mod link;
 pub mod links;
 pub mod member;
 pub mod mesh;
+mod paced;
 pub mod process;
 pub mod quic;
 pub mod quorum;
@@ -43,5 +46,7 @@ pub mod renewal;
 pub mod restore;
 #[cfg(test)]
 mod rig;
+pub mod scans;
 pub mod snapshots;
 mod told;
+pub mod watches;

@@ -8,6 +8,9 @@ use quorate_core::limits;
 pub const OUTSTANDING_WRITES_MAX: usize = 8192;
 /// Reads of one session that wait for their consistency at a time. Above this the lane is not read further.
 pub const OUTSTANDING_READS_MAX: usize = 1024;
+/// Bytes of the results of many reads in one answer: what a frame carries, less its head and what each read adds.
+pub const MANY_READS_BYTES_MAX: usize =
+    quorate_wire::message::LANE_FRAME_BYTES_MAX as usize - 64 * 1024;
 /// Recipe calls that only read: threads that run them, whatever the machine has. One that takes its time leaves the others.
 /// At most, the engine's `READERS_MAX`.
 pub const READ_CALL_THREADS_MIN: usize = 2;
@@ -51,6 +54,37 @@ pub const BODIES_ARRIVED_MAX: usize = 4;
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Frames below this many bytes may be slices of the packet in which they came, up to 64 KiB: what waits is copied.
 pub const SLICED_FRAME_BYTES_MAX: usize = 64 * 1024;
+/// Watches of one attachment: a client with more of them watches a subtree.
+pub const WATCHES_PER_ATTACHMENT_MAX: usize = 16 * 1024;
+/// Watches on one member: some 100 MiB of memory.
+pub const WATCHES_MAX: usize = 256 * 1024;
+/// Bytes of events that may queue for one attachment, above which its watches are ended with their positions: the thread that
+/// applies can not wait for a client. More than the largest transaction with all its data.
+pub const EVENT_QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Of these, bytes that each attachment has to itself; below it a watch that catches up adds to the queue.
+pub const EVENT_QUEUE_BYTES_OWN: usize = 64 * 1024;
+/// Bytes of events that may queue on this member beyond what each attachment has to itself.
+pub const MEMBER_EVENT_QUEUE_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// An attachment may hold at most what is left of that, divided by this, as lanes of theirs
+/// (`quorate_net::limits::BUDGET_SHARE_DIVISOR`).
+pub const EVENT_QUEUE_SHARE_DIVISOR: usize = 16;
+/// Bytes of events that wait in the lane itself, behind the attachment's queue.
+pub const EVENT_LANE_QUEUE_BYTES: u32 = 64 * 1024;
+/// Pairs of an event and a watch of one transaction that are looked at together: 16 MiB. Ten thousand watches on one znode are
+/// one pair each.
+pub const EVENT_PAIRS_MAX: usize = 1024 * 1024;
+/// How often attachments without events are told up to where there are none.
+pub const EVENT_MARK_EVERY: Duration = Duration::from_secs(2);
+/// Watches that read history and have not handed it to their client yet, on all lanes of this member.
+pub const CATCH_UPS_MAX: usize = 64;
+/// Entries that a watch reads of history in one go.
+pub const CATCH_UP_ENTRIES_MAX: usize = 256;
+/// Bytes of frames after which a piece of history ends.
+pub const CATCH_UP_BYTES: usize = 256 * 1024;
+/// Bytes of data before its events that a watch is told with one transaction, when it reads that from history.
+pub const CATCH_UP_PREVIOUS_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How long a client may take for what was queued for a watch that catches up: 64 KiB, and what came to it.
+pub const CATCH_UP_PATIENCE: Duration = Duration::from_secs(10);
 /// Components that wait to be compiled. One that finds no place is asked for again by whoever deploys it.
 pub const COMPILE_QUEUE_MAX: usize = 256;
 /// Bytes of the log's queue: a batch in flight each, at its usual size, and as much again.
@@ -90,8 +124,21 @@ pub const SNAPSHOT_PIECE_BYTES: usize = 256 * 1024;
 pub const SNAPSHOT_BYTES_PER_SECOND_MIN: u64 = 128 * 1024;
 /// How far a client may fall behind that before its snapshot is cut off. It may go on with it where it was, for a while.
 pub const SNAPSHOT_BEHIND_MAX: Duration = Duration::from_secs(30);
-/// How long the last bytes of a snapshot may take to be acknowledged.
-pub const SNAPSHOT_FAREWELL: Duration = Duration::from_secs(30);
+/// Scans that one lane is sent at a time: each keeps what was overwritten or deleted since it began.
+pub const SCANS_PER_LANE_MAX: usize = 2;
+/// Scans that all lanes of a member are sent at a time.
+pub const SCANS_MAX: usize = 32;
+/// Bytes of a scan that are read and handed to the network in one go; one znode may come on top.
+pub const SCAN_PIECE_BYTES: usize = 256 * 1024;
+/// Bytes of a scan that a client must take in a second, on average: 1 Mbit/s, as of a snapshot.
+pub const SCAN_BYTES_PER_SECOND_MIN: u64 = 128 * 1024;
+/// How far a client may fall behind that before its scan is cut off. It may begin another one behind the last znode.
+pub const SCAN_BEHIND_MAX: Duration = Duration::from_secs(30);
+/// How long a scan may take in all. A million znodes of 100 bytes are about 200 MB: a client on a line of 3 Mbit/s has
+/// them in time. Meanwhile compactions keep all that the scan could still ask for.
+pub const SCAN_TIME_MAX: Duration = Duration::from_secs(600);
+/// How long the last bytes of a stream to a client may take to be acknowledged.
+pub const BULK_FAREWELL: Duration = Duration::from_secs(30);
 /// How long a new lane may take to say hello.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a new leader waits for the code of what is active: from the disk's cache it takes milliseconds, and what was
@@ -122,6 +169,11 @@ pub const DISK_TELL_EVERY: Duration = Duration::from_secs(1);
 /// Bytes of disk below which growing writes are refused, unless the operator says otherwise: two segments of the log,
 /// the tree's memory flushed, and a compaction that has its files twice for a while.
 pub const DISK_RESERVE_BYTES: u64 = 512 * 1024 * 1024;
+/// How long what was applied stays in the raft log for watches that resume, unless the operator says otherwise: longer than a
+/// machine takes to come back.
+pub const HISTORY_KEEP: Duration = Duration::from_secs(600);
+/// Bytes of the raft log that stay for that: a restart reads them all.
+pub const HISTORY_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// How long a lane may take to deliver what has queued at shutdown.
 pub const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -142,6 +194,11 @@ const _: () =
     assert!(LINK_TAKEN_KIB_MAX as usize * 1024 > quorate_wire::link::LINK_FRAME_BYTES_MAX as usize);
 const _: () = assert!(LINK_ANSWERS_BYTES_MAX > 2 * LINK_ANSWERS_BYTES_EASED);
 const _: () = assert!(LANE_QUEUE_BYTES_OWN <= LANE_QUEUE_BYTES_MAX);
+const _: () = assert!(EVENT_QUEUE_BYTES_OWN < EVENT_QUEUE_BYTES_MAX);
+const _: () = assert!(EVENT_QUEUE_BYTES_MAX > 2 * limits::TRANSACTION_BYTES_MAX);
+const _: () = assert!(
+    MEMBER_EVENT_QUEUE_BYTES_MAX >= EVENT_QUEUE_SHARE_DIVISOR * limits::TRANSACTION_BYTES_MAX
+);
 const _: () = assert!(MEMBER_LANE_QUEUE_BYTES_MAX >= 4 * LANE_QUEUE_BYTES_MAX as usize);
 const _: () = assert!(
     quorate_net::limits::CONNECTIONS_MAX as usize * LANE_QUEUE_BYTES_OWN as usize

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_core::error::{ErrorCode, Refusal};
+use quorate_core::request::Class;
 use quorate_net::{LaneReceiver, LaneSender};
 use quorate_wire::link::ToLeader;
 use tokio::sync::{Notify, oneshot};
@@ -195,10 +196,11 @@ impl Link {
         self.outbox.retain(|message| matches!(message, ToLeader::ReadIndex { .. }));
     }
 
-    /// Whether so much waits that requests should be refused.
-    pub(crate) fn is_overloaded(&self) -> bool {
+    /// Whether so much waits that requests of this class should be refused.
+    pub(crate) fn is_overloaded(&self, class: Class) -> bool {
         let (count, bytes) = self.outbox.load();
-        count >= limits::SEQUENCER_INBOX_MAX || bytes >= limits::LINK_WAITING_BYTES_MAX
+        count >= class.places(limits::SEQUENCER_INBOX_MAX)
+            || bytes >= class.places(limits::LINK_WAITING_BYTES_MAX)
     }
 
     /// Asks the leader for a read index. Cancel-safe: dropped, the answer is forgotten.

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use quorate_core::draft::ReadRecords;
 use quorate_core::error::Refusal;
@@ -26,6 +26,7 @@ use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::administration::{Administration, HANDED_ON_MAX};
+use crate::audit::{self, Audit};
 use crate::compile::Compiler;
 use crate::disk::DiskWatch;
 use crate::divergence;
@@ -43,8 +44,10 @@ use crate::read_index::{AnyLeader, ReadBarrier};
 use crate::reads::{Reads, Surroundings};
 use crate::registry::Registry;
 use crate::renewal::Renewal;
+use crate::scans::ScanRoom;
 use crate::snapshots::NodeSnapshots;
 use crate::told::{Listener, tell_leader, tell_leadership};
+use crate::watches;
 
 use self::adapters::{Around, EnginePrepare, MeshDial, NodeProposer, Served};
 pub use self::who::agent;
@@ -77,8 +80,14 @@ pub struct Options {
     pub component_bytes_max: u64,
     /// Bytes of disk that are kept free: writes that make the tree larger are refused below. 0: none.
     pub disk_reserve_bytes: u64,
+    /// How long what was applied stays readable for watches that resume.
+    pub history_keep: Duration,
+    /// Bytes of the raft log that stay for that, and for members that lag.
+    pub history_bytes_max: u64,
     /// The highest feature level that this build knows.
     pub level: Level,
+    /// The audit log.
+    pub audit: audit::Options,
 }
 
 impl Options {
@@ -96,7 +105,10 @@ impl Options {
             cache_bytes: TreeOptions::default().cache_bytes,
             component_bytes_max: quorate_core::limits::COMPONENT_BYTES_MAX,
             disk_reserve_bytes: limits::DISK_RESERVE_BYTES,
+            history_keep: limits::HISTORY_KEEP,
+            history_bytes_max: limits::HISTORY_BYTES_MAX,
             level: Level::NEWEST,
+            audit: audit::Options::default(),
         }
     }
 }
@@ -172,6 +184,9 @@ pub enum StartError {
     /// A thread.
     #[error("a thread can not be started: {0}")]
     Thread(std::io::Error),
+    /// The audit log.
+    #[error(transparent)]
+    Audit(#[from] audit::StartError),
 }
 
 /// A running member. To be ended with [`Member::shutdown`].
@@ -182,7 +197,7 @@ pub struct Member {
     node: Arc<Node>,
     mesh: Arc<Mesh>,
     announcing: JoinHandle<()>,
-    following: [JoinHandle<()>; 4],
+    following: [JoinHandle<()>; 5],
     diverged: watch::Receiver<Option<String>>,
     comparing: JoinHandle<()>,
     log: Arc<Log>,
@@ -197,6 +212,7 @@ pub struct Member {
     renewing: JoinHandle<()>,
     face: JoinHandle<()>,
     stop: watch::Sender<bool>,
+    audit: Audit,
     _directory: Arc<DataDirectory>,
 }
 
@@ -247,7 +263,8 @@ impl Member {
         })?;
 
         let sequencer = SequencerHandle::new();
-        let registry = Arc::new(Registry::new(sequencer.clone()));
+        let audit = Audit::start(&options.audit, member)?;
+        let registry = Arc::new(Registry::with_audit(sequencer.clone(), audit.clone()));
         let compiler: Arc<OnceLock<Mutex<Compiler>>> = Arc::default();
         let applied_tree: Arc<OnceLock<SharedRead>> = Arc::default();
         let listener = Listener {
@@ -256,6 +273,7 @@ impl Member {
             mesh: mesh.clone(),
             compiler: compiler.clone(),
             tree: applied_tree.clone(),
+            audit: audit.clone(),
         };
         let incoming = directory.incoming_path();
         let noting = mesh.clone();
@@ -268,6 +286,8 @@ impl Member {
         check_not_forgotten(&store, &mesh)?;
         let mut config =
             quorate_raft::Config { level: options.level, ..quorate_raft::Config::new(member) };
+        config.history_keep = options.history_keep;
+        config.log_keep_bytes = options.history_bytes_max;
         let reserve_bytes = options.disk_reserve_bytes.saturating_mul(2);
         config.hold.free_bytes_min = config.hold.free_bytes_min.max(reserve_bytes);
         let network = Arc::new(RaftNetwork(mesh.clone()));
@@ -275,6 +295,8 @@ impl Member {
         let node = Arc::new(node);
         let tree = node.tree();
         let _first = applied_tree.set(tree.clone());
+        registry.watches().set_tree(tree.clone());
+        registry.watches().start(Arc::new(node.history()), tree.meta().zxid);
         registry.advance(tree.meta().zxid);
         let prepare = Arc::new(EnginePrepare { engine: engine.clone() });
         let started = Compiler::start(tree.clone(), prepare).map_err(StartError::Thread)?;
@@ -394,6 +416,7 @@ impl Member {
         let telling = tokio::spawn(async move {
             told.watch_members(|now| lanes.set_members(client_addresses(&own, now))).await;
         });
+        let marking = tokio::spawn(watches::keep_marking(registry.watches().clone()));
         let face = Arc::new(Face {
             registry,
             sequencer: sequencer.clone(),
@@ -401,11 +424,13 @@ impl Member {
             read_calls: read_calls.clone(),
             barrier: Arc::new(barrier),
             snapshots: Arc::new(NodeSnapshots { node: node.clone() }),
+            scan_room: ScanRoom::of_member(),
             compiler: compiler.clone(),
             lane_queues: QueueBudget::new(limits::MEMBER_LANE_QUEUE_BYTES_MAX),
             agent: agent(),
             mesh: mesh.clone(),
             administration,
+            audit: audit.clone(),
         });
         let (renewed, renewals) = mpsc::channel(1);
         let renewal_asked: Arc<Notify> = Arc::default();
@@ -418,7 +443,7 @@ impl Member {
             node,
             mesh,
             announcing,
-            following: [leader_told, follower, telling, standing],
+            following: [leader_told, follower, telling, standing, marking],
             diverged,
             comparing,
             log,
@@ -433,6 +458,7 @@ impl Member {
             renewing,
             face,
             stop,
+            audit,
             _directory: directory,
         })
     }
@@ -523,6 +549,10 @@ impl Member {
         self.mesh.shutdown().await;
         if let Err(error) = self.log.close() {
             tracing::error!(%error, "the log did not close in order; the next start replays it");
+        }
+        let audit = self.audit;
+        if tokio::task::spawn_blocking(move || audit.stop()).await.is_err() {
+            tracing::error!("the audit log could not be ended");
         }
     }
 }

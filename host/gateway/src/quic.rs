@@ -1,9 +1,14 @@
 //! The native face: connections of clients, one lane a session. It reads frames, hands writes on in their order, settles
 //! how fresh a read must be, and lets go when the lane is over. What a frame's fields mean is quorate-wire's.
 
+mod audited;
+mod bodies;
 mod calls;
+mod scans;
+mod watching;
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -17,13 +22,13 @@ use quorate_core::limits as core_limits;
 use quorate_core::request::{Body, Request};
 use quorate_core::session::{Acks, Session};
 use quorate_net::{
-    BulkReceiver, CloseCode, Connection, Identity, LaneError, LaneLimits, LaneReceiver, LaneSender,
-    Protocol, QueueBudget, Server,
+    CloseCode, Connection, Identity, LaneError, LaneLimits, LaneReceiver, LaneSender, Protocol,
+    QueueBudget, Server,
 };
 use quorate_wire::message::admin::Command;
 use quorate_wire::message::{
     Attach, ClientMessage, Consistency, Hello, LANE_FRAME_BYTES_MAX, PROTOCOLS, Query, Results,
-    ServerMessage, Welcome, body, bulk, protocols,
+    ServerMessage, Welcome, body, protocols,
 };
 use quorate_wire::protocol::Versions;
 use sha2::{Digest as _, Sha256};
@@ -31,7 +36,10 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use self::audited::{audit_attach, audit_read};
+use self::bodies::read_bodies;
 use crate::administration::{Administration, Requester};
+use crate::audit::Audit;
 use crate::backlog::{Backlog, Message, WaitingRead};
 use crate::compile::Compiler;
 use crate::leader::SequencerHandle;
@@ -40,6 +48,7 @@ use crate::mesh::Mesh;
 use crate::read_calls::{LaneShare, ReadCalls};
 use crate::reads::{Client, Reads};
 use crate::registry::{Attachment, NotTaken, Registry};
+use crate::scans::ScanRoom;
 use crate::snapshots::{self, Snapshots};
 
 /// Waits until this member has applied all that was acknowledged anywhere before the call.
@@ -65,6 +74,8 @@ pub struct Face {
     pub barrier: Arc<dyn Barrier>,
     /// The tree as a stream.
     pub snapshots: Arc<dyn Snapshots>,
+    /// Room for subtrees as streams.
+    pub scan_room: ScanRoom,
     /// What is deployed is compiled first; unset until the member has started.
     pub compiler: Arc<OnceLock<Mutex<Compiler>>>,
     /// What queues on all lanes beyond their own part.
@@ -75,6 +86,8 @@ pub struct Face {
     pub mesh: Arc<Mesh>,
     /// Commands to the cluster.
     pub administration: Administration,
+    /// Who did what.
+    pub audit: Audit,
 }
 
 impl Face {
@@ -181,6 +194,9 @@ struct Lane {
     /// For what goes beside the lane.
     connection: Connection,
     snapshot_room: Arc<Semaphore>,
+    /// Whether a task writes the attachment's events.
+    has_event_lane: bool,
+    scan_room: ScanRoom,
 }
 
 impl Lane {
@@ -200,7 +216,8 @@ impl Lane {
             Ok(Ok((First::Session(hello), sender, receiver))) => (hello, sender, receiver),
             Ok(Ok((First::Command(request, command), sender, receiver))) => {
                 let first = (request, command);
-                let ended = administer(&face, &connection, first, &sender, receiver, stop).await;
+                let remote = connection.remote_address();
+                let ended = administer(&face, remote, first, &sender, receiver, stop).await;
                 finish(connection, sender, ended).await;
                 return;
             }
@@ -218,7 +235,9 @@ impl Lane {
                 return;
             }
         };
-        match attach(&face, &hello, &sender).await {
+        let attached = attach(&face, &hello, &sender).await;
+        audit_attach(&face, &hello, &connection, &attached);
+        match attached {
             Ok((attachment, welcome)) => {
                 tracing::debug!(session = attachment.session.0, agent = hello.agent, "attached");
                 face.registry.welcome(&attachment, welcome);
@@ -250,6 +269,8 @@ impl Lane {
             calls: LaneShare::default(),
             connection: connection.clone(),
             snapshot_room: Arc::new(Semaphore::new(limits::SNAPSHOTS_PER_LANE_MAX)),
+            has_event_lane: false,
+            scan_room: ScanRoom::of_lane(),
         };
         let mut frames = Vec::with_capacity(limits::BURST_FRAMES_MAX);
         loop {
@@ -372,7 +393,13 @@ impl Lane {
         self.face.prepare_for(&body);
         let Client { session, address } = self.client();
         let request = Request { session, write, hash, acks, body, address };
-        match self.face.registry.submit(&self.attachment, request_id, Arc::new(request), weight) {
+        let request = Arc::new(request);
+        let taken =
+            self.face.registry.submit(&self.attachment, request_id, request.clone(), weight);
+        if let (Err(not_taken), Some(auditor)) = (&taken, self.attachment.auditor()) {
+            auditor.not_taken(&request, weight, not_taken.refusal());
+        }
+        match taken {
             Ok(()) => Ok(()),
             Err(NotTaken::NotExecuted(refusal)) => {
                 let refused = ServerMessage::NotExecuted { request: request_id, refusal };
@@ -396,10 +423,19 @@ impl Lane {
                     self.start_call(request, consistency, call).await;
                     continue;
                 }
+                Query::Watch(watch) => {
+                    self.start_watch(request, consistency, watch).await;
+                    continue;
+                }
+                Query::Unwatch(watch) => {
+                    self.end_watch(request, watch).await;
+                    continue;
+                }
                 query => WaitingRead { request, consistency, query },
             };
             match consistency {
                 _ if snapshots::is_asked_for(&read.query) => self.send_snapshot(read),
+                _ if crate::scans::is_asked_for(&read.query) => self.start_scan(read).await,
                 Consistency::Stale => {
                     answer(&self.face, self.client(), &self.attachment, read).await
                 }
@@ -428,6 +464,7 @@ impl Lane {
             let opened = async {
                 let room = snapshots::room(room)?;
                 let is_linearizable = read.consistency == Consistency::Linearizable;
+                face.audit.admit_read(&read.query)?;
                 if read.consistency != Consistency::Stale {
                     fresh(&face, &attachment, is_linearizable).await?;
                 }
@@ -438,11 +475,14 @@ impl Lane {
             match opened.await {
                 Ok((outgoing, _room)) => {
                     let results = Ok(Results::Snapshot(outgoing.place));
-                    attachment.deliver(read_reply(zxid, read.request, results)).await;
+                    audit_read(&attachment, &read.query, zxid, &results);
+                    attachment.deliver(read_reply(&attachment, zxid, read.request, results)).await;
                     snapshots::send(&connection, outgoing).await;
                 }
                 Err(refusal) => {
-                    attachment.deliver(read_reply(zxid, read.request, Err(refusal))).await;
+                    let refused = Err(refusal);
+                    audit_read(&attachment, &read.query, zxid, &refused);
+                    attachment.deliver(read_reply(&attachment, zxid, read.request, refused)).await;
                 }
             }
         });
@@ -474,8 +514,9 @@ async fn answer_when_fresh(
         match &refusal {
             None => answer(face, client, attachment, read).await,
             Some(refusal) => {
-                let refused = read_reply(face.registry.zxid(), read.request, Err(refusal.clone()));
-                attachment.deliver(refused).await;
+                let (zxid, refused) = (face.registry.zxid(), Err(refusal.clone()));
+                audit_read(attachment, &read.query, zxid, &refused);
+                attachment.deliver(read_reply(attachment, zxid, read.request, refused)).await;
             }
         }
     }
@@ -492,7 +533,11 @@ async fn fresh(face: &Face, attachment: &Attachment, is_linearizable: bool) -> R
 }
 
 async fn answer(face: &Face, client: Client, attachment: &Attachment, read: WaitingRead) {
-    let (zxid, results) = face.reads.answer(client, &read.query);
+    let (zxid, results) = match face.audit.admit_read(&read.query) {
+        Ok(()) => face.reads.answer(client, &read.query),
+        Err(refusal) => (face.registry.zxid(), Err(refusal)),
+    };
+    audit_read(attachment, &read.query, zxid, &results);
     deliver(face, attachment, read.request, zxid, results).await;
 }
 
@@ -505,21 +550,28 @@ async fn deliver(
 ) {
     // The tree is ahead of the replies for a moment: no reader sees what its client has not been told, if it was to be.
     face.registry.reached(zxid).await;
-    let reply = read_reply(zxid, request, results);
+    let reply = read_reply(attachment, zxid, request, results);
     let reply = if reply.len() > LANE_FRAME_BYTES_MAX as usize {
         let message = format!(
             "an answer of {} bytes; a frame has at most {LANE_FRAME_BYTES_MAX}",
             reply.len()
         );
-        read_reply(zxid, request, Err(Refusal::new(ErrorCode::LimitPassed, message)))
+        let refusal = Refusal::new(ErrorCode::LimitPassed, message);
+        read_reply(attachment, zxid, request, Err(refusal))
     } else {
         reply
     };
     attachment.deliver(reply).await;
 }
 
-fn read_reply(zxid: Zxid, request: u64, results: Result<Results, Refusal>) -> Bytes {
-    ServerMessage::ReadReply { request, zxid, events: 0, results }.encode()
+/// To be made when readers may see `zxid`: all events up to it are queued by then.
+fn read_reply(
+    attachment: &Attachment,
+    zxid: Zxid,
+    request: u64,
+    results: Result<Results, Refusal>,
+) -> Bytes {
+    ServerMessage::ReadReply { request, zxid, events: attachment.events(), results }.encode()
 }
 
 /// A message that may wait for long does not keep alive the packet of which its frame is a small part.
@@ -541,21 +593,25 @@ enum First {
 /// Carries out commands to the cluster, one after the other.
 async fn administer(
     face: &Face,
-    connection: &Connection,
+    remote: SocketAddr,
     first: (u64, Command),
     sender: &LaneSender,
     mut receiver: LaneReceiver,
     mut stop: watch::Receiver<bool>,
 ) -> Ended {
-    let asked_by =
-        Requester { identities: Vec::new(), address: Some(connection.remote_address().ip()) };
+    let asked_by = Requester { identities: Vec::new(), address: Some(remote.ip()) };
     let mut next = first;
     loop {
         let (request, command) = next;
+        let administered = async {
+            face.audit.admit_command(&command)?;
+            face.administration.administer(command.clone(), Some(&asked_by)).await
+        };
         let outcome = tokio::select! {
-            outcome = face.administration.administer(command, Some(&asked_by)) => outcome,
+            outcome = administered => outcome,
             _ = stop.changed() => Err(Refusal::new(ErrorCode::ShuttingDown, "this member is shutting down")),
         };
+        face.audit.commanded(remote, &command, &outcome);
         let answer = ServerMessage::Administered { request, outcome };
         if sender.send(answer.encode()).await.is_err() {
             return Ended::Client;
@@ -633,6 +689,7 @@ async fn attach(
     }
     let (id, secret, sent) = match hello.attach {
         Attach::New { timeout_ms } => {
+            face.audit.admit_session()?;
             let (id, secret) = open(face, timeout_ms).await?;
             (id, secret, WriteNumber(0))
         }
@@ -699,28 +756,6 @@ async fn within<T>(
         Ok(result) => result,
         Err(_) => Err(Refusal::new(ErrorCode::NoLeader, "no leader answered in time")),
     }
-}
-
-/// Reads the bodies of bulk writes, one after the other.
-async fn read_bodies(connection: Connection, bodies: mpsc::Sender<Result<(u64, Bytes), String>>) {
-    while let Ok(stream) = connection.accept_bulk().await {
-        let body = read_body(stream).await;
-        if bodies.send(body).await.is_err() {
-            return;
-        }
-    }
-}
-
-async fn read_body(mut stream: BulkReceiver) -> Result<(u64, Bytes), String> {
-    let kind = stream.kind().await.map_err(|error| error.to_string())?;
-    if kind != bulk::WRITE_BODY {
-        return Err(format!("a bulk stream of the unknown kind {kind}"));
-    }
-    let whole = stream
-        .recv_to_end(core_limits::FRAME_BYTES_MAX)
-        .await
-        .map_err(|error| error.to_string())?;
-    bulk::split(whole).map_err(|error| error.to_string())
 }
 
 /// Ends a lane: what has queued is delivered if the client still reads.

@@ -4,9 +4,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::limits;
 use bytes::Bytes;
 use quorate_core::access::ask::{self, RulesPage};
-use quorate_core::access::check::{Target, Wish, require, require_on_cluster};
+use quorate_core::access::check::{Target, Wish, require, require_on_cluster, require_on_path};
 use quorate_core::access::{Asker, Permissions};
 use quorate_core::deployment::ComponentDigest;
 use quorate_core::draft::ReadRecords;
@@ -15,6 +16,8 @@ use quorate_core::ids::{Millis, SessionId, Zxid};
 use quorate_core::key;
 use quorate_core::path::Path;
 use quorate_core::query as tree;
+use quorate_core::query::ephemerals::ephemerals;
+use quorate_core::query::subtree::subtree;
 use quorate_core::read::{Direction, Read, SharedRead};
 use quorate_wire::message::access::{AccessQuery, AccessResults};
 use quorate_wire::message::query::{LogLine, Query, RecipeLine, Results, Status};
@@ -47,6 +50,12 @@ pub struct Client {
     pub address: Option<IpAddr>,
 }
 
+impl From<SessionId> for Client {
+    fn from(session: SessionId) -> Self {
+        Self { session, address: None }
+    }
+}
+
 impl Client {
     /// They, as far as access to this tree is concerned. Identities expire by this member's clock, if it is not behind the
     /// transactions: on a cluster in which nothing happens too.
@@ -68,6 +77,9 @@ pub struct Reads {
     surroundings: Arc<dyn Surroundings>,
 }
 
+/// What the first read of a watch has found.
+pub type First = Box<Result<Results, Refusal>>;
+
 /// Recipes of one answer.
 const RECIPES_MAX: usize = 1_000;
 
@@ -84,6 +96,12 @@ impl Reads {
         &self.tree
     }
 
+    /// The applied tree as it is at one moment, for as long as it is kept.
+    #[must_use]
+    pub fn at_once(&self) -> SharedRead {
+        self.surroundings.at_once()
+    }
+
     /// Answers a read, and tells the last transaction that the answer reflects: exactly that of the tree that was read.
     ///
     /// Refusals as the operation: `bad-path`, `no-node`, `no-access`, `no-recipe`, `compiling`.
@@ -91,6 +109,25 @@ impl Reads {
         let tree = self.surroundings.at_once();
         let asker = client.asker(&*tree);
         (tree.meta().zxid, self.answer_from(&*tree, &asker, query))
+    }
+
+    /// The state behind which a watch begins: its transaction, and the first read if there is one. That a znode is not there
+    /// is an answer; any other refusal is one of the watch.
+    ///
+    /// # Errors
+    /// As the read.
+    pub fn begin(
+        &self,
+        client: Client,
+        first: Option<&Query>,
+    ) -> Result<(Zxid, Option<First>), Refusal> {
+        let tree = self.surroundings.at_once();
+        let (zxid, asker) = (tree.meta().zxid, client.asker(&*tree));
+        let first = first.map(|query| match self.answer_from(&*tree, &asker, query) {
+            Err(refusal) if refusal.code != ErrorCode::NoNode => Err(refusal),
+            answered => Ok(Box::new(answered)),
+        });
+        Ok((zxid, first.transpose()?))
     }
 
     /// Refuses whoever may not have the whole tree: it holds what access lists keep from them.
@@ -129,6 +166,16 @@ impl Reads {
                 }
                 Results::Children(listing)
             }
+            Query::Subtree(path) => Results::Subtree(subtree(tree, &readable(path)?)?),
+            Query::Ephemerals { session, prefix, after, limit } => {
+                let prefix = Path::parse(prefix)?;
+                // One's own are no secret.
+                if asker.session != Some(*session) {
+                    require_on_path(tree, asker, &prefix, Permissions::READ)?;
+                }
+                Results::Names(ephemerals(tree, *session, &prefix, after.as_deref(), *limit))
+            }
+            Query::Many(queries) => Results::Many(self.answer_many(tree, asker, queries)?),
             Query::Recipes => recipes(tree),
             Query::History(recipe) => history(tree, recipe)?,
             Query::Interface(recipe) => {
@@ -144,12 +191,54 @@ impl Reads {
             }
             Query::Access(query) => Results::Access(access(tree, asker, query)?),
             Query::Status => Results::Status(self.surroundings.status()),
-            Query::Snapshot { .. } | Query::Call(_) => {
-                let message = "it is answered beside the lane's other reads";
-                return Err(Refusal::new(ErrorCode::Internal, message));
+            Query::Snapshot { .. }
+            | Query::Call(_)
+            | Query::Watch(_)
+            | Query::Unwatch(_)
+            | Query::Scan { .. } => {
+                let message = "a stream, a watch or a call is not one of many reads";
+                return Err(Refusal::new(ErrorCode::BadArguments, message));
             }
         })
     }
+
+    /// Each for itself; all of it is refused if it does not fit one answer, before more is read than that.
+    fn answer_many(
+        &self,
+        tree: &dyn Read,
+        asker: &Asker,
+        queries: &[Query],
+    ) -> Result<Vec<Result<Results, Refusal>>, Refusal> {
+        let mut all = Vec::with_capacity(queries.len());
+        let mut bytes = 0;
+        for query in queries {
+            let one = if is_of_tree(query) {
+                self.answer_from(tree, asker, query)
+            } else {
+                let message = "only reads of the tree can be among many";
+                Err(Refusal::new(ErrorCode::BadArguments, message))
+            };
+            bytes +=
+                one.as_ref().map_or_else(|refusal| refusal.message.len() + 16, Results::bytes_max);
+            if bytes > limits::MANY_READS_BYTES_MAX {
+                let (bytes, max) = (bytes as u64, limits::MANY_READS_BYTES_MAX as u64);
+                return Err(Refusal::limit("bytes of the results of many reads", bytes, max));
+            }
+            all.push(one);
+        }
+        Ok(all)
+    }
+}
+
+fn is_of_tree(query: &Query) -> bool {
+    matches!(
+        query,
+        Query::Get(_)
+            | Query::Stat(_)
+            | Query::Children { .. }
+            | Query::Subtree(_)
+            | Query::Ephemerals { .. }
+    )
 }
 
 fn access(tree: &dyn Read, asker: &Asker, query: &AccessQuery) -> Result<AccessResults, Refusal> {

@@ -21,7 +21,8 @@ use bytes::Bytes;
 use quorate_core::change::Change;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{SessionId, WriteNumber, Zxid};
-use quorate_core::request::Request;
+use quorate_core::path::Path;
+use quorate_core::request::{Class, Request};
 use quorate_core::transaction::{Entry, EntryBody, Origin, Outcome, Transaction};
 use quorate_wire::link::{Tag, ToLeader};
 use quorate_wire::message::ServerMessage;
@@ -34,11 +35,10 @@ use self::route::Gate;
 pub use self::route::Way;
 pub use self::turned::NotTaken;
 use self::turned::Place;
+use crate::audit::Audit;
 use crate::leader::SequencerHandle;
 use crate::limits;
-
-/// Number of the last event queued for a session. There are no event streams yet: nothing was queued.
-const NO_EVENTS: u64 = 0;
+use crate::watches::Watches;
 
 /// An opening session.
 struct Opening {
@@ -81,13 +81,23 @@ pub struct Registry {
     replaced: watch::Sender<()>,
     /// Where clients reach the service.
     members: Mutex<Vec<String>>,
+    watches: Arc<Watches>,
     sequencer: SequencerHandle,
+    audit: Audit,
+    /// The last epoch that was this member's own.
+    own: Mutex<Option<Tag>>,
 }
 
 impl Registry {
     /// No lanes yet.
     #[must_use]
     pub fn new(sequencer: SequencerHandle) -> Self {
+        Self::with_audit(sequencer, Audit::default())
+    }
+
+    /// No lanes yet; this audit log may have writes refused.
+    #[must_use]
+    pub fn with_audit(sequencer: SequencerHandle, audit: Audit) -> Self {
         Self {
             sessions: RwLock::default(),
             taken: Mutex::default(),
@@ -101,7 +111,10 @@ impl Registry {
             advanced: Notify::new(),
             replaced: watch::Sender::new(()),
             members: Mutex::default(),
+            watches: Arc::default(),
             sequencer,
+            audit,
+            own: Mutex::default(),
         }
     }
 
@@ -132,6 +145,7 @@ impl Registry {
     /// The tree was replaced by a snapshot that stands at this transaction. Replies that went by meanwhile are in no entry
     /// that comes here: whoever keeps the link to the leader opens a new one, over which all is handed over again.
     pub fn installed(&self, zxid: Zxid) {
+        self.watches.installed(zxid);
         self.advance(zxid);
         self.replaced.send_modify(|()| {});
     }
@@ -156,8 +170,9 @@ impl Registry {
         let taken = lock(&self.taken).entry(session).or_default().clone();
         let number = self.next_token.fetch_add(1, Ordering::Relaxed);
         let total_bytes = self.total_bytes.clone();
+        let outbox = self.watches.outbox();
         let attachment =
-            Arc::new(Attachment::new(number, session, lane.into(), total_bytes, taken));
+            Arc::new(Attachment::new(number, session, lane.into(), outbox, total_bytes, taken));
         // Before it can be found: see `Attachment::is_replaced_by`.
         attachment.note_doubtful(sent);
         let before = {
@@ -176,9 +191,10 @@ impl Registry {
         Ok(attachment)
     }
 
-    /// A lane has ended. The session lives on.
+    /// A lane has ended, and its watches with it. The session lives on.
     pub fn detach(&self, attachment: &Attachment) {
         attachment.end();
+        self.watches.forget(attachment.number);
         let mut sessions = write(&self.sessions);
         if sessions
             .get(&attachment.session)
@@ -211,7 +227,7 @@ impl Registry {
         let _forget = Forget { registry: self, token };
         {
             let gate = self.gate();
-            if gate.route.as_ref().is_some_and(|route| self.is_overloaded(route)) {
+            if gate.route.as_ref().is_some_and(|route| self.is_overloaded(route, Class::Ordinary)) {
                 return Err(crate::leader::overloaded());
             }
             // Noted before it is handed over: the answer may be there before the next line is.
@@ -332,7 +348,7 @@ impl Registry {
             attachment.answer(write, |request| ServerMessage::Reply {
                 request,
                 zxid,
-                events: NO_EVENTS,
+                events: attachment.events(),
                 reply,
             });
         }
@@ -352,9 +368,17 @@ impl Registry {
         }
     }
 
-    /// An entry has been applied here: its replies go out.
-    pub fn applied(&self, entry: &Entry) {
+    /// The watches of this member's clients.
+    #[must_use]
+    pub fn watches(&self) -> &Arc<Watches> {
+        &self.watches
+    }
+
+    /// An entry has been applied here: its events go out, then its replies, and then readers may see it. `before`: the data
+    /// that it has replaced, if that was wanted while it was applied.
+    pub fn applied(&self, entry: &Entry, before: Option<&BTreeMap<Path, Bytes>>) {
         let EntryBody::Batch { transactions, .. } = &entry.body else { return };
+        self.watches.applied(transactions, before);
         for transaction in transactions {
             self.reply_with(transaction);
         }
@@ -365,6 +389,12 @@ impl Registry {
 
     fn reply_with(&self, transaction: &Transaction) {
         for change in &transaction.changes {
+            if let Change::IdentityAdded { session, held } = change
+                && let Some(attachment) = read(&self.sessions).get(session)
+                && let Some(auditor) = attachment.auditor()
+            {
+                auditor.identify(held.identity.to_string());
+            }
             if let Change::SessionEnded { session, .. } | Change::SessionForgotten { session } =
                 change
             {
@@ -390,7 +420,7 @@ impl Registry {
             Outcome::Replied(reply) => attachment.answer(write, |request| ServerMessage::Reply {
                 request,
                 zxid: transaction.zxid,
-                events: NO_EVENTS,
+                events: attachment.events(),
                 reply: reply.clone(),
             }),
         }

@@ -4,18 +4,18 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use quorate_core::error::{ErrorCode, Refusal};
-use quorate_net::{BulkError, CloseCode, Connection};
+use quorate_net::Connection;
 use quorate_raft::Node;
 use quorate_raft::snapshot::{Identity, OutgoingReader};
 use quorate_wire::message::bulk;
 use quorate_wire::message::query::{Query, SnapshotPlace};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
 
 use crate::limits;
+use crate::paced::{self, Pieces, Terms};
 
 /// Where streams come from.
 pub trait Snapshots: Send + Sync {
@@ -105,104 +105,23 @@ pub(crate) async fn open(from: &dyn Snapshots, query: &Query) -> Result<ToClient
 
 /// Sends it. A client that does not read holds up nobody else; one that leaves ends it.
 pub(crate) async fn send(connection: &Connection, outgoing: ToClient) {
-    if let Err(why) = send_pieces(connection, outgoing).await {
+    let ToClient { place, reader, number } = outgoing;
+    let terms = Terms {
+        bytes_per_second_min: limits::SNAPSHOT_BYTES_PER_SECOND_MIN,
+        behind_max: limits::SNAPSHOT_BEHIND_MAX,
+        whole_max: None,
+    };
+    let head = bulk::snapshot_head(number, &place);
+    let sent = paced::send(connection, (bulk::SNAPSHOT, head), Stream(reader), terms).await;
+    if let Err(why) = sent {
         tracing::debug!(remote = %connection.remote_address(), why, "a snapshot was not sent to its end");
     }
 }
 
-async fn send_pieces(connection: &Connection, outgoing: ToClient) -> Result<(), String> {
-    let ToClient { place, mut reader, number } = outgoing;
-    let words = |error: BulkError| error.to_string();
-    let opened = connection.open_bulk(bulk::SNAPSHOT).await;
-    let mut sender = opened.map_err(|error| error.to_string())?;
-    sender.send(bulk::snapshot_head(number, &place)).await.map_err(words)?;
-    let mut pace = Pace::new(Instant::now());
-    loop {
-        let read = tokio::task::spawn_blocking(move || {
-            let piece = reader.read(limits::SNAPSHOT_PIECE_BYTES);
-            (reader, piece)
-        });
-        let (again, piece) = read.await.map_err(|error| error.to_string())?;
-        reader = again;
-        match piece {
-            Ok(piece) if piece.is_empty() => break,
-            Ok(piece) => {
-                let bytes = piece.len() as u64;
-                match timeout(pace.left(Instant::now()), sender.send(piece)).await {
-                    Ok(sent) => sent.map_err(words)?,
-                    Err(_) => {
-                        sender.cut(CloseCode::Abandoned);
-                        return Err("it is taken too slowly".to_owned());
-                    }
-                }
-                pace.taken(bytes, Instant::now());
-            }
-            Err(error) => {
-                tracing::error!(%error, "a checkpoint can not be read");
-                sender.cut(CloseCode::Abandoned);
-                return Err(error.to_string());
-            }
-        }
-    }
-    sender.finish(limits::SNAPSHOT_FAREWELL).await.map_err(words)
-}
+struct Stream(OutgoingReader);
 
-/// Whether a client takes what it is sent fast enough.
-struct Pace {
-    /// When it is too slow, if it takes nothing more.
-    until: Instant,
-}
-
-impl Pace {
-    fn new(now: Instant) -> Self {
-        Self { until: now + limits::SNAPSHOT_BEHIND_MAX }
-    }
-
-    /// How long it is waited for.
-    fn left(&self, now: Instant) -> Duration {
-        self.until.saturating_duration_since(now)
-    }
-
-    /// It has taken so much. To have been fast before helps no further than to the begin.
-    fn taken(&mut self, bytes: u64, now: Instant) {
-        let earned_ms = bytes.saturating_mul(1000) / limits::SNAPSHOT_BYTES_PER_SECOND_MIN;
-        let earned = self.until + Duration::from_millis(earned_ms);
-        self.until = earned.min(now + limits::SNAPSHOT_BEHIND_MAX);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    /// How many seconds a client stays that takes so many bytes in each.
-    fn lasts(bytes_per_second: u64) -> u32 {
-        let mut now = Instant::now();
-        let mut pace = Pace::new(now);
-        for second in 0..10_000 {
-            if pace.left(now).is_zero() {
-                return second;
-            }
-            now += SECOND;
-            pace.taken(bytes_per_second, now);
-        }
-        10_000
-    }
-
-    #[test]
-    fn a_client_that_does_not_read_or_only_a_little_is_cut_off() {
-        assert_eq!(lasts(0), 30);
-        assert!(lasts(limits::SNAPSHOT_BYTES_PER_SECOND_MIN / 2) <= 61);
-        assert_eq!(lasts(limits::SNAPSHOT_BYTES_PER_SECOND_MIN), 10_000);
-    }
-
-    #[test]
-    fn to_have_been_fast_is_no_reason_to_stand_still() {
-        let now = Instant::now();
-        let mut pace = Pace::new(now);
-        pace.taken(100 << 30, now + SECOND);
-        assert_eq!(pace.left(now + SECOND), limits::SNAPSHOT_BEHIND_MAX);
+impl Pieces for Stream {
+    fn next(&mut self) -> io::Result<Bytes> {
+        self.0.read(limits::SNAPSHOT_PIECE_BYTES)
     }
 }

@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use quorate_core::apply::Applied;
 use quorate_core::change::Change;
 use quorate_core::draft::ReadRecords;
+use quorate_core::ids::SessionId;
 use quorate_core::read::SharedRead;
 use quorate_core::transaction::{Entry, EntryBody};
-use quorate_raft::{Kind, Leader, Leadership, Node};
+use quorate_raft::{Before, Kind, Leader, Leadership, Node};
 use quorate_sequencer::Input;
 use tokio::sync::watch;
 
+use crate::audit::Audit;
 use crate::compile::Compiler;
 use crate::leader::SequencerHandle;
 use crate::level::Levels;
@@ -26,21 +28,27 @@ pub(crate) struct Listener {
     pub mesh: Arc<Mesh>,
     pub compiler: Arc<OnceLock<Mutex<Compiler>>>,
     pub tree: Arc<OnceLock<SharedRead>>,
+    pub audit: Audit,
 }
 
 impl Listener {
-    /// What happens when an entry has been applied: replies go out, then the sequencer learns of it.
+    /// What happens when an entry has been applied: events and replies go out, then the sequencer learns of it.
     pub(crate) fn hears(self) -> quorate_raft::ApplyListener {
         Box::new(move |told| match told.kind {
-            Kind::Entry { applied, entry } => self.applied(&entry, applied == Applied::Taken),
+            Kind::Entry { applied, entry, before } => {
+                self.applied(&entry, applied == Applied::Taken, before.as_ref());
+            }
             Kind::Installed => self.installed(),
             Kind::Blank | Kind::Membership => {}
         })
     }
 
-    fn applied(&self, entry: &Entry, is_taken: bool) {
+    fn applied(&self, entry: &Entry, is_taken: bool, before: Option<&Before>) {
         if is_taken {
-            self.registry.applied(entry);
+            self.registry.applied(entry, before);
+            if self.registry.has_executed(entry) {
+                self.audit.executed(entry, |session| self.principal_of(session));
+            }
             if let Some(compiler) = self.compiler.get() {
                 lock(compiler).applied(entry);
             }
@@ -57,6 +65,12 @@ impl Listener {
         if let Some(compiler) = self.compiler.get() {
             drop(lock(compiler).want_active());
         }
+    }
+
+    /// Who opened a session, also one that has just ended.
+    fn principal_of(&self, session: SessionId) -> String {
+        let record = self.tree.get().and_then(|tree| tree.session(session));
+        record.map(|record| record.principal).unwrap_or_default()
     }
 
     fn note_level(&self, entry: &Entry) {

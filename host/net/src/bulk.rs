@@ -2,7 +2,7 @@
 //! says which kind. They do not know what kinds there are.
 //!
 //! The bytes of a bulk stream: its kind (one byte), then its data to the end of the stream. There
-//! are no frames in it. A peer that does not read one holds up only that one (see
+//! are no frames in it, unless its kind says so ([`crate::frames`]). A peer that does not read one holds up only that one (see
 //! [`crate::limits`]).
 
 use std::time::Duration;
@@ -215,7 +215,7 @@ impl Drop for BulkReceiver {
     }
 }
 
-fn write_error(error: WriteError) -> BulkError {
+pub(crate) fn write_error(error: WriteError) -> BulkError {
     match error {
         WriteError::Stopped(code) => BulkError::StoppedByPeer { code: code.into_inner() },
         WriteError::ConnectionLost(error) => BulkError::ConnectionLost(error.into()),

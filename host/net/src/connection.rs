@@ -9,9 +9,9 @@ use quinn::VarInt;
 use rustls::pki_types::CertificateDer;
 
 use crate::budget::QueueBudget;
-use crate::bulk::{BulkReceiver, BulkSender};
+use crate::bulk::{BulkError, BulkReceiver, BulkSender, write_error};
 use crate::close::{CloseReason, cut_reason};
-use crate::lane::{LaneLimits, LaneReceiver, LaneSender, lane};
+use crate::lane::{LaneLimits, LaneReceiver, LaneSender, lane, sender};
 use crate::limits::LANE_PRIORITY;
 use crate::tls::Protocol;
 use crate::transport::canonical;
@@ -129,6 +129,26 @@ impl Connection {
     /// The connection has ended.
     pub async fn accept_bulk(&self) -> Result<BulkReceiver, CloseReason> {
         Ok(BulkReceiver::new(self.inner.accept_uni().await?))
+    }
+
+    /// Opens a lane of one direction: a unidirectional stream of a kind, as bulk streams are, with frames behind the kind.
+    /// The peer's `accept_bulk` sees it at once, and reads it with [`crate::FrameReceiver`]. Waits while
+    /// [`crate::limits::BULKS_OPEN_MAX`] of this side are open. What queues on it above its own part comes out of `budget`.
+    ///
+    /// Cancel-safe: dropped before it is ready, the peer may see an empty stream.
+    ///
+    /// # Errors
+    /// `ConnectionLost`; `StoppedByPeer`.
+    pub async fn open_one_way_lane(
+        &self,
+        kind: u8,
+        limits: LaneLimits,
+        budget: Option<&QueueBudget>,
+    ) -> Result<LaneSender, BulkError> {
+        let lost = |error: quinn::ConnectionError| BulkError::ConnectionLost(error.into());
+        let mut stream = self.inner.open_uni().await.map_err(lost)?;
+        stream.write_all(&[kind]).await.map_err(write_error)?;
+        Ok(sender(stream, limits, budget.cloned(), LANE_PRIORITY))
     }
 
     /// Closes the connection at once: what was sent and has not arrived may be lost, also frames of

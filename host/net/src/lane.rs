@@ -192,6 +192,17 @@ pub(crate) fn lane(
     budget: Option<QueueBudget>,
     priority: i32,
 ) -> (LaneSender, LaneReceiver) {
+    let decoder = Decoder::new(limits.frame_bytes_max);
+    let receiver = LaneReceiver { stream: receive, decoder, ended: None };
+    (sender(send, limits, budget, priority), receiver)
+}
+
+pub(crate) fn sender(
+    send: SendStream,
+    limits: LaneLimits,
+    budget: Option<QueueBudget>,
+    priority: i32,
+) -> LaneSender {
     // Fails if the peer has stopped the stream already; the first write will say so.
     send.set_priority(priority).ok();
     let shared = Arc::new(Shared {
@@ -210,9 +221,7 @@ pub(crate) fn lane(
         budget,
     });
     let writer = Writer { shared: Arc::clone(&shared), stream: send, is_finished: false };
-    let sender = LaneSender { handle: LaneHandle { shared }, writer: tokio::spawn(writer.run()) };
-    let decoder = Decoder::new(limits.frame_bytes_max);
-    (sender, LaneReceiver { stream: receive, decoder, ended: None })
+    LaneSender { handle: LaneHandle { shared }, writer: tokio::spawn(writer.run()) }
 }
 
 impl LaneSender {

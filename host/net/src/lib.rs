@@ -5,7 +5,7 @@
 //! This is the only crate that names quinn, rustls and rcgen; none of their types is in its public
 //! API. The modules in reading order: [`limits`], [`close`], [`frame`], [`identity`] (with
 //! `authority`, which makes certificates, and `verify`), [`issue`], [`describe`] (with `der`), `reset`, `tls` and `transport` (settings), [`lane`]
-//! (with `budget`), [`bulk`], [`connection`], [`client`], [`dialer`], [`server`].
+//! (with `budget`), [`bulk`], [`frames`], [`connection`], [`client`], [`dialer`], [`server`].
 //!
 //! Ownership: each task that this crate spawns is held by a value whose consuming `finish`,
 //! `shutdown` or `close` awaits its end. [`server::Server`] owns the task that accepts,
@@ -43,6 +43,8 @@ pub mod lane;
 
 pub mod bulk;
 
+pub mod frames;
+
 pub mod connection;
 
 pub mod client;
@@ -58,6 +60,7 @@ pub use close::{CloseCode, CloseReason};
 pub use connection::Connection;
 pub use dialer::Dialer;
 pub use frame::FrameTooLong;
+pub use frames::{FrameError, FrameReceiver};
 pub use identity::{
     Identity, IdentityError, IdentityFiles, IdentityOrigin, ServerIdentity, TrustAnchors,
     member_name,

@@ -26,6 +26,8 @@ struct Bench {
     leadership: Leadership,
     zxid: Zxid,
     data: Bytes,
+    /// Of each znode the version of its data, and the transaction that set it.
+    nodes: Vec<(u64, Zxid)>,
 }
 
 impl Bench {
@@ -58,10 +60,15 @@ impl Bench {
         while begin.elapsed() < time {
             let entry = self.entry(
                 |bench, zxid| {
-                    let path = Path::parse(&format!("/bench/{}", zxid.0 % 1000)).expect("valid");
+                    let at = zxid.0 % 1000;
+                    let path = Path::parse(&format!("/bench/{at}")).expect("valid");
+                    let node = &mut bench.nodes[1 + at as usize];
+                    let (version, previous) = (node.0 + 1, node.1);
+                    *node = (version, zxid);
+                    let data = bench.data.clone();
                     Self::transaction(
                         zxid,
-                        Change::DataSet { path, data: bench.data.clone(), acl: None },
+                        Change::DataSet { path, data, version, previous, acl: None },
                     )
                 },
                 transactions,
@@ -108,7 +115,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let zxid = node.tree().meta().zxid;
     let data = Bytes::from(vec![7; DATA_BYTES]);
-    let mut bench = Bench { node, leadership, zxid, data };
+    let nodes = Vec::new();
+    let mut bench = Bench { node, leadership, zxid, data, nodes };
     let barrier = Entry { term: leadership.term, epoch: Epoch(1), body: EntryBody::Barrier };
     Bench::take(bench.node.propose(Arc::new(barrier), leadership));
     let mut paths = vec!["/bench".to_owned()];
@@ -116,7 +124,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for path in paths {
         let path = Path::parse(&path).map_err(|refusal| format!("{refusal:?}"))?;
         let entry = bench.entry(
-            |_, zxid| {
+            |bench, zxid| {
+                bench.nodes.push((0, zxid));
                 let (data, lifetime) = (Bytes::new(), Lifetime::Persistent);
                 let path = path.clone();
                 Bench::transaction(zxid, Change::NodeCreated { path, data, lifetime, acl: None })

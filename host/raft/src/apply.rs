@@ -20,8 +20,10 @@ use quorate_core::transaction::Entry;
 use quorate_store::Tree;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::before::{self, Before, Wanted};
 use crate::codec::rotten;
 use crate::digests::{self, Digests};
+use crate::history::{Tail, place_write};
 use crate::level;
 use crate::namespace::{Scoped, key, others};
 use crate::recent::Recent;
@@ -56,6 +58,8 @@ pub enum Kind {
         applied: apply::Applied,
         /// The entry.
         entry: Arc<Entry>,
+        /// What it replaced, if anybody wanted that while it was applied.
+        before: Option<Before>,
     },
     /// The whole tree was replaced by a snapshot that stands at this index.
     Installed,
@@ -98,6 +102,10 @@ pub(crate) struct Applier {
     pub index: watch::Sender<Option<u64>>,
     /// Digests at certain indexes, for comparison with other members.
     pub digests: Arc<Digests>,
+    /// The newest entries that were taken.
+    pub tail: Arc<Tail>,
+    /// Whether anybody wants to know what entries replace.
+    pub wanted: Wanted,
 }
 
 /// Records of other namespaces that an installation copies in one batch: some MiB at the usual sizes.
@@ -126,12 +134,15 @@ impl Applier {
     }
 
     fn apply(&mut self, entries: Vec<Committed>) -> io::Result<()> {
+        let wanted = self.wanted.clone();
+        let wanting = wanted.lock();
+        let mut before = (*wanting > 0).then(before::Reader::new);
         let reader = Scoped { namespace: self.namespace, reader: self.tree.reader() };
         let mut draft = Draft::new(reader);
         let mut last: Option<LogId> = None;
         let mut membership: Option<StoredMembership> = None;
         let mut told = Vec::with_capacity(entries.len());
-        let mut is_changed = false;
+        let mut taken = Vec::new();
         for (RaftEntry { log_id, payload }, responder) in entries {
             let term = Term(log_id.leader_id.term);
             let kind = match payload {
@@ -141,18 +152,22 @@ impl Applier {
                     Kind::Membership
                 }
                 RaftPayload::Normal(payload) => {
+                    let bytes = payload.bytes.len();
                     let entry = self.decoded(payload)?;
                     level::check(&entry, self.level, &self.too_high)?;
+                    let before = before.as_mut().map(|before| before.read(&draft, &entry));
                     let applied = apply::entry(&mut draft, &entry, term);
-                    is_changed |= applied == apply::Applied::Taken;
-                    Kind::Entry { applied, entry }
+                    if applied == apply::Applied::Taken {
+                        taken.push((log_id.index, Arc::clone(&entry), bytes));
+                    }
+                    Kind::Entry { applied, entry, before }
                 }
             };
             last = Some(log_id);
             told.push((Applied { index: log_id.index, term, kind }, responder));
         }
         let Some(last) = last else { return Ok(()) };
-        if is_changed {
+        if !taken.is_empty() {
             apply::seal(&mut draft);
         }
         if digests::is_point(last.index) {
@@ -163,8 +178,13 @@ impl Applier {
         let writes = writes.into_iter().map(|(tail, value)| (key(namespace, &tail), value));
         let own = membership.map(|membership| membership_write(namespace, &membership));
         let own = own.into_iter().chain([applied_write(namespace, &last)]);
+        let places = taken.iter().filter_map(|(at, entry, _)| place_write(namespace, entry, *at));
         self.applying_term.fetch_max(last.leader_id.term, Ordering::SeqCst);
-        self.tree.commit(writes.chain(own));
+        self.tree.commit(writes.chain(own).chain(places));
+        drop(wanting);
+        for (_, entry, bytes) in &taken {
+            self.tail.push(entry, *bytes);
+        }
         for (applied, responder) in told {
             let response = match &applied.kind {
                 Kind::Entry { applied, .. } => *applied,
@@ -232,6 +252,7 @@ impl Applier {
             self.applying_term.fetch_max(last.leader_id.term, Ordering::SeqCst);
         }
         self.digests.clear();
+        self.tail.clear();
         self.tree.replace(replacement).map_err(io::Error::other)?;
         if let Some(last) = standing.applied {
             let at = position(&last);

@@ -1,5 +1,7 @@
 //! How one member takes part in raft: times, and how much of the log stays. It does not know what is done with it.
 
+use std::time::Duration;
+
 use openraft::SnapshotPolicy;
 use quorate_core::ids::NamespaceId;
 use quorate_core::level::Level;
@@ -9,11 +11,16 @@ use crate::node::StartError;
 /// Messages that wait for openraft before proposals are refused as [`Busy`](crate::Refusal::Busy): far above what one sequencer has
 /// in flight.
 const MESSAGES_MAX: u64 = 4096;
-/// Entries that stay in the log: some seconds of a busy cluster, for members that lag and watches that resume.
+/// Entries that stay in the log however old they are: some seconds of a busy cluster, for members that lag.
 const LOG_KEEP_ENTRIES: u64 = 16 * 1024;
-/// Bytes of entries that stay in the log. 64 KiB for each of the entries that stay: only a log of larger values is cut
-/// by it, which could else hold 16 GiB of 1 MiB values. Sending a member the tree anew is cheaper than that much log.
-const LOG_KEEP_BYTES: u64 = 1 << 30;
+/// Entries that stay in the log however young they are: 8 MiB of memory for where they lie, and a millisecond for a look at
+/// each.
+const LOG_KEEP_ENTRIES_MAX: u64 = 512 * 1024;
+/// How long entries stay in the log: a client that was away for as long finds all that it missed.
+const HISTORY_KEEP: Duration = Duration::from_secs(600);
+/// Bytes of entries that stay in the log, however young: a restart reads them all, and sending a member the tree anew is
+/// cheaper than more of them.
+const LOG_KEEP_BYTES: u64 = 512 << 20;
 /// Bytes of log that may stay for members that are being sent the tree: some twenty minutes of writes at 10 MB a second, in
 /// which a tree of a hundred gigabytes has arrived.
 const LOG_HOLD_BYTES_MAX: u64 = 16 << 30;
@@ -35,10 +42,13 @@ pub struct Config {
     pub heartbeat_ms: u64,
     /// Milliseconds without a leader after which a member stands for election: a random time in this range.
     pub election_ms: (u64, u64),
-    /// Entries that stay in the log behind the last flush of the tree: for members that lag and watches that resume.
+    /// Entries that stay in the log behind the last flush of the tree, however old: for members that lag.
     pub log_keep_entries: u64,
-    /// Bytes that the log may have on the disk, flushed entries beyond which are purged even if they are among
-    /// [`Config::log_keep_entries`]. Files are freed whole: one segment and the spare ones come on top.
+    /// Entries that stay there at most, however young.
+    pub log_keep_entries_max: u64,
+    /// How long entries stay there: for watches that resume.
+    pub history_keep: Duration,
+    /// Bytes that the log may have on the disk, flushed entries beyond which are purged even if they should stay otherwise. Files are freed whole: one segment and the spare ones come on top.
     pub log_keep_bytes: u64,
     /// Entries applied after which the tree is flushed.
     pub flush_after_entries: u64,
@@ -78,6 +88,8 @@ impl Config {
             heartbeat_ms: 100,
             election_ms: (300, 500),
             log_keep_entries: LOG_KEEP_ENTRIES,
+            log_keep_entries_max: LOG_KEEP_ENTRIES_MAX,
+            history_keep: HISTORY_KEEP,
             log_keep_bytes: LOG_KEEP_BYTES,
             flush_after_entries: 8 * 1024,
             hold: HoldLimits::default(),

@@ -1,5 +1,5 @@
 //! When the tree is flushed and the log is purged: often enough that a restart replays little and the log stays within its
-//! entries and bytes, and no earlier than members that are sent a tree can do without it. It does not know how either is
+//! time, entries and bytes, and no earlier than members that are sent a tree can do without it. It does not know how either is
 //! done: openraft is asked for a snapshot, which is a flush here, and is told what to purge.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,9 @@ use quorate_store::Log;
 use tokio::task;
 use tokio::time::MissedTickBehavior;
 
+use crate::age::Ages;
 use crate::config::Config;
+use crate::history::History;
 use crate::retention::{Purge, Retention};
 use crate::snapshot::Checkpoints;
 use crate::state_machine::StateMachine;
@@ -26,6 +28,15 @@ const FLUSH_EVERY: Duration = Duration::from_secs(60);
 /// The log is purged by this part of the entries that stay: a purge is a record in the log.
 const PURGE_PART: u64 = 8;
 
+/// The last entries that are beyond what stays.
+#[derive(Debug, Clone, Copy)]
+struct Beyond {
+    /// By their age.
+    old: Option<u64>,
+    /// By the bytes of those behind them.
+    bytes: Option<u64>,
+}
+
 /// What looks after one namespace.
 pub(crate) struct Housekeeper {
     pub raft: Raft<TypeConfig, StateMachine>,
@@ -36,6 +47,8 @@ pub(crate) struct Housekeeper {
     /// Looked after as well.
     pub checkpoints: Arc<Checkpoints>,
     pub retention: Arc<Retention>,
+    /// Looked after as well.
+    pub history: History,
 }
 
 impl Housekeeper {
@@ -46,6 +59,8 @@ impl Housekeeper {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut flushed_at = Instant::now();
         let mut asked_for = None;
+        let mut ages = Ages::new(self.config.history_keep);
+        let mut forgotten = None;
         loop {
             ticks.tick().await;
             let free_bytes = self.look_at_the_disk().await;
@@ -54,10 +69,16 @@ impl Housekeeper {
                 let index = |at: &Option<crate::types::LogId>| at.as_ref().map(|at| at.index);
                 (index(&data.last_applied), index(&data.snapshot), index(&data.purged))
             };
+            if purged > forgotten {
+                self.forget_purged().await;
+                forgotten = purged;
+            }
+            let old = ages.handle_time(applied, Instant::now());
             let namespace = self.config.namespace.0;
             let beyond = self.log.last_beyond(namespace, self.config.log_keep_bytes);
             if let Some(flushed) = flushed
-                && let Some(upto) = self.purge(flushed, purged, beyond, free_bytes)
+                && let Some(upto) =
+                    self.purge(flushed, purged, Beyond { old, bytes: beyond }, free_bytes)
                 && self.raft.trigger().purge_log(upto).await.is_err()
             {
                 return;
@@ -74,6 +95,16 @@ impl Housekeeper {
                 flushed_at = Instant::now();
                 asked_for = applied;
             }
+        }
+    }
+
+    async fn forget_purged(&self) {
+        let history = self.history.clone();
+        match task::spawn_blocking(move || history.forget_purged()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the history can not be tidied"),
+            // The runtime ends, or it has panicked and the process ends.
+            Err(_) => {}
         }
     }
 
@@ -101,14 +132,16 @@ impl Housekeeper {
         &self,
         flushed: u64,
         purged: Option<u64>,
-        beyond: Option<u64>,
+        beyond: Beyond,
         free_bytes: Option<u64>,
     ) -> Option<u64> {
         let keep = self.config.log_keep_entries;
         let next = purged.map_or(0, |purged| purged + 1);
-        let by_count = (flushed + 1).saturating_sub(keep);
+        let all_but = |count: u64| (flushed + 1).saturating_sub(count);
+        let by_age = beyond.old.map_or(0, |old| old + 1).min(all_but(keep));
+        let by_count = by_age.max(all_but(self.config.log_keep_entries_max.max(keep)));
         let by_count = (by_count >= next + (keep / PURGE_PART).max(1)).then(|| by_count - 1);
-        let usual = by_count.max(beyond).map(|upto| upto.min(flushed))?;
+        let usual = by_count.max(beyond.bytes).map(|upto| upto.min(flushed))?;
         let upto = self.retention.purge(
             Purge { usual, at_least: self.must_go(usual, flushed, free_bytes) },
             self.matched().as_ref(),

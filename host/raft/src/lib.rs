@@ -3,11 +3,11 @@
 //! about, nor what a reply is.
 //!
 //! Reading order: [`position`] (places in the log), [`contact`] (how a member is reached), `types` (what openraft is told about us), `codec` (bytes of log
-//! records), `namespace` and `standing` (raft's records in the one tree), `recent` and `log_store` (the raft log), [`digests`], [`level`] (what this build may apply), `apply` and `state_machine` (the
+//! records), `namespace` and `standing` (raft's records in the one tree), `recent` and `log_store` (the raft log), [`digests`], [`before`] (what entries replace), [`history`] (entries that were taken, read back), [`level`] (what this build may apply), `apply` and `state_machine` (the
 //! tree), [`snapshot`] (checkpoints that are sent, streams that arrive), `acknowledged` and `messages` (what members say to each other),
 //! `retention` (what of the log stays for members that are sent a tree),
 //! [`network`] (the way to others) and [`serve`] (the way from them), `transfer` (whole trees), [`proposal`], [`leadership`],
-//! `config`, `housekeeping`, [`node`] (what everybody else holds), [`cluster`] (its changes of members) and `unfinished` (those that nobody goes on with),
+//! `config`, `age`, `housekeeping`, [`node`] (what everybody else holds), [`cluster`] (its changes of members) and `unfinished` (those that nobody goes on with),
 //! [`restore`] (a new cluster of a snapshot).
 //!
 //! The life of an entry: [`Node::propose`] puts it into openraft's queue, openraft gives it an index and appends it to the
@@ -28,7 +28,9 @@ mod recent;
 
 pub mod snapshot;
 
+pub mod before;
 pub mod digests;
+pub mod history;
 pub mod level;
 
 mod apply;
@@ -44,6 +46,7 @@ mod transfer;
 pub mod leadership;
 pub mod proposal;
 
+mod age;
 mod config;
 mod housekeeping;
 pub mod node;
@@ -56,9 +59,11 @@ mod unfinished;
 mod conformance;
 
 pub use apply::{Applied, ApplyListener, Kind};
+pub use before::{Before, WantBefore};
 pub use cluster::{ChangeRefusal, Members, Progress};
 pub use config::{Config, HoldLimits};
 pub use contact::{Contact, Incarnation};
+pub use history::{History, HistoryError};
 pub use leadership::{Leader, Leadership};
 pub use level::LevelTooHigh;
 pub use log_store::BeforeFirstVote;

@@ -18,6 +18,8 @@ pub(crate) enum RaftRecord {
     /// The last applied membership and its place.
     Membership = 2,
     // 3 was a mark on a tree that was being replaced in place.
+    /// Where in the log the transactions behind a zxid are, which follows in the key.
+    History = 4,
 }
 
 /// The key of one of raft's own records.

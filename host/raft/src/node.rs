@@ -23,11 +23,13 @@ use tokio::task;
 
 use crate::acknowledged::Acknowledged;
 use crate::apply::{Applier, ApplyListener};
+use crate::before::Wanted;
 use crate::cluster::{VOTERS_MAX, check_contacts};
 use crate::codec::RECORD_HEAD_BYTES;
 use crate::config::Config;
 use crate::contact::Contact;
 use crate::digests::Digests;
+use crate::history::{History, Tail};
 use crate::housekeeping::Housekeeper;
 use crate::leadership::{self, Leader, Leadership};
 use crate::level::{self, LevelTooHigh};
@@ -199,6 +201,7 @@ pub struct Node {
     applied: watch::Receiver<Option<u64>>,
     applying_term: Arc<AtomicU64>,
     digests: Arc<Digests>,
+    history: History,
     too_high: level::Met,
     applier: Mutex<Option<JoinHandle<()>>>,
     tasks: Mutex<Vec<task::JoinHandle<()>>>,
@@ -256,6 +259,15 @@ impl Node {
         let (index, applied) = watch::channel(standing.applied.map(|at| at.index));
         let applying_term = Arc::new(AtomicU64::new(applied_term.0));
         let digests: Arc<Digests> = Arc::default();
+        let tail: Arc<Tail> = Arc::default();
+        let wanted = Wanted::default();
+        let history = History {
+            log: Arc::clone(&log),
+            tree: Arc::clone(&tree),
+            namespace,
+            tail: Arc::clone(&tail),
+            wanted: wanted.clone(),
+        };
         let too_high = level::Met::default();
         let applier = Applier {
             tree: Arc::clone(&tree),
@@ -268,6 +280,8 @@ impl Node {
             applying_term: Arc::clone(&applying_term),
             index,
             digests: Arc::clone(&digests),
+            tail,
+            wanted,
         };
         let thread = std::thread::Builder::new().name("apply".to_owned());
         let applier =
@@ -298,6 +312,7 @@ impl Node {
             directory: tree.beside("."),
             checkpoints: Arc::clone(&checkpoints),
             retention,
+            history: history.clone(),
         };
         let changing: Arc<tokio::sync::Mutex<()>> = Arc::default();
         let finisher = unfinished::finish(raft.clone(), Arc::clone(&changing));
@@ -325,6 +340,7 @@ impl Node {
             applied,
             applying_term,
             digests,
+            history,
             too_high,
             applier,
             tasks,
@@ -459,6 +475,12 @@ impl Node {
     #[must_use]
     pub fn digests(&self) -> Vec<(u64, u128)> {
         self.digests.all()
+    }
+
+    /// What this member retains of the past.
+    #[must_use]
+    pub fn history(&self) -> History {
+        self.history.clone()
     }
 
     /// The place up to which everything that was acknowledged anywhere before the call goes, and the term in which a quorum

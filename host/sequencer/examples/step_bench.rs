@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use quorate_core::apply;
+use quorate_core::condition::Condition;
 use quorate_core::deployment::{ComponentDigest, Version};
 use quorate_core::draft::Draft;
 use quorate_core::error::{ErrorCode, Refusal};
@@ -180,7 +181,7 @@ fn main() {
                 let body = Body::Single(Operation::Set {
                     path: path(index.wrapping_mul(7_919)),
                     data: data.clone(),
-                    version: None,
+                    condition: Condition::ANY,
                 });
                 bench.request(index, body)
             })

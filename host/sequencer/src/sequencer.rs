@@ -19,6 +19,7 @@ use quorate_core::level::Level;
 use quorate_core::limits;
 use quorate_core::read::{Direction, Read, SharedRead};
 use quorate_core::recipe::Recipes;
+use quorate_core::request::Class;
 use quorate_core::transaction::{Entry, EntryBody, Transaction};
 
 use crate::liveness::Liveness;
@@ -185,7 +186,7 @@ impl Sequencer {
             Input::OpenSession { token, timeout_ms, secret_hash, principal } => {
                 let work = Work::OpenSession { token, timeout_ms, secret_hash, principal };
                 if self.is_ready() {
-                    if let Some(refusal) = self.overloaded() {
+                    if let Some(refusal) = self.overloaded(Class::Ordinary) {
                         let session = Err(refusal);
                         self.outputs.push_back(Output::SessionOpened { token, session });
                     } else {

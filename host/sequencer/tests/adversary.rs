@@ -12,7 +12,7 @@ use quorate_sequencer::port::DirectAnswer;
 use quorate_sequencer::{Input, Output, Submission, Token};
 
 use crate::harness::World;
-use crate::harness::client::{call, create};
+use crate::harness::client::{call, create, delete};
 
 fn overloaded(world: &World) -> usize {
     let is_overloaded = |output: &&Output| match output {
@@ -73,6 +73,20 @@ fn the_queue_takes_no_more_openings_than_requests() {
     world.open(0, 10_000);
     assert_eq!(world.members[0].sequencer.queued_count(), limits::SEQUENCER_QUEUE_MAX);
     assert_eq!(overloaded(&world), 1, "it is told so");
+}
+
+#[test]
+fn a_full_queue_takes_what_only_frees_something() {
+    let mut world = World::ready(1, 3);
+    world.send(1, create("/n", "", LifetimeKind::Persistent));
+    world.settle();
+    fill_queue(&mut world, 0);
+    let refused = world.send(2, create("/more", "", LifetimeKind::Persistent));
+    let deletion = world.send(1, delete("/n"));
+    assert_eq!(overloaded(&world), 1);
+    assert_eq!(refusals(&world, deletion), []);
+    assert_eq!(refusals(&world, refused).len(), 1);
+    assert_eq!(world.members[0].sequencer.queued_count(), limits::SEQUENCER_QUEUE_MAX + 1);
 }
 
 #[test]

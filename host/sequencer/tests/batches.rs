@@ -278,7 +278,7 @@ fn one_error_changes_nothing_and_takes_a_zxid() {
 fn a_full_queue_refuses_and_numbers_stay_dense() {
     let mut world = World::ready(1, 1);
     let count = limits::SEQUENCER_QUEUE_MAX + 3;
-    let body = Body::Cancel(WriteNumber(0));
+    let body = set("/n", "x");
     for _ in 0..count {
         world.send(0, body.clone());
     }

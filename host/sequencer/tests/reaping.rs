@@ -67,6 +67,25 @@ fn a_deletion_that_raft_refused_is_made_again() {
 }
 
 #[test]
+fn a_deletion_that_raft_refused_late_is_made_again() {
+    let mut world = World::ready(1, 1);
+    world.send(0, create("/t", "", LifetimeKind::Ttl(1_000)));
+    world.settle();
+    world.pass(1_100);
+    world.step(0);
+    assert_eq!(world.batches(0).len(), 1, "the deletion");
+    for _ in 0..3 {
+        world.pass(200);
+        world.step(0);
+    }
+    assert_eq!(world.batches(0).len(), 1, "looks that find nothing more");
+    world.refuse(0);
+    world.settle();
+    world.pass_slowly(100);
+    assert!(!world.has(0, "/t"));
+}
+
+#[test]
 fn the_next_leader_deletes_what_the_last_one_did_not() {
     let mut world = World::ready(3, 1);
     world.send(0, create("/t", "", LifetimeKind::Ttl(1_000)));

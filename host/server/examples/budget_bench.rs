@@ -9,18 +9,21 @@
 //! ```
 #![allow(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
-use std::io::{BufRead, BufReader};
+#[path = "common/server.rs"]
+mod server;
+
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
 use bytes::Bytes;
+use quorate_client::Client;
 use quorate_client::core::request::{Body, LifetimeKind, Operation, Reply, Sequence};
-use quorate_client::{Authority, Client, Options};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
+
+use server::Server;
 
 /// Bytes of a znode's data: as in the budget.
 const DATA_BYTES: usize = 100;
@@ -39,82 +42,6 @@ const READING: usize = 64;
 /// Reads that warm the cache.
 const READS: usize = 200_000;
 const MIB: f64 = 1024.0 * 1024.0;
-
-/// A running `quorate dev`.
-struct Server {
-    child: Child,
-    address: String,
-    ca: PathBuf,
-    started: Instant,
-    served: Duration,
-}
-
-impl Server {
-    /// Starts it and waits for the line that says where it is.
-    fn start(directory: &Path, listen: &str) -> anyhow::Result<Self> {
-        let here = std::env::current_exe()?;
-        let beside = here.ancestors().nth(2).context("a directory above this program")?;
-        let started = Instant::now();
-        let mut child = Command::new(beside.join("quorate"))
-            .args(["dev", "--output", "json", "--listen", listen, "--data"])
-            .arg(directory.join("data"))
-            .env("XDG_DATA_HOME", directory)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("the binary `quorate` is not beside this program: build it first")?;
-        let mut line = String::new();
-        let stdout = child.stdout.take().context("its standard output")?;
-        BufReader::new(stdout).read_line(&mut line)?;
-        let served = started.elapsed();
-        let told: serde_json::Value =
-            serde_json::from_str(&line).context("the server did not say where it is")?;
-        let text = |key: &str| told[key].as_str().map(str::to_owned).context("an address and a ca");
-        Ok(Self { child, address: text("address")?, ca: text("ca")?.into(), started, served })
-    }
-
-    fn options(&self) -> Options {
-        let mut options = Options::new([self.address.clone()], Authority::File(self.ca.clone()));
-        // None of them may expire while the others are being opened.
-        options.session_timeout = Some(Duration::from_secs(600));
-        options
-    }
-
-    async fn client(&self) -> anyhow::Result<Client> {
-        Ok(Client::connect(self.options()).await?)
-    }
-
-    fn threads_count(&self) -> String {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
-        let status = status.unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("Threads:"));
-        line.map_or_else(|| "?".to_owned(), |count| count.trim().to_owned())
-    }
-
-    /// SIGKILL; the address, for the next one.
-    fn kill(mut self) -> anyhow::Result<String> {
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(self.address.clone())
-    }
-
-    /// SIGTERM, and how long it takes to end.
-    fn stop(mut self) -> anyhow::Result<(String, Duration)> {
-        let began = Instant::now();
-        let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
-        rustix::process::kill_process(pid.context("a process")?, rustix::process::Signal::TERM)?;
-        self.child.wait()?;
-        Ok((self.address.clone(), began.elapsed()))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It has ended already where it was stopped.
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {

@@ -36,19 +36,9 @@ pub fn show(span: Duration) -> String {
 /// Milliseconds since 1970 as `2026-11-22 19:25:00Z`.
 #[must_use]
 pub fn moment(since_1970_ms: u64) -> String {
-    let seconds = since_1970_ms / 1000;
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // Years that begin in March put the leap day last; 146,097 days are 400 years.
-    let shifted = days + 719_468;
-    let (era, day) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day_of_year = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day_of_month = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute) = (second / 3600, second / 60 % 60);
-    format!("{year:04}-{month:02}-{day_of_month:02} {hour:02}:{minute:02}:{:02}Z", second % 60)
+    let text = quorate_gateway::audit::rfc3339(since_1970_ms);
+    let (date, time) = text.split_once('T').unwrap_or((&text, ""));
+    format!("{date} {}Z", time.split('.').next().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use quorate_core::query::Child;
 use quorate_core::request::Answer;
 use quorate_core::znode::{Lifetime, Stat};
 use quorate_wire::value::{Type, Value};
@@ -69,6 +70,17 @@ pub fn answer(answer: &Answer) -> Json {
         Answer::Multi(answers) => answers.iter().map(self::answer).collect(),
         Answer::Called(bytes) => json!({ "encoded": hex(bytes) }),
         Answer::Done => json!({}),
+        Answer::Node { data: found, stat: of } => json!({ "data": data(found), "stat": stat(of) }),
+        Answer::Names(listing) => {
+            json!({ "children": listing.children, "has_more": listing.has_more })
+        }
+        Answer::Children(listing) => {
+            let child = |child: &Child| json!({ "name": child.name, "data": data(&child.data), "stat": stat(&child.stat) });
+            let children: Vec<Json> = listing.children.iter().map(child).collect();
+            json!({ "children": children, "has_more": listing.has_more })
+        }
+        Answer::Exists(found) => json!({ "stat": found.as_ref().map(stat) }),
+        Answer::Deleted { count } => json!({ "deleted": count }),
     }
 }
 

@@ -4,6 +4,7 @@
 mod output;
 
 mod failure;
+mod fence;
 
 mod duration;
 

@@ -66,6 +66,27 @@ impl Output {
         finish(written.and_then(|()| stdout.flush()))
     }
 
+    /// Writes a line of standard output for each row; with JSON, an object each. Whether anybody still reads them.
+    ///
+    /// # Errors
+    /// If they can not be written.
+    pub fn lines<T>(
+        self,
+        rows: &[T],
+        json: impl Fn(&T) -> Value,
+        human: impl Fn(&T, &mut dyn Write) -> io::Result<()>,
+    ) -> anyhow::Result<bool> {
+        let mut stdout = anstream::stdout().lock();
+        let write = |row| match self.format {
+            Format::Json => writeln!(stdout, "{}", json(row)),
+            Format::Human => human(row, &mut stdout),
+        };
+        let written = rows.iter().try_for_each(write).and_then(|()| stdout.flush());
+        let is_read = written.is_ok();
+        finish(written)?;
+        Ok(is_read)
+    }
+
     /// Writes bytes to standard output as they are.
     ///
     /// # Errors

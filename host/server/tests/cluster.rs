@@ -8,6 +8,8 @@
     reason = "what a test has measured, and the members' logs when it fails"
 )]
 
+#[path = "cluster/audit.rs"]
+mod audit;
 #[path = "cluster/bad_input.rs"]
 mod bad_input;
 #[path = "cluster/certificates.rs"]

@@ -17,8 +17,8 @@
 //!              1: reply: bytes
 //!              2: hash: u128, deadline: option of ms, recipe: text, version, state: bytes
 //! change    0x01: path: text, data: bytes, lifetime, own      znode created
-//!           0x02: path, data, own                             data set
-//!           0x03: path, own                                   znode deleted
+//!           0x02: path, data, version, previous (zxid), own   data set
+//!           0x03: path, version, previous (zxid), own         znode deleted
 //!           0x04: path                                        znode released by its call
 //!           0x05: path, own                                   access list set
 //!           0x10: timeout ms, secret hash: 32 bytes, principal: text, helds  session opened
@@ -277,13 +277,17 @@ fn write_change(writer: &mut Writer, change: &Change) {
             lifetime.write(writer);
             write_acl(writer, acl.as_ref());
         }
-        Change::DataSet { path, data, acl } => {
+        Change::DataSet { path, data, version, previous, acl } => {
             tagged_text(writer, DATA_SET, path.as_str());
             writer.bytes(data);
+            writer.u64(*version);
+            writer.u64(previous.0);
             write_acl(writer, acl.as_ref());
         }
-        Change::NodeDeleted { path, acl } => {
+        Change::NodeDeleted { path, version, previous, acl } => {
             tagged_text(writer, NODE_DELETED, path.as_str());
+            writer.u64(*version);
+            writer.u64(previous.0);
             write_acl(writer, acl.as_ref());
         }
         Change::AclSet { path, acl } => {
@@ -389,11 +393,19 @@ fn read_change(reader: &mut Reader) -> Result<Change, Malformed> {
             let lifetime = Lifetime::read(reader)?;
             Change::NodeCreated { path, data, lifetime, acl: read_acl(reader)? }
         }
-        DATA_SET => {
-            let (path, data) = (read_path(reader)?, reader.bytes(WHAT)?);
-            Change::DataSet { path, data, acl: read_acl(reader)? }
-        }
-        NODE_DELETED => Change::NodeDeleted { path: read_path(reader)?, acl: read_acl(reader)? },
+        DATA_SET => Change::DataSet {
+            path: read_path(reader)?,
+            data: reader.bytes(WHAT)?,
+            version: reader.u64(WHAT)?,
+            previous: Zxid(reader.u64(WHAT)?),
+            acl: read_acl(reader)?,
+        },
+        NODE_DELETED => Change::NodeDeleted {
+            path: read_path(reader)?,
+            version: reader.u64(WHAT)?,
+            previous: Zxid(reader.u64(WHAT)?),
+            acl: read_acl(reader)?,
+        },
         ACL_SET => Change::AclSet { path: read_path(reader)?, acl: read_acl(reader)? },
         RULES_SET => {
             Change::RulesSet { object: Object::read(reader)?, rules: Rules::read(reader)? }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use expect_test::expect_file;
 use form::Form;
 use proptest::prelude::*;
+use quorate_core::condition::Condition;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{Epoch, SessionId, Term, WriteNumber, Zxid};
 use quorate_core::limits;
@@ -110,7 +111,8 @@ fn the_largest_write_fits_a_frame() {
     };
     let ranges = (0..limits::ACK_RANGES_MAX as u64).map(range).collect();
     let data = Bytes::from(vec![0; limits::FRAME_BYTES_MAX - 200]);
-    let body = Body::Single(Operation::Set { path: "/a".to_owned(), data, version: None });
+    let body =
+        Body::Single(Operation::Set { path: "/a".to_owned(), data, condition: Condition::ANY });
     assert!(body::encode(&body).len() <= limits::FRAME_BYTES_MAX);
     let message = submit(u128::MAX, Acks { low: WriteNumber(1), ranges }, body);
     let frame = message.encode();

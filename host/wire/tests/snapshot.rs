@@ -98,7 +98,8 @@ impl Garden {
             }
             1 => {
                 let path = Path::parse(&self.nodes[pick(self.nodes.len())?]).expect("valid");
-                vec![Change::DataSet { path, data, acl: None }]
+                let before = self.tree.node(&path).expect("there");
+                vec![Change::data_set(path, data, &before)]
             }
             2 => {
                 self.sessions.push(SessionId(self.tree.meta().zxid.0 + 1));
@@ -125,8 +126,11 @@ impl Garden {
                 let (from, to) = key::owned_by_session(session);
                 let owned = self.tree.records();
                 let owned = owned.range(from..to).filter_map(|(key, _)| key::owned_path(key));
-                let mut changes: Vec<_> =
-                    owned.map(|path| Change::NodeDeleted { path, acl: None }).collect();
+                let deleted = |path| {
+                    let before = self.tree.node(&path).expect("there");
+                    Change::node_deleted(path, &before)
+                };
+                let mut changes: Vec<_> = owned.map(deleted).collect();
                 let uploads = self.tree.uploads(session).into_iter();
                 let ended = uploads.map(|component| Change::UploadEnded { session, component });
                 changes.extend(ended);

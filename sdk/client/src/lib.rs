@@ -19,7 +19,7 @@
 //! the call, if it still waits.
 //!
 //! Modules in reading order: [`limits`], `clock`, `session` (the state machine, and the argument for the promises above), `error`,
-//! `options`, `dial`, `race`, [`admin`] (commands to a cluster), `moving` (leaving a silent member), `wire`, `owner` (the one task of a client), `client` (the handle), then what can be asked: `tree`, [`wave`], `recipe`,
+//! `options`, `dial`, `race`, [`admin`] (commands to a cluster), `moving` (leaving a silent member), `wire`, `owner` (the one task of a client), `client` (the handle), then what can be asked: `tree`, `operations`, `scan`, [`wave`], `recipe`,
 //! [`typed`], [`types`], `deploy`, `lock`.
 #![forbid(unsafe_code)]
 
@@ -52,6 +52,8 @@ mod client;
 
 mod tree;
 
+mod operations;
+
 mod recipe;
 
 pub mod typed;
@@ -65,6 +67,8 @@ mod lock;
 
 mod snapshot;
 
+mod scan;
+
 #[cfg(test)]
 mod loopback;
 
@@ -77,8 +81,10 @@ pub use client::{Client, WriteHandle};
 pub use deploy::{History, Progress};
 pub use error::{Attempt, ConnectError, Error};
 pub use lock::{LockError, LockGuard, LockLost, LockOptions};
+pub use operations::Met;
 pub use options::{Authority, Options};
 pub use recipe::{CallHandle, Called, Recipe, Types};
+pub use scan::{Scan, ScanBroken, ScanRequest};
 pub use session::{Loss, SessionKey, SessionState};
 pub use snapshot::{Broken, SnapshotStream};
 pub use tree::{Children, Create, CreateOperation, Created, Multi, Znode};
@@ -131,6 +137,10 @@ pub use tree::{Children, Create, CreateOperation, Created, Multi, Znode};
 /// The generated code names this crate `quorate_client`: a dependency under another name does not do.
 pub use quorate_client_macro::recipe;
 pub use quorate_core as core;
+pub use quorate_core::condition::Condition;
+pub use quorate_core::query::scan::Scanned;
+pub use quorate_core::query::subtree::Subtree;
+pub use quorate_core::request::Fence;
 pub use quorate_net::TrustAnchors;
 pub use quorate_wire::message::query::{LogLine, RecipeLine, SnapshotPlace, Status};
 pub use quorate_wire::message::{Consistency, Query, Results};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use quorate_core::error::{ErrorCode, Refusal};
+use quorate_core::request::Fence;
 use tokio::sync::oneshot;
 
 use crate::client::Client;
@@ -11,7 +12,7 @@ use crate::error::Error;
 use crate::limits::LOCK_WATCH_RETRY;
 use crate::session::{Loss, SessionState};
 use crate::typed::CallError;
-use wit::{Lock, Options};
+use wit::{Grant, Lock, Options};
 
 pub(crate) mod wit {
     //! The recipe's interface, from its WIT.
@@ -90,7 +91,9 @@ pub enum LockLost {
 pub struct LockGuard {
     recipe: Lock,
     client: Client,
+    name: String,
     path: String,
+    node: String,
     token: u64,
     suspended_max: Option<Duration>,
     is_held: bool,
@@ -104,13 +107,15 @@ impl Client {
     /// # Errors
     /// See [`LockError`].
     pub async fn lock(&self, path: &str, options: LockOptions) -> Result<LockGuard, LockError> {
-        let LockOptions { recipe, timeout, note, suspended_max } = options;
-        let recipe = Lock::new(self, &recipe);
+        let LockOptions { recipe: name, timeout, note, suspended_max } = options;
+        let recipe = Lock::new(self, &name);
         let options = Options { note, timeout_ms: timeout.map(milliseconds) };
         let call = recipe.acquire(path, options).start().await?;
         let (client, path) = (self.clone(), path.to_owned());
-        let guard =
-            move |token| LockGuard { recipe, client, path, token, suspended_max, is_held: true };
+        let guard = move |Grant { token, node }| {
+            let is_held = true;
+            LockGuard { recipe, client, name, path, node, token, suspended_max, is_held }
+        };
         let (granted, receiver) = oneshot::channel();
         // A task of its own, because a grant may come although nobody waits for it any more.
         tokio::spawn(async move {
@@ -123,7 +128,7 @@ impl Client {
                     call.await
                 }
             };
-            let result = called.map_err(LockError::from).map(|grant| guard(grant.token));
+            let result = called.map_err(LockError::from).map(guard);
             // The guard comes back if nobody takes it, and its drop gives the lock back.
             drop(granted.send(result));
         });
@@ -137,6 +142,12 @@ impl LockGuard {
     #[must_use]
     pub fn token(&self) -> u64 {
         self.token
+    }
+
+    /// What writes to the tree show, so that they are refused once the lock has ended: see [`Client::fenced`].
+    #[must_use]
+    pub fn fence(&self) -> Fence {
+        Fence { recipe: self.name.clone(), node: self.node.clone(), token: self.token }
     }
 
     /// The lock's path.

@@ -7,11 +7,12 @@ use quorate_wire::message::{Query, Results};
 use crate::client::Client;
 use crate::error::Error;
 use crate::limits::ANSWER_TIMEOUT;
-use crate::streams::{Expected, Opened};
+use crate::streams::{Expected, Head, Opened};
 use crate::tree::unexpected;
 
 /// A snapshot that arrives. Dropped, the member stops sending it and keeps it for a while.
 pub struct SnapshotStream {
+    place: SnapshotPlace,
     opened: Opened,
     _expected: Expected,
 }
@@ -38,14 +39,14 @@ impl Client {
             loop {
                 match expected.next().await {
                     // Another one was opened on a connection that broke before the answer.
-                    Some(opened) if opened.place == place => return Some(opened),
+                    Some(opened) if opened.head == Head::Snapshot(place) => return Some(opened),
                     Some(_) => {}
                     None => return None,
                 }
             }
         };
         match tokio::time::timeout(ANSWER_TIMEOUT, stream).await {
-            Ok(Some(opened)) => Ok(SnapshotStream { opened, _expected: expected }),
+            Ok(Some(opened)) => Ok(SnapshotStream { place, opened, _expected: expected }),
             Ok(None) | Err(_) => Err(Error::BadAnswer("the snapshot's stream did not come".into())),
         }
     }
@@ -55,7 +56,7 @@ impl SnapshotStream {
     /// Where it begins.
     #[must_use]
     pub fn place(&self) -> SnapshotPlace {
-        self.opened.place
+        self.place
     }
 
     /// The next bytes; `None` at the end. Cancel-safe.

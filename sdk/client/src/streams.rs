@@ -12,9 +12,18 @@ use tokio::sync::mpsc;
 /// Streams of one number that wait for their reader: one of each connection that broke while it was asked for.
 const WAITING_MAX: usize = 4;
 
+/// What a stream is, as its head says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Head {
+    /// A snapshot from this place.
+    Snapshot(SnapshotPlace),
+    /// The scan whose answer has this mark.
+    Scan { mark: u64 },
+}
+
 /// A stream with its head read.
 pub(crate) struct Opened {
-    pub(crate) place: SnapshotPlace,
+    pub(crate) head: Head,
     pub(crate) stream: BulkReceiver,
     /// What came with the head.
     pub(crate) first: Bytes,
@@ -63,17 +72,27 @@ impl Streams {
 }
 
 async fn read_head(mut stream: BulkReceiver) -> Option<(u64, Opened)> {
-    if stream.kind().await.ok()? != bulk::SNAPSHOT {
-        stream.stop(CloseCode::ProtocolError);
-        return None;
-    }
+    let head_bytes = match stream.kind().await.ok()? {
+        bulk::SNAPSHOT => bulk::SNAPSHOT_HEAD_BYTES,
+        bulk::SCAN => bulk::SCAN_HEAD_BYTES,
+        _ => {
+            stream.stop(CloseCode::ProtocolError);
+            return None;
+        }
+    };
     let mut head = BytesMut::new();
-    while head.len() < bulk::SNAPSHOT_HEAD_BYTES {
+    while head.len() < head_bytes {
         head.extend_from_slice(&stream.recv().await.ok()??);
     }
-    let first = head.split_off(bulk::SNAPSHOT_HEAD_BYTES).freeze();
-    let (number, place) = bulk::read_snapshot_head(head.first_chunk()?);
-    Some((number, Opened { place, stream, first }))
+    let first = head.split_off(head_bytes).freeze();
+    let (number, head) = if head_bytes == bulk::SCAN_HEAD_BYTES {
+        let (number, mark) = bulk::read_scan_head(head.first_chunk()?);
+        (number, Head::Scan { mark })
+    } else {
+        let (number, place) = bulk::read_snapshot_head(head.first_chunk()?);
+        (number, Head::Snapshot(place))
+    };
+    Some((number, Opened { head, stream, first }))
 }
 
 impl Expected {

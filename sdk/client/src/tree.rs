@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_core::access::Acl;
+use quorate_core::condition::Condition;
 use quorate_core::error::ErrorCode;
 use quorate_core::ids::Zxid;
 use quorate_core::query::{Child, Listing, Page};
@@ -81,7 +82,7 @@ impl Client {
         Create { client: self.clone(), operation: CreateOperation::new(path) }
     }
 
-    /// Sets a znode's data; with a version, only if it has that one. The new stat.
+    /// Sets a znode's data; only if its stat is as the condition says, which may be just a version. The new stat.
     ///
     /// # Errors
     /// `Refused` with `no-node`, `bad-version`, `limit`; `SessionLost`.
@@ -89,30 +90,31 @@ impl Client {
         &self,
         path: &str,
         data: impl Into<Bytes>,
-        version: Option<u64>,
+        condition: impl Into<Condition>,
     ) -> Result<Stat, Error> {
-        let operation = Operation::Set { path: path.to_owned(), data: data.into(), version };
+        let (path, condition) = (path.to_owned(), condition.into());
+        let operation = Operation::Set { path, data: data.into(), condition };
         match self.done(Body::Single(operation)).await? {
             (_, Answer::Stat(stat)) => Ok(stat),
             _ => Err(unexpected("set")),
         }
     }
 
-    /// Deletes a znode without children; with a version, only if it has that one. The transaction.
+    /// Deletes a znode without children; only if its stat is as the condition says. The transaction.
     ///
     /// # Errors
     /// `Refused` with `no-node`, `bad-version`, `not-empty`; `SessionLost`.
-    pub async fn delete(&self, path: &str, version: Option<u64>) -> Result<Zxid, Error> {
-        let operation = Operation::Delete { path: path.to_owned(), version };
+    pub async fn delete(&self, path: &str, condition: impl Into<Condition>) -> Result<Zxid, Error> {
+        let operation = Operation::Delete { path: path.to_owned(), condition: condition.into() };
         Ok(self.done(Body::Single(operation)).await?.0)
     }
 
-    /// Refuses unless the znode is there and, with a version, has that one. A write: it takes its place in the order.
+    /// Refuses unless the znode is there and its stat is as the condition says. A write: it takes its place in the order.
     ///
     /// # Errors
     /// `Refused` with `no-node`, `bad-version`; `SessionLost`.
-    pub async fn check(&self, path: &str, version: Option<u64>) -> Result<Stat, Error> {
-        let operation = Operation::Check { path: path.to_owned(), version };
+    pub async fn check(&self, path: &str, condition: impl Into<Condition>) -> Result<Stat, Error> {
+        let operation = Operation::Check { path: path.to_owned(), condition: condition.into() };
         match self.done(Body::Single(operation)).await? {
             (_, Answer::Stat(stat)) => Ok(stat),
             _ => Err(unexpected("check")),
@@ -206,12 +208,12 @@ impl Children {
 /// How a znode is created.
 #[derive(Debug, Clone)]
 pub struct CreateOperation {
-    path: String,
-    data: Bytes,
-    lifetime: LifetimeKind,
-    sequence: Sequence,
-    parents: bool,
-    acl: Option<Acl>,
+    pub(crate) path: String,
+    pub(crate) data: Bytes,
+    pub(crate) lifetime: LifetimeKind,
+    pub(crate) sequence: Sequence,
+    pub(crate) parents: bool,
+    pub(crate) acl: Option<Acl>,
 }
 
 impl CreateOperation {
@@ -283,8 +285,8 @@ impl From<CreateOperation> for Operation {
 /// Creates a znode when awaited. See [`Client::create`].
 #[must_use]
 pub struct Create {
-    client: Client,
-    operation: CreateOperation,
+    pub(crate) client: Client,
+    pub(crate) operation: CreateOperation,
 }
 
 impl Create {
@@ -358,18 +360,21 @@ impl Multi {
     }
 
     /// Adds a set.
-    pub fn set(self, path: &str, data: impl Into<Bytes>, version: Option<u64>) -> Self {
-        self.operation(Operation::Set { path: path.to_owned(), data: data.into(), version })
+    pub fn set(self, path: &str, data: impl Into<Bytes>, condition: impl Into<Condition>) -> Self {
+        let (path, condition) = (path.to_owned(), condition.into());
+        self.operation(Operation::Set { path, data: data.into(), condition })
     }
 
     /// Adds a deletion.
-    pub fn delete(self, path: &str, version: Option<u64>) -> Self {
-        self.operation(Operation::Delete { path: path.to_owned(), version })
+    pub fn delete(self, path: &str, condition: impl Into<Condition>) -> Self {
+        let condition = condition.into();
+        self.operation(Operation::Delete { path: path.to_owned(), condition })
     }
 
     /// Adds a check.
-    pub fn check(self, path: &str, version: Option<u64>) -> Self {
-        self.operation(Operation::Check { path: path.to_owned(), version })
+    pub fn check(self, path: &str, condition: impl Into<Condition>) -> Self {
+        let condition = condition.into();
+        self.operation(Operation::Check { path: path.to_owned(), condition })
     }
 }
 

@@ -4,6 +4,9 @@
 //! The last grant is one line of text in the data of the line's znode, `TOKEN SINCE PLACE`, readable with `quorate get`. It holds
 //! as long as its place exists, so a holder whose session ends holds no longer in that same transaction. It stays there
 //! afterwards: a read finds the holder in two look-ups, however many wait, and a grant wakes nobody who waits.
+//!
+//! The service's fences rest on this: the line's znode was last set by the transaction whose zxid is the token, and the place is
+//! there, and ephemeral.
 
 use crate::{Error, call, path, tree};
 

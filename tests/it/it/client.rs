@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use quorate_client::core::condition::Condition;
 use quorate_client::core::error::ErrorCode;
 use quorate_client::core::request::{Answer, Body, Operation, Reply};
 use quorate_client::{
@@ -63,7 +64,7 @@ fn set(path: &str) -> Body {
     Body::Single(Operation::Set {
         path: path.to_owned(),
         data: bytes::Bytes::from_static(b"x"),
-        version: None,
+        condition: Condition::ANY,
     })
 }
 

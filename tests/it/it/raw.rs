@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
+use quorate_core::condition::Condition;
 use quorate_core::ids::{NamespaceId, SessionId, WriteNumber, Zxid};
 use quorate_core::limits::CHUNK_BYTES_MAX;
 use quorate_core::request::{
@@ -338,7 +339,7 @@ pub fn set(path: &str, data: &str) -> Body {
     Body::Single(Operation::Set {
         path: path.to_owned(),
         data: Bytes::copy_from_slice(data.as_bytes()),
-        version: None,
+        condition: Condition::ANY,
     })
 }
 

@@ -24,6 +24,11 @@ pub enum ToMember {
         /// Names it.
         request: u64,
     },
+    /// A watch of the whole tree.
+    Watch {
+        /// Of what follows this transaction; of what follows the answer if none.
+        from: Option<Zxid>,
+    },
     /// A read of one znode.
     Read {
         /// Names it.
@@ -51,6 +56,8 @@ pub enum ToClient {
         write: WriteNumber,
         /// The transaction.
         zxid: Zxid,
+        /// The number of the last event before it.
+        events: u64,
         /// The reply's bytes.
         reply: Bytes,
     },
@@ -79,7 +86,33 @@ pub enum ToClient {
         request: u64,
         /// Where the tree stood at least.
         zxid: Zxid,
+        /// The number of the last event before it.
+        events: u64,
         /// None if it could not be made fresh.
         found: Option<Found>,
+    },
+    /// The watch is open, and its events up to this transaction are before this.
+    Watched {
+        /// The transaction.
+        zxid: Zxid,
+        /// The number of the last event before it.
+        events: u64,
+    },
+    /// What the watch has missed is not retained here: it is not open.
+    NotHere {
+        /// The number of the last event before it.
+        events: u64,
+    },
+    /// Of the stream of events: a transaction that has changed the tree.
+    Changed {
+        /// Its place on the stream, from 1 on.
+        number: u64,
+        /// The transaction.
+        zxid: Zxid,
+    },
+    /// Of the stream of events: a part of the past was skipped here, the watch is over.
+    WatchEnded {
+        /// Its place on the stream.
+        number: u64,
     },
 }

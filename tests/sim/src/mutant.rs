@@ -38,6 +38,8 @@ pub enum Mutant {
     Unconditional,
     /// A client believes in its session for longer than it may.
     LateBelief,
+    /// Replies are queued before the events of their entry.
+    EventsBehindReplies,
 }
 
 /// All of them, by the name of the command line.
@@ -59,6 +61,7 @@ pub const ALL: &[(&str, Mutant)] = &[
     ("stale-reads", Mutant::StaleReads),
     ("unconditional", Mutant::Unconditional),
     ("late-belief", Mutant::LateBelief),
+    ("events-behind-replies", Mutant::EventsBehindReplies),
 ];
 
 /// What is wrong with a run.

@@ -39,6 +39,10 @@ pub struct Counts {
     pub expired: u64,
     /// Locks that were granted.
     pub grants: u64,
+    /// Transactions that watches were told of.
+    pub events: u64,
+    /// Watches that had to begin anew: what they had missed was not retained.
+    pub watches_broken: u64,
     /// Processes that crashed.
     pub crashes: u64,
     /// Syncs that failed.
@@ -99,6 +103,8 @@ impl Counts {
             ("heartbeats confirmed", self.heartbeats),
             ("sessions expired", self.expired),
             ("locks granted", self.grants),
+            ("events told", self.events),
+            ("watches begun anew", self.watches_broken),
             ("crashes", self.crashes),
             ("failed syncs", self.failed_syncs),
             ("unsynced records lost", self.lost_records),

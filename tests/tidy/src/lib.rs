@@ -33,6 +33,8 @@ mod decisions;
 #[cfg(test)]
 mod errors_page;
 #[cfg(test)]
+mod features_page;
+#[cfg(test)]
 mod markdown;
 
 #[cfg(test)]

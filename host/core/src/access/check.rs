@@ -244,7 +244,7 @@ pub fn may_see<R: Read + ?Sized>(read: &R, asker: &Asker, change: &Change) -> bo
     let (path, acl) = match change {
         Change::NodeCreated { path, acl, .. }
         | Change::DataSet { path, acl, .. }
-        | Change::NodeDeleted { path, acl }
+        | Change::NodeDeleted { path, acl, .. }
         | Change::AclSet { path, acl } => (path, acl.as_ref()),
         _ => return false,
     };

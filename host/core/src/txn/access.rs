@@ -47,6 +47,24 @@ impl Txn {
         self.require(permission, Target::Znode(path, node.acl.as_ref()))
     }
 
+    /// Refuses deletions of children of this znode that the caller may not make. Asked before the child is looked for, as
+    /// ZooKeeper does.
+    pub(super) fn require_deletions_under(&self, parent: &Path) -> Result<(), Refusal> {
+        let node = query::node(&self.draft, parent).ok_or_else(|| no_node(parent))?;
+        self.require_on_node(parent, &node, Permissions::DELETE)
+    }
+
+    /// Refuses whoever may not read a znode.
+    ///
+    /// # Errors
+    /// `bad-path`, `no-node`, `no-access`.
+    pub(crate) fn readable(&self, text: &str) -> Result<Path, Refusal> {
+        let path = Path::parse(text)?;
+        let node = query::node(&self.draft, &path).ok_or_else(|| no_node(&path))?;
+        self.require_on_node(&path, &node, Permissions::READ)?;
+        Ok(path)
+    }
+
     /// Refuses creations under this znode that the caller may not make; where it is missing, that of the znode itself and of
     /// the missing ones above it too.
     pub(super) fn require_creations_under(&self, path: &Path) -> Result<(), Refusal> {

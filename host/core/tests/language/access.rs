@@ -34,12 +34,11 @@ pub fn acl(text: Option<String>) -> Result<Option<Acl>, String> {
 }
 
 /// The operations that change who may do what; none if this is another verb.
-pub fn operation(
-    verb: &str,
-    version: Option<u64>,
-    words: &mut Words,
-) -> Result<Option<Operation>, String> {
-    let is_forced = words.flag("force");
+pub fn operation(verb: &str, words: &mut Words) -> Result<Option<Operation>, String> {
+    if !["set-acl", "stance", "grant", "revoke"].contains(&verb) {
+        return Ok(None);
+    }
+    let (version, is_forced) = (words.number("version")?, words.flag("force"));
     let change = match verb {
         "set-acl" => {
             let acl = acl(words.option("acl"))?;
@@ -49,7 +48,7 @@ pub fn operation(
             "deny" => Stance::Deny,
             _ => Stance::Open,
         }),
-        "grant" | "revoke" => {
+        _ => {
             let function = words.option("function");
             let object = refused(Object::parse(&words.next("an object")?))?;
             let who = refused(Identity::parse(&words.next("an identity")?))?;
@@ -61,7 +60,6 @@ pub fn operation(
                 AccessChange::Revoke(object, rule)
             }
         }
-        _ => return Ok(None),
     };
     Ok(Some(Operation::Access { change, is_forced }))
 }

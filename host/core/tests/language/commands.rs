@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use quorate_core::access::{Asker, Held};
 use quorate_core::change::Change;
+use quorate_core::condition::Condition;
 use quorate_core::deployment::{Manifest, check_name};
 use quorate_core::draft::ReadRecords;
 use quorate_core::error::ErrorCode;
@@ -15,7 +16,7 @@ use quorate_core::path::Path;
 use quorate_core::query::{self, Page};
 use quorate_core::read::{Direction, MemoryTree, Read};
 use quorate_core::recipe::Reason;
-use quorate_core::request::{Body, Call, Chunk, Deploy, LifetimeKind, Operation, Sequence};
+use quorate_core::request::{Body, Call, Chunk, Deploy, Fence, LifetimeKind, Operation, Sequence};
 use quorate_core::room::Room;
 use quorate_core::session::{Acks, Opening};
 use quorate_core::transaction::{Entry, EntryBody, Origin, Outcome, Transaction};
@@ -92,9 +93,12 @@ fn write(world: &mut World, id: SessionId, words: &mut Words, block: &[&str]) ->
 }
 
 fn operation(verb: &str, words: &mut Words) -> Result<Operation, String> {
-    let version = words.number("version")?;
-    if let Some(operation) = access::operation(verb, version, words)? {
+    if let Some(operation) = access::operation(verb, words)? {
         return Ok(operation);
+    }
+    let mut condition = Condition::ANY;
+    for name in Condition::FIELDS {
+        *condition.field(name).ok_or("a field of this name")? = words.number(name)?;
     }
     Ok(match verb {
         "create" => {
@@ -115,9 +119,33 @@ fn operation(verb: &str, words: &mut Words) -> Result<Operation, String> {
                 acl,
             }
         }
-        "set" => Operation::Set { path: words.path()?, data: words.data()?, version },
-        "delete" => Operation::Delete { path: words.path()?, version },
-        "check" => Operation::Check { path: words.path()?, version },
+        "set" => Operation::Set { path: words.path()?, data: words.data()?, condition },
+        "delete" => Operation::Delete { path: words.path()?, condition },
+        "check" => Operation::Check { path: words.path()?, condition },
+        "check-absent" => Operation::CheckAbsent { path: words.path()? },
+        "create-or-get" => {
+            let (lifetime, parents) = (lifetime(words)?, words.flag("parents"));
+            let (path, data) = (words.path()?, words.data()?);
+            Operation::CreateOrGet { path, data, lifetime, parents }
+        }
+        "set-or-create" => {
+            let (lifetime, parents) = (lifetime(words)?, words.flag("parents"));
+            let (path, data) = (words.path()?, words.data()?);
+            Operation::SetOrCreate { path, data, lifetime, parents }
+        }
+        "delete-tree" => Operation::DeleteTree { path: words.path()?, condition },
+        "fence" => Operation::Fence(Fence {
+            recipe: words.path()?,
+            node: words.path()?,
+            token: parse(&words.next("a token")?)?,
+        }),
+        "get" => Operation::Get { path: words.path()? },
+        "stat" => Operation::Stat { path: words.path()? },
+        "exists" => Operation::Exists { path: words.path()? },
+        "ls" => {
+            let (page, with_data) = (page(words)?, words.flag("data"));
+            Operation::Children { path: words.path()?, page, with_data }
+        }
         "call" => Operation::Call(Call {
             recipe: words.path()?,
             function: words.next("a function")?,
@@ -378,6 +406,9 @@ fn read(world: &mut World, command: &str, words: &mut Words) -> Said {
             vec![format!("{}, {}", show::short(&data), show::stat(&stat, &name))]
         }),
         "ls" => return list(&tree, words),
+        "subtree" => query::subtree::subtree(&tree, &path(words)?)
+            .map(|found| vec![format!("{} znodes, {} bytes", found.znodes, found.bytes)]),
+        "ephemerals" => return owned(world, &tree, words),
         "first" => query::first_child(&tree, &path(words)?).map(|child| vec![format!("{child:?}")]),
         "before" => {
             query::child_before(&tree, &path(words)?).map(|child| vec![format!("{child:?}")])
@@ -412,11 +443,24 @@ fn components(tree: &MemoryTree) -> Vec<String> {
     vec![format!("{whole} components, {chunks} chunks")]
 }
 
-fn list(tree: &MemoryTree, words: &mut Words) -> Said {
+fn owned(world: &World, tree: &MemoryTree, words: &mut Words) -> Said {
+    let page = page(words)?;
+    let session = world.session(&words.next("a session")?)?;
+    let prefix = Path::parse(&words.path()?).map_err(|refusal| refusal.to_string())?;
+    let after = page.after.as_deref();
+    let found = query::ephemerals::ephemerals(tree, session, &prefix, after, page.limit);
+    let more = if found.has_more { " and more" } else { "" };
+    Ok(vec![format!("[{}]{more}", found.children.join(" "))])
+}
+
+fn page(words: &mut Words) -> Result<Page, String> {
     let direction = if words.flag("reverse") { Direction::Backward } else { Direction::Forward };
     let limit = u32::try_from(words.number("limit")?.unwrap_or(0)).map_err(|e| e.to_string())?;
-    let page = Page { after: words.option("after"), limit, direction };
-    let with_data = words.flag("data");
+    Ok(Page { after: words.option("after"), limit, direction })
+}
+
+fn list(tree: &MemoryTree, words: &mut Words) -> Said {
+    let (page, with_data) = (page(words)?, words.flag("data"));
     let parent = Path::parse(&words.path()?).map_err(|refusal| refusal.to_string())?;
     let listing = if with_data {
         query::children_with_data(tree, &parent, &page).map(|listing| {

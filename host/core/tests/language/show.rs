@@ -3,6 +3,7 @@
 use quorate_core::access::{Acl, Object, Rules};
 use quorate_core::change::Change;
 use quorate_core::ids::{CallId, SessionId};
+use quorate_core::query::Child;
 use quorate_core::recipe::Interest;
 use quorate_core::request::{Answer, Failure, Reply};
 use quorate_core::session::Parked;
@@ -63,11 +64,31 @@ fn answer(answer: &Answer, sessions: Sessions<'_>) -> String {
         }
         Answer::Stat(made) => stat(made, sessions),
         Answer::Called(value) => format!("returned {}", short(value)),
+        Answer::Multi(answers) if answers.len() > 32 => {
+            let last = answers.last().map(|last| self::answer(last, sessions));
+            format!("{} answers, the last: {}", answers.len(), last.unwrap_or_default())
+        }
         Answer::Multi(answers) => {
             let all: Vec<String> = answers.iter().map(|one| self::answer(one, sessions)).collect();
             format!("[{}]", all.join("; "))
         }
         Answer::Activated { version } => format!("activated version {version}"),
+        Answer::Node { data, stat: found } => {
+            format!("there {}, {}", short(data), stat(found, sessions))
+        }
+        Answer::Names(listing) => {
+            format!("names {:?}, more: {}", listing.children, listing.has_more)
+        }
+        Answer::Children(listing) => {
+            let one = |child: &Child| format!("{}={}", child.name, short(&child.data));
+            let all: Vec<String> = listing.children.iter().map(one).collect();
+            format!("children [{}], more: {}", all.join(" "), listing.has_more)
+        }
+        Answer::Exists(found) => {
+            let found = found.as_ref().map(|found| stat(found, sessions));
+            found.map_or_else(|| "not there".to_owned(), |found| format!("there, {found}"))
+        }
+        Answer::Deleted { count } => format!("deleted {count}"),
     }
 }
 
@@ -111,10 +132,10 @@ fn change(change: &Change, sessions: Sessions<'_>) -> String {
             };
             format!("+ {} {}{owner}{}", long(path.as_str()), short(data), own(acl.as_ref()))
         }
-        Change::DataSet { path, data, acl } => {
+        Change::DataSet { path, data, acl, .. } => {
             format!("= {path} {}{}", short(data), own(acl.as_ref()))
         }
-        Change::NodeDeleted { path, acl } => {
+        Change::NodeDeleted { path, acl, .. } => {
             format!("- {}{}", long(path.as_str()), own(acl.as_ref()))
         }
         Change::NodeReleased { path } => format!("released {path}"),

@@ -10,6 +10,7 @@ use quorate_core::key;
 use quorate_core::limits;
 use quorate_core::path::Path;
 use quorate_core::query;
+use quorate_core::query::subtree::Below;
 use quorate_core::read::{Direction, MemoryTree, Read};
 use quorate_core::session::{KeptReply, Parked, Session};
 use quorate_core::znode::{Lifetime, Node};
@@ -25,6 +26,7 @@ pub fn check(tree: &MemoryTree) {
     let nodes = nodes(tree);
     check_families(&nodes);
     check_data(tree, &nodes);
+    check_below(tree, &nodes);
     check_owners(tree, &nodes);
     check_reaping(tree, &nodes);
     check_sessions(tree);
@@ -82,6 +84,29 @@ fn check_data(tree: &MemoryTree, nodes: &BTreeMap<Path, Node>) {
     let stored = records.keys().filter(|key| key.first() == Some(&(key::Table::Data as u8)));
     let expected = nodes.values().filter(|node| node.data_bytes > 0).count();
     assert_eq!(stored.count(), expected, "data without a znode");
+}
+
+/// The counts of what is below each znode are what a walk counts, and there are none of nothing.
+fn check_below(tree: &MemoryTree, nodes: &BTreeMap<Path, Node>) {
+    let mut counted: BTreeMap<Path, Below> = BTreeMap::new();
+    for (path, node) in nodes {
+        let mut at = path.parent();
+        while let Some(ancestor) = at {
+            let below = counted.entry(ancestor.clone()).or_default();
+            below.znodes += 1;
+            below.bytes += node.data_bytes;
+            at = ancestor.parent();
+        }
+    }
+    let records = tree.records().into_iter();
+    let stored: BTreeMap<Path, Below> = records
+        .filter(|(key, _)| key.first() == Some(&(key::Table::Below as u8)))
+        .map(|(key, value)| {
+            let path = key::path_of(&key).expect("the path of a znode");
+            (path, Below::decode(value).expect("a stored count decodes"))
+        })
+        .collect();
+    assert_eq!(stored, counted, "what is below each znode");
 }
 
 fn check_owners(tree: &MemoryTree, nodes: &BTreeMap<Path, Node>) {

@@ -136,9 +136,9 @@ fn play(run: &Run<'_>, txn: &mut Txn) -> Result<RunEnd, Refusal> {
         "remove" => txn.delete(first, None).and_then(|()| returned("removed")),
         "own" => txn.create(first, Bytes::new(), OWNED).and_then(|_| returned("owned")),
         "let-go" => txn.release(first).and_then(|()| returned("released")),
-        "wipe" => txn.delete_tree(first).and_then(|count| returned(count.to_string())),
+        "wipe" => txn.delete_tree(first, None).and_then(|count| returned(count.to_string())),
         "try-wipe" => {
-            let refusal = txn.delete_tree(first).err();
+            let refusal = txn.delete_tree(first, None).err();
             returned(refusal.map_or_else(String::new, |refusal| refusal.to_string()))
         }
         "make" => {

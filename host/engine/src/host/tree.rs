@@ -125,7 +125,7 @@ impl Host for RunState {
         let is_root = view::is_root(&self.manifest, &path);
         self.change(&path, |txn, path| {
             view::refuse_root(is_root)?;
-            txn.delete_tree(path.as_str())
+            txn.delete_tree(path.as_str(), None)
         })
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use quorate_core::condition::Condition;
 use quorate_core::deployment::{ComponentDigest, Manifest};
 use quorate_core::draft::View;
 use quorate_core::error::ErrorCode;
@@ -132,7 +133,8 @@ fn a_deployed_recipe_migrates_and_answers() {
     let call = service.call("plain", &[]);
     let answer = service.done(Body::Single(Operation::Call(call)));
     assert_eq!(service.value("plain", &answer), Value::U32(42));
-    let check = Operation::Check { path: "/recipes/test/from-0".to_owned(), version: None };
+    let check =
+        Operation::Check { path: "/recipes/test/from-0".to_owned(), condition: Condition::ANY };
     assert!(matches!(service.done(Body::Single(check)), Answer::Stat(_)), "migrate created it");
 }
 
@@ -179,7 +181,7 @@ fn a_multi_with_a_call_that_would_wait_changes_nothing() {
     };
     assert_eq!(failure.refusal.code, ErrorCode::WouldBlock);
     assert_eq!(failure.operation, Some(1));
-    let check = Operation::Check { path: "/made".to_owned(), version: None };
+    let check = Operation::Check { path: "/made".to_owned(), condition: Condition::ANY };
     let request = service.request(Body::Single(check));
     let (Some(Reply::Refused(failure)), None) = service.execute(&request) else {
         panic!("it is there")

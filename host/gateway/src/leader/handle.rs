@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use quorate_core::error::Refusal;
 use quorate_core::ids::{Epoch, Term, Zxid};
+use quorate_core::request::Class;
 use quorate_core::transaction::{Entry, EntryBody};
 use quorate_sequencer::Input;
 use quorate_wire::link::ToLeader;
@@ -80,10 +81,10 @@ impl SequencerHandle {
         self.push(Message::Quorum { round, outcome });
     }
 
-    /// Whether so much waits that requests should be refused.
+    /// Whether so much waits that requests of this class should be refused.
     #[must_use]
-    pub fn is_overloaded(&self) -> bool {
-        lock(&self.inbox.messages).len() >= limits::SEQUENCER_INBOX_MAX
+    pub fn is_overloaded(&self, class: Class) -> bool {
+        lock(&self.inbox.messages).len() >= class.places(limits::SEQUENCER_INBOX_MAX)
     }
 
     /// An entry was applied here, or discarded.

@@ -9,7 +9,7 @@ use quorate_core::request::Call;
 use quorate_wire::message::{Consistency, Results};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Face, Lane, deliver, fresh, read_reply};
+use super::{Face, Lane, audit_read, deliver, fresh, read_reply};
 use crate::read_calls::{Answered, Taken};
 use crate::reads::Client;
 use crate::registry::Attachment;
@@ -18,11 +18,17 @@ impl Lane {
     /// Goes on beside the lane until it is answered, or the lane ends. One that there is no room for is refused at once.
     pub(super) async fn start_call(&mut self, request: u64, consistency: Consistency, call: Call) {
         let (face, attachment) = (self.face.clone(), self.attachment.clone());
-        let taken = match face.read_calls.take(&self.calls, &call) {
+        let told = attachment.auditor().and_then(|auditor| auditor.will_call(&call));
+        let admitted = face.audit.admit_call();
+        let taken = match admitted.and_then(|()| face.read_calls.take(&self.calls, &call)) {
             Ok(taken) => taken,
             Err(refusal) => {
+                let (zxid, refused) = (face.registry.zxid(), Err(refusal));
+                if let Some(query) = told {
+                    audit_read(&attachment, &query, zxid, &refused);
+                }
                 // Waits for a client that does not read: it can not send more meanwhile.
-                attachment.deliver(read_reply(face.registry.zxid(), request, Err(refusal))).await;
+                attachment.deliver(read_reply(&attachment, zxid, request, refused)).await;
                 return;
             }
         };
@@ -37,7 +43,11 @@ impl Lane {
             if result.as_ref().is_err_and(|refusal| refusal.code == ErrorCode::Compiling) {
                 face.compile(&recipe);
             }
-            deliver(&face, &attachment, request, zxid, result.map(Results::Called)).await;
+            let results = result.map(Results::Called);
+            if let Some(query) = told {
+                audit_read(&attachment, &query, zxid, &results);
+            }
+            deliver(&face, &attachment, request, zxid, results).await;
         });
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::Bytes;
 use quorate_core::error::Refusal;
@@ -17,6 +17,8 @@ use tokio::sync::Notify;
 use super::lane::ClientLane;
 use super::lock;
 use super::turned::is_final;
+use crate::audit::Auditor;
+use crate::watches::Outbox;
 
 /// One lane, attached to one session.
 pub struct Attachment {
@@ -25,6 +27,8 @@ pub struct Attachment {
     /// The session.
     pub session: SessionId,
     lane: ClientLane,
+    /// Events on their way to its client.
+    pub(crate) outbox: Arc<Outbox>,
     pub(super) waiting: Mutex<Waiting>,
     /// Bytes that wait on all lanes of this member.
     total_bytes: Arc<AtomicUsize>,
@@ -37,6 +41,8 @@ pub struct Attachment {
     is_over: AtomicBool,
     /// Whether it has had its first word.
     pub(super) is_welcomed: AtomicBool,
+    /// Set before anything is asked on the lane, if there is an audit log.
+    auditor: OnceLock<Auditor>,
 }
 
 #[derive(Default)]
@@ -63,6 +69,7 @@ impl Attachment {
         number: u64,
         session: SessionId,
         lane: ClientLane,
+        outbox: Arc<Outbox>,
         total_bytes: Arc<AtomicUsize>,
         taken: Arc<AtomicU64>,
     ) -> Self {
@@ -70,6 +77,7 @@ impl Attachment {
             number,
             session,
             lane,
+            outbox,
             waiting: Mutex::default(),
             total_bytes,
             taken,
@@ -77,7 +85,19 @@ impl Attachment {
             over: Notify::new(),
             is_over: AtomicBool::new(false),
             is_welcomed: AtomicBool::new(false),
+            auditor: OnceLock::new(),
         }
+    }
+
+    /// From now on what is asked on this lane is told to the audit log. The first one counts.
+    pub fn audit_with(&self, auditor: Auditor) {
+        self.auditor.get_or_init(|| auditor);
+    }
+
+    /// The audit log of this lane.
+    #[must_use]
+    pub fn auditor(&self) -> Option<&Auditor> {
+        self.auditor.get()
     }
 
     /// The highest write that a lane of this session has taken on this member.
@@ -175,8 +195,15 @@ impl Attachment {
         }
     }
 
+    /// The number of the last event that was queued for its client.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.outbox.count()
+    }
+
     pub(super) fn end(&self) {
         self.is_over.store(true, Ordering::Release);
+        self.outbox.end();
         self.over.notify_waiters();
         self.settled.notify_waiters();
     }
@@ -192,7 +219,11 @@ impl Attachment {
         };
         // Not asked for on this lane (yet): the client that sends it again gets the kept reply.
         let Some(taken) = taken else { return };
-        self.send(&message(taken.request_id));
+        let message = message(taken.request_id);
+        if let Some(auditor) = self.auditor() {
+            auditor.answered(&taken.request, taken.bytes, &message);
+        }
+        self.send(&message);
         self.settled.notify_waiters();
     }
 
@@ -234,7 +265,12 @@ impl Attachment {
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        let bytes = lock(&self.waiting).bytes;
-        self.total_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        let waiting = lock(&self.waiting);
+        self.total_bytes.fetch_sub(waiting.bytes, Ordering::Relaxed);
+        if let Some(auditor) = self.auditor() {
+            for write in waiting.writes.values() {
+                auditor.unanswered(&write.request, write.bytes);
+            }
+        }
     }
 }

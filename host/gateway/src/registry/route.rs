@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::sync::RwLockReadGuard;
 
 use quorate_core::error::{ErrorCode, Refusal};
+use quorate_core::request::Class;
+use quorate_core::transaction::Entry;
 use quorate_wire::link::{Answer, Tag, ToLeader};
 use quorate_wire::message::ServerMessage;
 use tokio::sync::watch;
@@ -60,6 +62,9 @@ impl Registry {
             link.forget_requests();
         }
         gate.highest = Some(tag);
+        if matches!(way, Way::Local) {
+            *lock(&self.own) = Some(tag);
+        }
         let route = Route { tag, way };
         self.hand_over_again(&route);
         gate.route = Some(route);
@@ -79,6 +84,12 @@ impl Registry {
         self.give_up_heartbeats();
         drop(gate);
         self.route_changed.send_modify(|_| {});
+    }
+
+    /// Whether this member has executed what this entry carries.
+    #[must_use]
+    pub fn has_executed(&self, entry: &Entry) -> bool {
+        *lock(&self.own) == Some(Tag { term: entry.term, epoch: entry.epoch })
     }
 
     /// Whether requests are handed over at this moment.
@@ -150,11 +161,11 @@ impl Registry {
         }
     }
 
-    /// Whether so much has been handed over that requests should be refused.
-    pub(super) fn is_overloaded(&self, route: &Route) -> bool {
+    /// Whether so much has been handed over that requests of this class should be refused.
+    pub(super) fn is_overloaded(&self, route: &Route, class: Class) -> bool {
         match &route.way {
-            Way::Local => self.sequencer.is_overloaded(),
-            Way::Link(link) => link.is_overloaded(),
+            Way::Local => self.sequencer.is_overloaded(class),
+            Way::Link(link) => link.is_overloaded(class),
         }
     }
 

@@ -6,8 +6,10 @@ use std::sync::TryLockError;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use quorate_core::condition::Condition;
 use quorate_core::ids::{Epoch, Term};
-use quorate_core::request::Body;
+use quorate_core::request::{Body, Class, Operation};
 use quorate_core::session::Acks;
 use quorate_sequencer::Input;
 use quorate_wire::link::Answer;
@@ -17,6 +19,7 @@ use crate::rig::{Lane, Rig};
 
 mod elsewhere;
 mod members;
+mod watching;
 
 const SESSION: SessionId = SessionId(7);
 
@@ -108,7 +111,7 @@ fn is_unknown(taken: &Result<(), NotTaken>) -> bool {
 
 /// So much waits for the sequencer that new writes are refused.
 fn flood(sequencer: &SequencerHandle) {
-    while !sequencer.is_overloaded() {
+    while !sequencer.is_overloaded(Class::Ordinary) {
         sequencer.send(Input::Follow);
     }
 }
@@ -119,9 +122,13 @@ fn request(write: u64) -> Arc<Request> {
         write: WriteNumber(write),
         hash: u128::from(write),
         acks: Acks::default(),
-        body: Body::Cancel(WriteNumber(0)),
+        body: Body::Single(set()),
         address: None,
     })
+}
+
+fn set() -> Operation {
+    Operation::Set { path: "/n".to_owned(), data: Bytes::new(), condition: Condition::ANY }
 }
 
 #[tokio::test]
@@ -129,13 +136,13 @@ async fn writes_are_sent_once_by_whoever_may() {
     let rig = Attached::new().await;
     rig.submit(1).unwrap();
     rig.submit(2).unwrap();
-    assert_eq!(rig.submitted(), [], "nobody executes");
+    assert_eq!(rig.submitted(), [0_u64; 0], "nobody executes");
     rig.open();
     rig.submit(3).unwrap();
     assert_eq!(rig.submitted(), [1, 2, 3]);
     rig.pause();
     rig.submit(4).unwrap();
-    assert_eq!(rig.submitted(), []);
+    assert_eq!(rig.submitted(), [0_u64; 0]);
     rig.open();
     assert_eq!(rig.submitted(), [1, 2, 3, 4], "all that is unanswered, in order");
 }
@@ -386,7 +393,7 @@ async fn a_lane_whose_resend_finds_no_room_at_all_ends_without_a_claim() {
     // The lane before is over: nothing is taken there any more.
     rig.submitted();
     rig.submit(2).unwrap();
-    assert_eq!(rig.submitted(), []);
+    assert_eq!(rig.submitted(), [0_u64; 0]);
     assert_eq!(
         refusal(rig.registry.submit(&again, 2, request(2), too_much)).code,
         ErrorCode::Overloaded
@@ -500,4 +507,30 @@ async fn a_refusal_is_passed_on_for_a_doubtful_write_only_if_it_holds_for_every_
     let refusal = Refusal::new(ErrorCode::ResendFrom, "for this test");
     rig.answer(attachment.number, Answer::Refused { session, write: WriteNumber(5), refusal });
     assert!(matches!(lane.receive().await, ServerMessage::NotExecuted { request: 1, .. }));
+}
+
+#[tokio::test]
+async fn what_only_frees_something_is_taken_when_more_work_is_refused() {
+    let rig = Attached::new().await;
+    rig.open();
+    flood(&rig.sequencer);
+    let asked = |write: u64, body: Body| Arc::new(Request { body, ..(*request(write)).clone() });
+    let delete = Operation::Delete { path: "/n".to_owned(), condition: Condition::ANY };
+    let mixed = Body::Multi(vec![delete.clone(), set()]);
+    for body in [Body::Single(set()), mixed] {
+        let taken = rig.registry.submit(&rig.attachment, 1, asked(1, body), 10);
+        assert_eq!(refusal(taken).code, ErrorCode::Overloaded);
+    }
+    let frees = [Body::Single(delete.clone()), Body::Multi(vec![delete]), Body::CloseSession];
+    for (write, body) in (1..).zip(frees) {
+        rig.registry.submit(&rig.attachment, write, asked(write, body), 10).unwrap();
+    }
+    // A heartbeat waits for nobody's work.
+    rig.registry.heartbeat(&rig.attachment, 9).unwrap();
+    // There is a bound for all.
+    while !rig.sequencer.is_overloaded(Class::Relief) {
+        rig.sequencer.send(Input::Follow);
+    }
+    let taken = rig.registry.submit(&rig.attachment, 4, asked(4, Body::CloseSession), 10);
+    assert_eq!(refusal(taken).code, ErrorCode::Overloaded);
 }

@@ -21,6 +21,16 @@ pub enum NotTaken {
     Unknown(Refusal),
 }
 
+impl NotTaken {
+    /// What its client is told.
+    #[must_use]
+    pub fn refusal(&self) -> &Refusal {
+        match self {
+            Self::NotExecuted(refusal) | Self::Unknown(refusal) => refusal,
+        }
+    }
+}
+
 /// Where a write goes that may be taken.
 pub(super) enum Place {
     /// To the sequencer.
@@ -51,10 +61,12 @@ impl Registry {
             Some(before) if before.request.hash == request.hash => {
                 Ok(Place::Joined { is_parked: before.is_parked })
             }
-            _ if !route.is_some_and(|route| self.is_overloaded(route)) => Ok(Place::New),
             // No more of these come than were taken before.
             None if is_doubtful => Ok(Place::New),
-            _ => Err(not_taken(crate::leader::overloaded())),
+            _ if route.is_some_and(|route| self.is_overloaded(route, request.body.class())) => {
+                Err(not_taken(crate::leader::overloaded()))
+            }
+            _ => self.audit.admit(&request.body).map_err(not_taken).map(|()| Place::New),
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_net::lane::LaneLimits;
 use quorate_net::limits::{BULKS_OPEN_MAX, STREAM_WINDOW_BYTES};
-use quorate_net::{BulkError, CloseCode};
+use quorate_net::{BulkError, CloseCode, FrameError, FrameReceiver, FrameTooLong};
 
 use crate::rig::{DEADLINE, Rig, within};
 
@@ -123,4 +123,45 @@ async fn an_abandoned_stream_is_never_taken_for_a_whole_one() {
     sender.send(Bytes::from_static(b"half of")).await.unwrap();
     drop(within(server.accept_bulk()).await.unwrap());
     assert_eq!(within(sender.finish(DEADLINE)).await, Err(BulkError::StoppedByPeer { code }));
+}
+
+#[tokio::test]
+async fn a_lane_of_one_direction_is_its_kind_and_frames() {
+    let mut rig = Rig::new();
+    let (client, server) = rig.connect().await;
+    let sender = server.open_one_way_lane(3, LaneLimits::default(), None).await.unwrap();
+    let mut accepted = within(client.accept_bulk()).await.unwrap();
+    assert_eq!(within(accepted.kind()).await, Ok(3));
+    let mut frames = FrameReceiver::new(accepted, 1_000_000);
+    let large = Bytes::from(vec![9; 900_000]);
+    for frame in [Bytes::new(), Bytes::from_static(b"one"), large.clone()] {
+        sender.send(frame).await.unwrap();
+    }
+    let finishing = tokio::spawn(sender.finish(DEADLINE));
+    assert_eq!(within(frames.recv()).await, Ok(Some(Bytes::new())));
+    assert_eq!(within(frames.recv()).await, Ok(Some(Bytes::from_static(b"one"))));
+    assert_eq!(within(frames.recv()).await, Ok(Some(large)));
+    assert_eq!(within(frames.recv()).await, Ok(None));
+    within(finishing).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_lane_of_one_direction_that_breaks_its_frames_ends_with_an_error() {
+    let mut rig = Rig::new();
+    let (client, server) = rig.connect().await;
+    for (data, expected) in [
+        (&b"\x02\0\0\0abc"[..], FrameError::Truncated),
+        (b"\x02\0\0\0ab\x0b\0\0\0", FrameError::TooLong(FrameTooLong { bytes: 11, bytes_max: 10 })),
+    ] {
+        let mut raw = server.open_bulk(3).await.unwrap();
+        raw.send(Bytes::copy_from_slice(data)).await.unwrap();
+        let finishing = tokio::spawn(raw.finish(DEADLINE));
+        let mut accepted = within(client.accept_bulk()).await.unwrap();
+        assert_eq!(within(accepted.kind()).await, Ok(3));
+        let mut frames = FrameReceiver::new(accepted, 10);
+        assert_eq!(within(frames.recv()).await, Ok(Some(Bytes::from_static(b"ab"))));
+        assert_eq!(within(frames.recv()).await, Err(expected));
+        assert!(!matches!(within(frames.recv()).await, Ok(Some(_))));
+        finishing.abort();
+    }
 }

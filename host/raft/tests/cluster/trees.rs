@@ -1,6 +1,9 @@
 //! Tests: whole trees that are sent to members whose log ends too early.
 
-use quorate_raft::Config;
+use quorate_core::draft::ReadRecords;
+use quorate_core::ids::Zxid;
+use quorate_core::transaction::EntryBody;
+use quorate_raft::{Config, HistoryError, Node};
 
 use crate::world::{World, wait};
 
@@ -11,6 +14,7 @@ const KEPT: u64 = 64;
 
 fn keeps_little(config: &mut Config) {
     config.log_keep_entries = KEPT;
+    config.history_keep = std::time::Duration::ZERO;
     config.flush_after_entries = 16;
 }
 
@@ -27,6 +31,23 @@ fn write_more(world: &World, leader: u64, round: u64) {
 fn has_caught_up(world: &World, leader: u64, member: u64) -> bool {
     let [ahead, behind] = [leader, member].map(|one| world.members[&one].node.metrics().applied);
     ahead.is_some() && ahead == behind
+}
+
+/// What its tree has skipped is gone, and said to be; everything behind it is there.
+fn has_history_behind_its_tree(node: &Node) {
+    let history = node.history();
+    let Err(HistoryError::Gone { oldest }) = history.read(Zxid(0), usize::MAX) else {
+        panic!("it has what it was never sent")
+    };
+    let (mut at, last) = (oldest, node.tree().meta().zxid);
+    assert!(at > Zxid(0) && at < last, "{at} {last}");
+    while at < last {
+        for entry in history.read(at, usize::MAX).expect("retained") {
+            let EntryBody::Batch { base, transactions } = &entry.body else { panic!("{entry:?}") };
+            assert!(*base <= at, "a hole behind {at}");
+            at = transactions.last().expect("not empty").zxid;
+        }
+    }
 }
 
 #[test]
@@ -53,6 +74,7 @@ fn a_member_arrives_while_its_cluster_goes_on_writing() {
         world.trees.let_one_through();
     }
     world.agree_on(&format!("/r{sent}-{}", WRITES - 1));
+    has_history_behind_its_tree(&world.members[&2].node);
     // Nothing is kept for it any more.
     let caught_up = node.metrics().last_log;
     write_more(&world, leader, 9);

@@ -1,7 +1,7 @@
 //! What is there after a restart.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use quorate_core::draft::ReadRecords;
 use quorate_raft::network::Alone;
@@ -98,7 +98,7 @@ fn an_orderly_restart_replays_nothing() {
 #[test]
 fn the_log_is_purged_behind_a_flush_and_a_restart_needs_no_more() {
     let [directory, image] = [(); 2].map(|()| tempfile::tempdir().expect("a directory"));
-    let config = Config { log_keep_entries: 16, ..Config::new(1) };
+    let config = Config { log_keep_entries: 16, history_keep: Duration::ZERO, ..Config::new(1) };
     let (life, _) = Life::first(directory.path(), config.clone());
     create_many(&life, "n", 200);
     life.runtime.block_on(life.node.flush());
@@ -177,7 +177,10 @@ fn many_entries_flush_the_tree_by_themselves() {
 #[test]
 fn a_log_that_lost_its_entries_is_refused() {
     let [directory, other] = [(); 2].map(|()| tempfile::tempdir().expect("a directory"));
-    let (life, _) = Life::first(directory.path(), Config { log_keep_entries: 4, ..Config::new(1) });
+    let (life, _) = Life::first(
+        directory.path(),
+        Config { log_keep_entries: 4, history_keep: Duration::ZERO, ..Config::new(1) },
+    );
     create_many(&life, "n", 40);
     life.runtime.block_on(life.node.flush());
     let until = Instant::now() + DEADLINE;

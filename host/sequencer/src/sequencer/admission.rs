@@ -4,6 +4,7 @@
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{SessionId, WriteNumber};
 use quorate_core::limits;
+use quorate_core::request::Class;
 use quorate_core::session::{Admission, KeptReply, admit};
 
 use super::Sequencer;
@@ -16,16 +17,16 @@ impl Sequencer {
             return;
         }
         self.liveness.heard(submission.request.session, now.monotonic_ms);
-        match self.overloaded() {
+        match self.overloaded(submission.request.body.class()) {
             None => self.queue.push_back(Work::Submit(submission)),
             Some(refusal) => self.answer_without_a_place(&submission, refusal, now),
         }
     }
 
-    /// The refusal, if no more can wait.
-    pub(super) fn overloaded(&self) -> Option<Refusal> {
+    /// The refusal, if no more of this class can wait.
+    pub(super) fn overloaded(&self, class: Class) -> Option<Refusal> {
         let waiting = self.queue.len();
-        (waiting >= limits::SEQUENCER_QUEUE_MAX).then(|| {
+        (waiting >= class.places(limits::SEQUENCER_QUEUE_MAX)).then(|| {
             let message = format!("{waiting} requests wait already; try again");
             Refusal::new(ErrorCode::Overloaded, message)
         })

@@ -1,10 +1,9 @@
 //! What the leader does without being asked: the feature level rises, sessions expire and are forgotten, containers and TTL
-//! znodes go. Each is a
-//! transaction of its own, and its condition is looked at again when that is executed.
+//! znodes go. Each is a transaction of its own, and its condition is looked at again when that is executed.
 
 use quorate_core::draft::{ReadRecords, View};
 use quorate_core::execute;
-use quorate_core::ids::SessionId;
+use quorate_core::ids::{Epoch, SessionId};
 use quorate_core::key;
 use quorate_core::limits;
 use quorate_core::path::Path;
@@ -29,6 +28,8 @@ const REAP_AT_ONCE: usize = 256;
 pub(super) struct Looks {
     forget_at_ms: u64,
     reap_at_ms: u64,
+    /// The epoch and the transaction time of the last look that found no znode to delete.
+    none_to_reap: Option<(Epoch, u64)>,
 }
 
 impl Sequencer {
@@ -96,13 +97,22 @@ impl Sequencer {
             return;
         }
         self.looks.reap_at_ms = now.monotonic_ms + REAP_EVERY_MS;
-        let (from, to) = key::reap_until(self.time.0);
+        // Marks are set for times to come. So none comes up before a time at which there was none, and what was deleted
+        // before it is not stepped over again; what another epoch deleted may be back.
+        let from_ms = match self.looks.none_to_reap {
+            Some((epoch, at_ms)) if epoch == self.epoch => at_ms,
+            _ => 0,
+        };
+        let (from, to) = key::reap_between(from_ms, self.time.0);
         let due: Vec<Path> = self
             .view()
             .range(&from, &to, Direction::Forward)
             .filter_map(|(key, _)| key::reap_path(&key))
             .take(REAP_AT_ONCE)
             .collect();
+        if due.is_empty() {
+            self.looks.none_to_reap = Some((self.epoch, self.time.0));
+        }
         for path in due {
             self.act(|view, slot| execute::reap(view, slot, &path), now);
         }

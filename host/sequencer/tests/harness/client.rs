@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use quorate_core::condition::Condition;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{SessionId, WriteNumber, Zxid};
 use quorate_core::request::{
@@ -191,9 +192,9 @@ pub fn create(path: &str, data: &str, lifetime: LifetimeKind) -> Body {
 
 pub fn set(path: &str, data: &str) -> Body {
     let data = Bytes::copy_from_slice(data.as_bytes());
-    Body::Single(Operation::Set { path: path.to_owned(), data, version: None })
+    Body::Single(Operation::Set { path: path.to_owned(), data, condition: Condition::ANY })
 }
 
 pub fn delete(path: &str) -> Body {
-    Body::Single(Operation::Delete { path: path.to_owned(), version: None })
+    Body::Single(Operation::Delete { path: path.to_owned(), condition: Condition::ANY })
 }

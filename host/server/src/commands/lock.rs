@@ -13,16 +13,17 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
 use crate::connect::Global;
-use crate::duration;
 use crate::failure::{LOCK_LOST, REFUSED, hinted};
 use crate::output::{NAME, Output};
 use crate::signals::{Ask, Signals};
+use crate::{duration, fence};
 
 /// `quorate lock`
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "The command sees its fencing token as QUORATE_FENCE: a number larger than that of every holder before. \
 Show it to what the lock protects, so that it can refuse a holder that has been overtaken.
+What it changes in this service it can have refused once the lock is lost: QUORATE_GRANT is for --fence and for `fence` in a multi.
 Signals are passed on. When the lock is lost (with its session, or because somebody deleted its znode or removed the recipe), the command gets SIGTERM and five seconds later SIGKILL, and the exit code is 75.
 Else the exit code is the command's; 128 and the signal's number if a signal ended it; 1 if the lock was not got.
 
@@ -109,7 +110,7 @@ impl Lock {
             Err(error) => return Err(error.into()),
         };
         output.note(format_args!("holding {} with token {}", self.path, guard.token()));
-        let child = self.spawn(guard.token());
+        let child = self.spawn(&guard);
         let code = match child {
             Ok(child) => Running { child, path: &self.path, output }.run(&guard, signals).await?,
             Err(error) => {
@@ -141,9 +142,13 @@ impl Lock {
         Ok(code)
     }
 
-    fn spawn(&self, token: u64) -> std::io::Result<Child> {
+    fn spawn(&self, guard: &LockGuard) -> std::io::Result<Child> {
         let (name, arguments) = self.command.split_first().ok_or(std::io::ErrorKind::NotFound)?;
-        Command::new(name).args(arguments).env("QUORATE_FENCE", token.to_string()).spawn()
+        Command::new(name)
+            .args(arguments)
+            .env("QUORATE_FENCE", guard.token().to_string())
+            .env("QUORATE_GRANT", fence::show(&guard.fence()))
+            .spawn()
     }
 
     /// `user@host: command`, for those who wait.

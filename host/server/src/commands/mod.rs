@@ -1,25 +1,32 @@
 //! The commands and who runs each. A module owns one family of them.
 
 pub mod acl;
+mod archive;
 pub mod auth;
 pub mod bench;
 pub mod call;
 pub mod cert;
 pub mod cluster;
 pub mod completions;
+mod conditions;
 pub mod demo;
 pub mod dev;
 mod dev_cluster;
+pub mod draw;
+pub mod export;
+pub mod import;
 mod levels;
 pub mod lock;
 pub mod multi;
 pub mod recipe;
 pub mod rm;
+mod scan;
 pub mod serve;
 pub mod snapshot;
 pub mod status;
 mod subtree;
 pub mod tree;
+mod walk;
 
 use std::process::ExitCode;
 
@@ -48,8 +55,14 @@ pub enum Command {
     Acl(acl::Acl),
     /// Say who may do what: rules on subtrees, recipes and the cluster
     Auth(auth::Auth),
+    /// Draw a znode and what is below it
+    Tree(draw::Draw),
     /// Do several operations, all or none
     Multi(multi::Multi),
+    /// Write a znode and what is below it to a file, as JSON lines
+    Export(export::Export),
+    /// Make znodes of what `export` has written
+    Import(import::Import),
     /// Write, test, deploy and look after recipes
     Recipe(recipe::Recipe),
     /// Call a function of a recipe
@@ -87,6 +100,9 @@ pub async fn run(command: Command, global: &Global) -> anyhow::Result<ExitCode> 
         Command::Acl(acl) => acl.run(global).await,
         Command::Auth(auth) => auth.run(global).await,
         Command::Multi(multi) => multi.run(global).await,
+        Command::Tree(draw) => draw.run(global).await,
+        Command::Export(export) => Box::pin(export.run(global)).await,
+        Command::Import(import) => Box::pin(import.run(global)).await,
         Command::Recipe(recipe) => recipe.run(global).await,
         Command::Call(call) => call.run(global).await,
         Command::Lock(lock) => lock.run(global).await,

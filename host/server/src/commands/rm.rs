@@ -1,12 +1,15 @@
-//! `quorate rm`: one znode, or all below it, too. How much is deleted is `subtree`'s work; this tells how far it is.
+//! `quorate rm`: one znode, or all below it, too, in one transaction or in parts. Parts are `subtree`'s work; this tells how far it is.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use quorate_client::Client;
+use quorate_core::error::ErrorCode;
+use quorate_core::request::{Answer, Operation};
 use serde_json::json;
 
+use super::conditions::Conditions;
 use super::subtree::Deletion;
 use crate::connect::Global;
 use crate::failure::{Usage, hinted};
@@ -16,24 +19,27 @@ use crate::signals::{Ask, Signals};
 /// `quorate rm`
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "--recursive is not one transaction: it deletes from the bottom up, in transactions of some hundred znodes each. Others see it
-happen, and a znode that is created meanwhile stops it. After Ctrl-C, or an error, what was not deleted is still there, and the
-same command goes on with it. (A recipe can delete a subtree in one transaction.)
+    after_help = "--recursive is one transaction, and refused for more znodes than that may change (16,384). With --in-parts there is no
+bound: it deletes from the bottom up, in transactions of some hundred znodes each. Others see that happen, and a znode that is
+created meanwhile stops it. After Ctrl-C, or an error, what was not deleted is still there, and the same command goes on with it.
 
 Examples:
   quorate rm /hello
   quorate rm /hello --version 3
-  quorate rm /jobs --recursive"
+  quorate rm /jobs --recursive
+  quorate rm /jobs --recursive --in-parts"
 )]
 pub struct Rm {
     /// Which
     path: String,
-    /// Only if it has this version
-    #[arg(long, value_name = "N")]
-    version: Option<u64>,
-    /// All below it first, step by step
-    #[arg(long, short, conflicts_with = "version")]
+    /// All below it, too, in one transaction
+    #[arg(long, short)]
     recursive: bool,
+    /// However much it is, step by step
+    #[arg(long, requires = "recursive", conflicts_with_all = ["version", "fields", "fence"])]
+    in_parts: bool,
+    #[command(flatten)]
+    conditions: Conditions,
 }
 
 /// Between two steps of the progress.
@@ -57,11 +63,10 @@ impl Rm {
         }
         let (ended, deleted) = global
             .with_client(async |client| {
-                if self.recursive {
+                if self.in_parts {
                     return self.delete_all(&client).await;
                 }
-                client.delete(&self.path, self.version).await?;
-                Ok((Ended::Done, 1))
+                Ok((Ended::Done, self.delete(&client).await?))
             })
             .await?;
         let is_done = matches!(ended, Ended::Done);
@@ -81,6 +86,24 @@ impl Rm {
             Ended::Done => ExitCode::SUCCESS,
             Ended::Stopped(ask) => ask.exit_code(),
         })
+    }
+
+    /// In one transaction; how many znodes.
+    async fn delete(&self, client: &Client) -> anyhow::Result<u64> {
+        let (path, condition) = (self.path.clone(), self.conditions.condition());
+        let operation = if self.recursive {
+            Operation::DeleteTree { path, condition }
+        } else {
+            Operation::Delete { path, condition }
+        };
+        match self.conditions.execute(client, operation).await {
+            Ok((_, Answer::Deleted { count })) => Ok(count),
+            Ok(_) => Ok(1),
+            Err(error) if self.recursive && error.code() == ErrorCode::LimitPassed => {
+                Err(hinted(error, "--in-parts deletes it in many transactions."))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn delete_all(&self, client: &Client) -> anyhow::Result<(Ended, u64)> {

@@ -28,6 +28,12 @@ use crate::telemetry;
   builtin_recipes = false          # deploy the built-in recipes if they are missing
   log_level = \"info\"               # error, warn, info, debug, trace
   log_format = \"text\"              # text or json
+  [audit]                          # the audit log; none without a file
+  file = \"\"                        # JSON lines: who did what to which path, from where, with which result
+  max_bytes = 67108864             # when it is renamed
+  files = 10                       # that are kept
+  categories = [\"sessions\"]        # beside administration and refusals: sessions, writes, reads
+  on_failure = \"warn\"              # or refuse
 
 Examples:
   quorate serve --config /etc/quorate.toml

@@ -1,6 +1,5 @@
 //! Deletes a znode and all below it: from the bottom up, in transactions of some hundred, with memory for one page of names
-//! for each level. The service has no operation for it that clients can ask for, so others see it happen. It does not know
-//! who wants it.
+//! for each level: what is more than one transaction may change. Others see it happen. It does not know who wants it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

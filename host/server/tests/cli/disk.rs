@@ -20,7 +20,7 @@ const LARGER_DISK: &str = "480m";
 const WRITES_MAX: u64 = 500;
 
 /// `quorate serve`, and what it says.
-struct Served {
+pub struct Served {
     child: Child,
     lines: Receiver<String>,
     said: String,
@@ -30,7 +30,7 @@ struct Served {
 
 impl Served {
     /// Starts on `data`, with further lines of configuration.
-    fn start(home: &Home, data: &Path, further: &str) -> Self {
+    pub fn start(home: &Home, data: &Path, further: &str) -> Self {
         let config = home.path().join("quorate.conf");
         let text = format!("data = {:?}\nlisten = \"127.0.0.1:0\"\n{further}\n", data);
         std::fs::write(&config, text).expect("written");
@@ -77,17 +77,36 @@ impl Served {
         home.command(&[arguments, &known].concat())
     }
 
-    fn run(&self, home: &Home, arguments: &[&str]) -> Done {
+    /// Runs a command.
+    pub fn run(&self, home: &Home, arguments: &[&str]) -> Done {
         Done::of(self.command(home, arguments).output().expect("the binary runs"))
     }
 
-    fn ok(&self, home: &Home, arguments: &[&str]) -> String {
+    /// Runs a command that must succeed; its standard output.
+    pub fn ok(&self, home: &Home, arguments: &[&str]) -> String {
         let done = self.run(home, arguments);
         assert_eq!(done.code, 0, "{arguments:?}: {}{}", done.stdout, done.stderr);
         done.stdout
     }
 
-    fn stop(mut self) {
+    /// Where it is.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The certificate of its authority.
+    pub fn ca(&self) -> &str {
+        &self.ca
+    }
+
+    /// SIGKILL: nothing is flushed, nothing is said.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it ran");
+        self.child.wait().expect("it has ended");
+    }
+
+    /// Asks it to end, and waits for that.
+    pub fn stop(mut self) {
         crate::harness::send(&self.child, rustix::process::Signal::TERM);
         assert_eq!(ended(&mut self.child), 0);
     }

@@ -39,6 +39,7 @@ impl Home {
             "QUORATE_CA",
             "QUORATE_SERVER_NAME",
             "QUORATE_FENCE",
+            "QUORATE_GRANT",
             "QUORATE_SDK",
             "NO_COLOR",
             "CLICOLOR",

@@ -107,6 +107,31 @@ fn said_by(child: &mut Child) -> String {
 }
 
 #[test]
+fn what_is_fenced_by_a_lock_is_refused_once_it_is_given_back() {
+    let home = Home::new();
+    let _server = home.dev();
+    let (mut child, mut said) =
+        hold(&home, &[], "echo $QUORATE_GRANT; while [ ! -e go ]; do sleep 0.05; done");
+    let grant = line(&mut said);
+    home.ok(&["set", "/guarded", "held", "--create", "--fence", &grant]);
+    home.ok(&["multi", &format!("fence {grant}"), "set /guarded again version=0"]);
+    let (place, token) = grant.rsplit_once('=').expect("a token");
+    let (_, node) = place.split_once(':').expect("a recipe");
+    let node = format!("/recipes/lock{node}");
+    let session = home.json(&["stat", &node])["stat"]["owner_session"].to_string();
+    let owned = home.ok(&["ls", "/recipes", "--ephemerals-of", &session]);
+    assert_eq!(owned.trim_end(), node);
+    assert_eq!(home.ok(&["ls", "/guarded", "--ephemerals-of", &session]), "");
+    let older = format!("{place}={}", token.parse::<u64>().expect("a number") - 1);
+    assert!(home.run(&["rm", "/guarded", "--fence", &older]).stderr.contains("Q4020 fenced"));
+    std::fs::write(home.path().join("go"), "").expect("written");
+    assert_eq!(ended(&mut child), 0);
+    let refused = home.run(&["set", "/guarded", "late", "--fence", &grant]);
+    assert!(refused.stderr.contains("Q4020 fenced"), "{}", refused.stderr);
+    assert_eq!(home.ok(&["get", "/guarded"]), "again");
+}
+
+#[test]
 fn a_command_ends_when_an_operator_deletes_the_znode_that_holds_its_lock() {
     let home = Home::new();
     let _server = home.dev();

@@ -97,8 +97,8 @@ fn ctrl_c_in_a_recursive_deletion_leaves_a_tree_that_can_be_deleted_again() {
         let made = home.command(&["multi"]).stdin(file).stdout(Stdio::null()).status();
         assert!(made.expect("it runs").success());
     }
-    let mut child =
-        home.command(&["rm", "/big", "-r", "--output", "json"]).spawn().expect("it runs");
+    let in_parts = ["rm", "/big", "-r", "--in-parts", "--output", "json"];
+    let mut child = home.command(&in_parts).spawn().expect("it runs");
     let count = || {
         let listed = home.run(&["ls", "/big"]);
         if listed.code == 0 { listed.stdout.lines().count() } else { 0 }

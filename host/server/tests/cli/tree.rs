@@ -25,6 +25,10 @@ fn znodes_are_created_read_changed_listed_and_deleted() {
     assert_eq!(home.ok(&["ls", "/a", "--reverse", "--limit", "2"]), "e\nd\n");
     assert_eq!(home.json(&["ls", "/a", "--after", "c"])["children"], json!(["d", "e"]));
     assert!(home.ok(&["ls", "/a", "-l"]).contains("v1"));
+    assert_eq!(home.ok(&["ls", "/a", "-R", "--after", "/a/c"]), "/a/d\n/a/e\n");
+    assert_eq!(home.ok(&["ls", "/a", "-R", "--limit", "2"]), "/a\n/a/b\n");
+    let counted = &home.json(&["stat", "/a", "--subtree"])["subtree"];
+    assert_eq!((&counted["znodes"], &counted["bytes"]), (&json!(5), &json!(3)));
     let made = home.json(&["create", "/a/job-", "--sequential"]);
     assert!(made["path"].as_str().is_some_and(|path| path.starts_with("/a/job-000")), "{made}");
 
@@ -35,6 +39,33 @@ fn znodes_are_created_read_changed_listed_and_deleted() {
     let refused = home.run(&["get", "/a/b", "--output", "json"]);
     let told: serde_json::Value = serde_json::from_str(&refused.stderr).expect("JSON");
     assert_eq!(told["error"]["name"], "no-node");
+}
+
+#[test]
+fn changes_depend_on_what_is_there() {
+    let home = Home::new();
+    let _server = home.dev();
+    let made = home.json(&["create", "/a", "one", "--or-get"]);
+    assert_eq!((&made["created"], made["stat"]["version"].as_u64()), (&json!(true), Some(0)));
+    let met = home.json(&["create", "/a", "two", "--or-get"]);
+    assert_eq!((&met["created"], &met["data"]["text"]), (&json!(false), &json!("one")));
+    let czxid = made["stat"]["czxid"].as_u64().expect("a number");
+    let stale = format!("mzxid={}", czxid - 1);
+    let refused = home.run(&["set", "/a", "two", "--if", &stale]);
+    assert!(refused.stderr.contains("Q2004 bad-version"), "{}", refused.stderr);
+    home.ok(&["set", "/a", "two", "--if", &format!("mzxid={czxid}"), "--version", "0"]);
+    let done = home.json(&[
+        "multi",
+        "check /b absent",
+        "create /b x or-set",
+        "get /a",
+        "ls / limit=1",
+        "rm /b recursive",
+        "exists /b",
+    ]);
+    assert_eq!(done["results"][2]["data"]["text"], "two", "{done}");
+    assert_eq!(done["results"][3]["children"], json!(["a"]), "{done}");
+    assert_eq!(done["results"][5]["stat"], json!(null), "{done}");
 }
 
 #[test]

@@ -86,6 +86,19 @@ impl Tree {
         }
     }
 
+    /// Deletes the keys `from <= key < to`, as a commit of its own: one mark, however many they are.
+    ///
+    /// # Panics
+    /// If RocksDB refuses.
+    pub fn delete_range(&self, from: &[u8], to: &[u8]) {
+        let mut batch = WriteBatch::default();
+        batch.delete_range(from, to);
+        let written = self.present.with(|it| it.database().write_opt(batch, &self.without_wal));
+        if let Err(error) = written {
+            fatal("be written", &error);
+        }
+    }
+
     /// A reader of whatever is committed at the time of each read. Keeps the tree open.
     #[must_use]
     pub fn reader(&self) -> TreeReader {

@@ -3,10 +3,12 @@
 use bytes::Bytes;
 use quorate_core::access::Acl;
 use quorate_core::codec::{Malformed, Reader, Writer, malformed};
+use quorate_core::condition::Condition;
 use quorate_core::deployment::Manifest;
 use quorate_core::ids::WriteNumber;
 use quorate_core::limits;
-use quorate_core::request::{Body, Call, Chunk, Deploy, LifetimeKind, Operation, Sequence};
+use quorate_core::query::Page;
+use quorate_core::request::{Body, Call, Chunk, Deploy, Fence, LifetimeKind, Operation, Sequence};
 
 use super::access::{read_change, write_change};
 
@@ -119,21 +121,21 @@ fn write_operation(writer: &mut Writer, operation: &Operation) {
             writer.bool(*parents);
             writer.option(acl.as_ref(), |writer, acl| acl.write(writer));
         }
-        Operation::Set { path, data, version } => {
+        Operation::Set { path, data, condition } => {
             writer.u8(1);
             writer.text(path);
             writer.bytes(data);
-            writer.option(*version, Writer::u64);
+            condition.write(writer);
         }
-        Operation::Delete { path, version } => {
+        Operation::Delete { path, condition } => {
             writer.u8(2);
             writer.text(path);
-            writer.option(*version, Writer::u64);
+            condition.write(writer);
         }
-        Operation::Check { path, version } => {
+        Operation::Check { path, condition } => {
             writer.u8(3);
             writer.text(path);
-            writer.option(*version, Writer::u64);
+            condition.write(writer);
         }
         Operation::Call(call) => {
             writer.u8(4);
@@ -151,7 +153,51 @@ fn write_operation(writer: &mut Writer, operation: &Operation) {
             write_change(writer, change);
             writer.bool(*is_forced);
         }
+        Operation::CheckAbsent { path } => write_path(writer, 5, path),
+        Operation::CreateOrGet { path, data, lifetime, parents } => {
+            writer.u8(6);
+            write_wanted(writer, (path, data), *lifetime, *parents);
+        }
+        Operation::SetOrCreate { path, data, lifetime, parents } => {
+            writer.u8(7);
+            write_wanted(writer, (path, data), *lifetime, *parents);
+        }
+        Operation::DeleteTree { path, condition } => {
+            write_path(writer, 8, path);
+            condition.write(writer);
+        }
+        Operation::Fence(Fence { recipe, node, token }) => {
+            writer.u8(9);
+            writer.text(recipe);
+            writer.text(node);
+            writer.u64(*token);
+        }
+        Operation::Get { path } => write_path(writer, 10, path),
+        Operation::Stat { path } => write_path(writer, 11, path),
+        Operation::Exists { path } => write_path(writer, 12, path),
+        Operation::Children { path, page, with_data } => {
+            write_path(writer, 13, path);
+            page.write(writer);
+            writer.bool(*with_data);
+        }
     }
+}
+
+fn write_path(writer: &mut Writer, tag: u8, path: &str) {
+    writer.u8(tag);
+    writer.text(path);
+}
+
+fn write_wanted(
+    writer: &mut Writer,
+    (path, data): (&str, &Bytes),
+    lifetime: LifetimeKind,
+    parents: bool,
+) {
+    writer.text(path);
+    writer.bytes(data);
+    write_lifetime(writer, lifetime);
+    writer.bool(parents);
 }
 
 fn write_lifetime(writer: &mut Writer, lifetime: LifetimeKind) {
@@ -179,7 +225,6 @@ fn read_lifetime(reader: &mut Reader) -> Result<LifetimeKind, Malformed> {
 }
 
 fn read_operation(reader: &mut Reader) -> Result<Operation, Malformed> {
-    let version = |reader: &mut Reader| reader.option("version", |reader| reader.u64("version"));
     Ok(match reader.u8("operation")? {
         0 => Operation::Create {
             path: reader.text("path")?,
@@ -197,18 +242,48 @@ fn read_operation(reader: &mut Reader) -> Result<Operation, Malformed> {
         1 => Operation::Set {
             path: reader.text("path")?,
             data: reader.bytes("data")?,
-            version: version(reader)?,
+            condition: Condition::read(reader)?,
         },
-        2 => Operation::Delete { path: reader.text("path")?, version: version(reader)? },
-        3 => Operation::Check { path: reader.text("path")?, version: version(reader)? },
+        2 => Operation::Delete { path: reader.text("path")?, condition: Condition::read(reader)? },
+        3 => Operation::Check { path: reader.text("path")?, condition: Condition::read(reader)? },
         4 => Operation::Call(read_call(reader)?),
         20 => Operation::SetAcl {
             path: reader.text("path")?,
             acl: reader.option("access list", Acl::read)?,
-            version: version(reader)?,
+            version: reader.option("version", |reader| reader.u64("version"))?,
             is_forced: reader.bool("forced")?,
         },
         21 => Operation::Access { change: read_change(reader)?, is_forced: reader.bool("forced")? },
+        5 => Operation::CheckAbsent { path: reader.text("path")? },
+        6 => Operation::CreateOrGet {
+            path: reader.text("path")?,
+            data: reader.bytes("data")?,
+            lifetime: read_lifetime(reader)?,
+            parents: reader.bool("parents")?,
+        },
+        7 => Operation::SetOrCreate {
+            path: reader.text("path")?,
+            data: reader.bytes("data")?,
+            lifetime: read_lifetime(reader)?,
+            parents: reader.bool("parents")?,
+        },
+        8 => Operation::DeleteTree {
+            path: reader.text("path")?,
+            condition: Condition::read(reader)?,
+        },
+        9 => Operation::Fence(Fence {
+            recipe: reader.text("recipe name")?,
+            node: reader.text("path")?,
+            token: reader.u64("token")?,
+        }),
+        10 => Operation::Get { path: reader.text("path")? },
+        11 => Operation::Stat { path: reader.text("path")? },
+        12 => Operation::Exists { path: reader.text("path")? },
+        13 => Operation::Children {
+            path: reader.text("path")?,
+            page: Page::read(reader)?,
+            with_data: reader.bool("with data")?,
+        },
         _ => return Err(malformed("kind of an operation")),
     })
 }

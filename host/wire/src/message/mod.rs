@@ -15,6 +15,8 @@ pub mod admin;
 pub mod body;
 pub mod bulk;
 pub mod query;
+pub mod scan;
+pub mod watch;
 
 pub use access::{AccessQuery, AccessResults};
 pub use query::{Consistency, Query, Results};

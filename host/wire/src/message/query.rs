@@ -3,16 +3,19 @@
 use bytes::Bytes;
 use quorate_core::codec::{Malformed, Reader, Writer, malformed};
 use quorate_core::deployment::Version;
-use quorate_core::ids::{Epoch, Term, Zxid};
+use quorate_core::error::Refusal;
+use quorate_core::ids::{Epoch, SessionId, Term, Zxid};
 use quorate_core::level::Level;
 use quorate_core::limits;
+use quorate_core::query::subtree::Subtree;
 use quorate_core::query::{Child, Listing, Page};
-use quorate_core::read::Direction;
 use quorate_core::request::Call;
 use quorate_core::znode::Stat;
 
 use super::access::{AccessQuery, AccessResults};
 use super::body::{read_call, write_call};
+use super::watch::{Watch, Watched};
+use super::{read_refusal, write_refusal};
 
 /// How fresh an answer must be (DESIGN D12).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +89,40 @@ pub enum Query {
     Call(Call),
     /// Who may do what.
     Access(AccessQuery),
+    /// A watch: its events come on the event lane (`super::watch`).
+    Watch(Watch),
+    /// The end of a watch, by its number. Of one that is not open, too.
+    Unwatch(u64),
+    /// The znodes of a subtree, all of one state, on a bulk stream of the member's (`super::scan`).
+    Scan {
+        /// The number at the head of the bulk stream; chosen by the client.
+        bulk: u64,
+        /// The znode at the top; it comes first.
+        path: String,
+        /// Only what comes behind this one, which need not be there: the last one of a scan that broke off.
+        after: Option<String>,
+        /// The data, too.
+        with_data: bool,
+    },
+    /// Reads of the tree, at most [`MANY_MAX`], all of one state. They do not nest.
+    Many(Vec<Query>),
+    /// The stat of a znode, and how much it and all below it are.
+    Subtree(String),
+    /// A page of the paths of a session's ephemeral znodes.
+    Ephemerals {
+        /// Whose.
+        session: SessionId,
+        /// Only this znode and what is below it.
+        prefix: String,
+        /// Only what comes behind this path, in the order of bytes.
+        after: Option<String>,
+        /// At most so many; 0: as many as a page has.
+        limit: u32,
+    },
 }
+
+/// Reads of one [`Query::Many`].
+pub const MANY_MAX: usize = 1024;
 
 /// A place in a stream of a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,6 +190,19 @@ pub enum Results {
     Called(Bytes),
     /// Of `Access`.
     Access(AccessResults),
+    /// Of `Watch`.
+    Watched(Watched),
+    /// Of `Unwatch`: no event of it is queued behind this answer.
+    Unwatched,
+    /// Of `Scan`: the bulk stream with this mark brings the znodes, as of the zxid of this answer.
+    Scan {
+        /// Drawn at random: a stream of an earlier connection has another one.
+        mark: u64,
+    },
+    /// Of `Many`: what came of each, in their order.
+    Many(Vec<Result<Results, Refusal>>),
+    /// Of `Subtree`.
+    Subtree(Subtree),
 }
 
 /// A deployed recipe.
@@ -238,9 +287,7 @@ impl Query {
             Self::Children { path, page, with_data } => {
                 writer.u8(2);
                 writer.text(path);
-                writer.option(page.after.as_ref(), |writer, after| writer.text(after));
-                writer.u64(u64::from(page.limit));
-                writer.bool(page.direction == Direction::Backward);
+                page.write(writer);
                 writer.bool(*with_data);
             }
             Self::Recipes => writer.u8(3),
@@ -271,26 +318,78 @@ impl Query {
                 writer.u8(20);
                 query.write(writer);
             }
+            Self::Watch(watch) => {
+                writer.u8(10);
+                watch.write(writer);
+            }
+            Self::Unwatch(watch) => {
+                writer.u8(11);
+                writer.u64(*watch);
+            }
+            Self::Scan { bulk, path, after, with_data } => {
+                writer.u8(16);
+                writer.u64(*bulk);
+                writer.text(path);
+                writer.option(after.as_ref(), |writer, after| writer.text(after));
+                writer.bool(*with_data);
+            }
+            Self::Many(queries) => {
+                writer.u8(17);
+                write_rows(writer, queries, |writer, query| query.write(writer));
+            }
+            Self::Subtree(path) => {
+                writer.u8(18);
+                writer.text(path);
+            }
+            Self::Ephemerals { session, prefix, after, limit } => {
+                writer.u8(19);
+                writer.u64(session.0);
+                writer.text(prefix);
+                writer.option(after.as_ref(), |writer, after| writer.text(after));
+                writer.u64(u64::from(*limit));
+            }
         }
     }
 
+    /// One of those that read a znode: what a watch may begin with. Watches do not nest.
+    pub(super) fn read_of_znode(reader: &mut Reader) -> Result<Self, Malformed> {
+        let tag = reader.u8("query")?;
+        Self::of_znode(tag, reader)?.ok_or(malformed("first read of a watch"))
+    }
+
     pub(crate) fn read(reader: &mut Reader) -> Result<Self, Malformed> {
-        Ok(match reader.u8("query")? {
+        let tag = reader.u8("query")?;
+        if tag != 17 {
+            return Self::read_one(tag, reader);
+        }
+        let count = reader.count("reads of one message", MANY_MAX)?;
+        let mut queries = Vec::with_capacity(count.min(64));
+        for _ in 0..count {
+            let tag = reader.u8("query")?;
+            queries.push(Self::read_one(tag, reader)?);
+        }
+        Ok(Self::Many(queries))
+    }
+
+    fn of_znode(tag: u8, reader: &mut Reader) -> Result<Option<Self>, Malformed> {
+        Ok(Some(match tag {
             0 => Self::Get(reader.text("path")?),
             1 => Self::Stat(reader.text("path")?),
             2 => Self::Children {
                 path: reader.text("path")?,
-                page: Page {
-                    after: reader.option("after", |reader| reader.text("after"))?,
-                    limit: reader.u32("limit")?,
-                    direction: if reader.bool("reverse")? {
-                        Direction::Backward
-                    } else {
-                        Direction::Forward
-                    },
-                },
+                page: Page::read(reader)?,
                 with_data: reader.bool("with data")?,
             },
+            _ => return Ok(None),
+        }))
+    }
+
+    /// Of any kind but many: decoding does not recurse.
+    fn read_one(tag: u8, reader: &mut Reader) -> Result<Self, Malformed> {
+        if let Some(query) = Self::of_znode(tag, reader)? {
+            return Ok(query);
+        }
+        Ok(match tag {
             3 => Self::Recipes,
             4 => Self::History(reader.text("recipe name")?),
             5 => Self::Interface(reader.text("recipe name")?),
@@ -302,6 +401,21 @@ impl Query {
             },
             9 => Self::Call(read_call(reader)?),
             20 => Self::Access(AccessQuery::read(reader)?),
+            10 => Self::Watch(Watch::read(reader)?),
+            11 => Self::Unwatch(reader.u64("number of a watch")?),
+            16 => Self::Scan {
+                bulk: reader.u64("number of a bulk stream")?,
+                path: reader.text("path")?,
+                after: reader.option("after", |reader| reader.text("after"))?,
+                with_data: reader.bool("with data")?,
+            },
+            18 => Self::Subtree(reader.text("path")?),
+            19 => Self::Ephemerals {
+                session: SessionId(reader.u64("session")?),
+                prefix: reader.text("path")?,
+                after: reader.option("after", |reader| reader.text("after"))?,
+                limit: reader.u32("limit")?,
+            },
             _ => return Err(malformed("kind of a query")),
         })
     }
@@ -321,25 +435,15 @@ impl Results {
             }
             Self::Names(listing) => {
                 writer.u8(2);
-                write_rows(writer, &listing.children, |writer, name| writer.text(name));
-                writer.bool(listing.has_more);
+                listing.write(writer, |writer, name| writer.text(name));
             }
             Self::Children(listing) => {
                 writer.u8(3);
-                write_rows(writer, &listing.children, |writer, child| {
-                    writer.text(&child.name);
-                    child.stat.write(writer);
-                    writer.bytes(&child.data);
-                });
-                writer.bool(listing.has_more);
+                listing.write(writer, |writer, child| child.write(writer));
             }
             Self::Recipes(lines) => {
                 writer.u8(4);
-                write_rows(writer, lines, |writer, line| {
-                    writer.text(&line.name);
-                    writer.option(line.active, Writer::u64);
-                    writer.u64(line.changed.0);
-                });
+                write_rows(writer, lines, |writer, line| line.write(writer));
             }
             Self::History { active, versions } => {
                 writer.u8(5);
@@ -354,12 +458,7 @@ impl Results {
             }
             Self::Logs(lines) => {
                 writer.u8(7);
-                write_rows(writer, lines, |writer, line| {
-                    writer.u64(line.time_ms);
-                    writer.u64(line.zxid.0);
-                    writer.u8(line.level);
-                    writer.text(&line.message);
-                });
+                write_rows(writer, lines, |writer, line| line.write(writer));
             }
             Self::Status(status) => {
                 writer.u8(8);
@@ -377,27 +476,85 @@ impl Results {
                 writer.u8(20);
                 results.write(writer);
             }
+            Self::Watched(watched) => {
+                writer.u8(11);
+                watched.write(writer);
+            }
+            Self::Unwatched => writer.u8(12),
+            Self::Scan { mark } => {
+                writer.u8(16);
+                writer.u64(*mark);
+            }
+            Self::Many(all) => {
+                writer.u8(17);
+                write_rows(writer, all, write_one_of_many);
+            }
+            Self::Subtree(subtree) => {
+                writer.u8(18);
+                subtree.write(writer);
+            }
         }
     }
 
+    /// Never less than the bytes that the results of a read of the tree take; of others, nothing.
+    #[must_use]
+    pub fn bytes_max(&self) -> usize {
+        const HEAD: usize = 16;
+        HEAD + match self {
+            Self::Node { data, .. } => data.len() + limits::STAT_BYTES_MAX,
+            Self::Stat(_) | Self::Subtree(_) => HEAD + limits::STAT_BYTES_MAX,
+            Self::Names(listing) => {
+                listing.children.iter().map(|name| HEAD + name.len()).sum::<usize>()
+            }
+            Self::Children(listing) => {
+                let bytes = |child: &Child| {
+                    HEAD + child.name.len() + child.data.len() + limits::STAT_BYTES_MAX
+                };
+                listing.children.iter().map(bytes).sum::<usize>()
+            }
+            _ => 0,
+        }
+    }
+
+    /// Those of [`Query::read_of_znode`].
+    pub(super) fn read_of_znode(reader: &mut Reader) -> Result<Self, Malformed> {
+        let tag = reader.u8("results")?;
+        Self::of_znode(tag, reader)?.ok_or(malformed("first results of a watch"))
+    }
+
     pub(crate) fn read(reader: &mut Reader) -> Result<Self, Malformed> {
-        Ok(match reader.u8("results")? {
+        let tag = reader.u8("results")?;
+        if tag != 17 {
+            return Self::read_one(tag, reader);
+        }
+        Ok(Self::Many(read_rows(reader, |reader| {
+            Ok(match reader.u8("results")? {
+                0 => {
+                    let tag = reader.u8("results")?;
+                    Ok(Self::read_one(tag, reader)?)
+                }
+                1 => Err(read_refusal(reader)?),
+                _ => return Err(malformed("results")),
+            })
+        })?))
+    }
+
+    fn of_znode(tag: u8, reader: &mut Reader) -> Result<Option<Self>, Malformed> {
+        Ok(Some(match tag {
             0 => Self::Node { data: reader.bytes("data")?, stat: Stat::read(reader)? },
             1 => Self::Stat(Stat::read(reader)?),
-            2 => Self::Names(Listing {
-                children: read_rows(reader, |reader| reader.text("name"))?,
-                has_more: reader.bool("has more")?,
-            }),
-            3 => Self::Children(Listing {
-                children: read_rows(reader, |reader| {
-                    Ok(Child {
-                        name: reader.text("name")?,
-                        stat: Stat::read(reader)?,
-                        data: reader.bytes("data")?,
-                    })
-                })?,
-                has_more: reader.bool("has more")?,
-            }),
+            2 => Self::Names(Listing::read(reader, |reader| reader.text("name"))?),
+            3 => Self::Children(Listing::read(reader, Child::read)?),
+            _ => return Ok(None),
+        }))
+    }
+
+    /// Of any kind but many: decoding does not recurse.
+    fn read_one(tag: u8, reader: &mut Reader) -> Result<Self, Malformed> {
+        if let Some(results) = Self::of_znode(tag, reader)? {
+            return Ok(results);
+        }
+        Ok(match tag {
             4 => Self::Recipes(read_rows(reader, |reader| {
                 Ok(RecipeLine {
                     name: reader.text("recipe name")?,
@@ -426,6 +583,10 @@ impl Results {
             9 => Self::Snapshot(SnapshotPlace::read(reader)?),
             10 => Self::Called(reader.bytes("result")?),
             20 => Self::Access(AccessResults::read(reader)?),
+            11 => Self::Watched(Watched::read(reader)?),
+            12 => Self::Unwatched,
+            16 => Self::Scan { mark: reader.u64("mark of a scan")? },
+            18 => Self::Subtree(Subtree::read(reader)?),
             _ => return Err(malformed("kind of results")),
         })
     }
@@ -482,6 +643,36 @@ impl Status {
     }
 }
 
+impl RecipeLine {
+    fn write(&self, writer: &mut Writer) {
+        writer.text(&self.name);
+        writer.option(self.active, Writer::u64);
+        writer.u64(self.changed.0);
+    }
+}
+
+impl LogLine {
+    fn write(&self, writer: &mut Writer) {
+        writer.u64(self.time_ms);
+        writer.u64(self.zxid.0);
+        writer.u8(self.level);
+        writer.text(&self.message);
+    }
+}
+
+fn write_one_of_many(writer: &mut Writer, one: &Result<Results, Refusal>) {
+    match one {
+        Ok(results) => {
+            writer.u8(0);
+            results.write(writer);
+        }
+        Err(refusal) => {
+            writer.u8(1);
+            write_refusal(writer, refusal);
+        }
+    }
+}
+
 fn write_rows<T>(writer: &mut Writer, rows: &[T], write: impl Fn(&mut Writer, &T)) {
     writer.u64(rows.len() as u64);
     for row in rows {
@@ -500,5 +691,3 @@ fn read_rows<T>(
     }
     Ok(rows)
 }
-
-const _: () = assert!(limits::PAGE_CHILDREN_MAX as usize <= ROWS_MAX);

@@ -9,6 +9,7 @@ use quorate_core::draft::{Meta, record_hash};
 use quorate_core::key::{self, Table};
 use quorate_core::level::Level;
 use quorate_core::path::Path;
+use quorate_core::query::subtree::Below;
 use quorate_core::session::{KeptReply, Parked, Session};
 use quorate_core::znode::Node;
 use sha2::{Digest as _, Sha256};
@@ -92,6 +93,10 @@ impl Audit {
             }
             Table::Reap => {
                 key::reap_path(key).ok_or(malformed("key of a znode that may be deleted"))?;
+            }
+            Table::Below => {
+                Below::decode(whole())?;
+                key::path_of(key).ok_or(malformed("key of a count"))?;
             }
             Table::Session => {
                 let session = Session::decode(whole())?;

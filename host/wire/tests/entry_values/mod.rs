@@ -47,13 +47,35 @@ fn changes() -> Vec<Change> {
         node("/a/owned", Lifetime::CallOwned(call)),
         node("/a/container", Lifetime::Container),
         node("/a/ttl", Lifetime::Ttl(300)),
-        Change::DataSet { path: path("/"), data: Bytes::new(), acl: None },
-        Change::NodeDeleted { path: path("/a/ephemeral"), acl: None },
+        Change::DataSet {
+            path: path("/"),
+            data: Bytes::new(),
+            version: 1,
+            previous: Zxid(0),
+            acl: None,
+        },
+        Change::NodeDeleted {
+            path: path("/a/ephemeral"),
+            version: 3,
+            previous: Zxid(40),
+            acl: None,
+        },
         Change::NodeReleased { path: path("/a/owned") },
         Change::AclSet { path: path("/a"), acl: Some(Acl::open()) },
         Change::AclSet { path: path("/a"), acl: None },
-        Change::DataSet { path: path("/a"), data: Bytes::new(), acl: Some(Acl::open()) },
-        Change::NodeDeleted { path: path("/a"), acl: Some(Acl::open()) },
+        Change::DataSet {
+            path: path("/a"),
+            data: Bytes::new(),
+            version: 1,
+            previous: Zxid(2),
+            acl: Some(Acl::open()),
+        },
+        Change::NodeDeleted {
+            path: path("/a"),
+            version: 1,
+            previous: Zxid(2),
+            acl: Some(Acl::open()),
+        },
         Change::RulesSet { object: Object::Cluster, rules: Rules::default() },
         Change::StanceSet { stance: Stance::Deny },
         Change::SessionOpened {
@@ -151,12 +173,20 @@ fn changes_any() -> impl Strategy<Value = Change> {
             lifetime,
             acl: None,
         }),
-        (paths(), bytes(), option::of(acls())).prop_map(|(path, data, acl)| Change::DataSet {
-            path,
-            data,
-            acl
-        }),
-        (paths(), option::of(acls())).prop_map(|(path, acl)| Change::NodeDeleted { path, acl }),
+        (paths(), bytes(), any::<u64>(), any::<u64>(), option::of(acls())).prop_map(
+            |(path, data, version, previous, acl)| Change::DataSet {
+                path,
+                data,
+                version,
+                previous: Zxid(previous),
+                acl
+            }
+        ),
+        (paths(), any::<u64>(), any::<u64>(), option::of(acls())).prop_map(
+            |(path, version, previous, acl)| {
+                Change::NodeDeleted { path, version, previous: Zxid(previous), acl }
+            }
+        ),
         paths().prop_map(|path| Change::NodeReleased { path }),
         (paths(), option::of(acls())).prop_map(|(path, acl)| Change::AclSet { path, acl }),
         (objects(), rules()).prop_map(|(object, rules)| Change::RulesSet { object, rules }),

@@ -6,16 +6,21 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use quorate_core::access::AccessChange;
 use quorate_core::access::ask::RulesPage;
+use quorate_core::condition::Condition;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{CallId, Epoch, Millis, NamespaceId, SessionId, Term, WriteNumber, Zxid};
 use quorate_core::level::Level;
+use quorate_core::query::subtree::Subtree;
 use quorate_core::query::{Child, Listing, Page};
 use quorate_core::read::Direction;
 use quorate_core::request::{
-    Answer, Body, Call, Chunk, Deploy, Failure, LifetimeKind, Operation, Reply, Sequence,
+    Answer, Body, Call, Chunk, Deploy, Failure, Fence, LifetimeKind, Operation, Reply, Sequence,
 };
 use quorate_core::znode::{Lifetime, Stat};
 use quorate_wire::message::query::{LogLine, RecipeLine, SnapshotPlace, Status};
+use quorate_wire::message::watch::{
+    Event, EventKind, EventMessage, Previous, Scope, Watch, WatchEnd, Watched,
+};
 use quorate_wire::message::{
     AccessQuery, AccessResults, Attach, ClientMessage, Consistency, Hello, Query, Results,
     ServerMessage, Welcome,
@@ -74,8 +79,10 @@ fn operations() -> impl Strategy<Value = Operation> {
         any::<u64>().prop_map(Ttl)
     ];
     let sequences = select(vec![Sequence::None, Sequence::Native, Sequence::ZooKeeper]);
+    let lifetimes_of_others = lifetimes.clone();
+    let wanted = move || (text(), bytes(), lifetimes_of_others.clone(), any::<bool>());
     let version = || option::of(any::<u64>());
-    prop_oneof![
+    let changes = prop_oneof![
         (text(), bytes(), lifetimes, sequences, any::<bool>(), option::of(acls())).prop_map(
             |(path, data, lifetime, sequence, parents, acl)| Operation::Create {
                 path,
@@ -86,20 +93,76 @@ fn operations() -> impl Strategy<Value = Operation> {
                 acl,
             }
         ),
-        (text(), bytes(), version()).prop_map(|(path, data, version)| Operation::Set {
+        (text(), bytes(), conditions()).prop_map(|(path, data, condition)| Operation::Set {
             path,
             data,
-            version
+            condition
         }),
-        (text(), version()).prop_map(|(path, version)| Operation::Delete { path, version }),
-        (text(), version()).prop_map(|(path, version)| Operation::Check { path, version }),
+        (text(), conditions()).prop_map(|(path, condition)| Operation::Delete { path, condition }),
+        wanted().prop_map(|(path, data, lifetime, parents)| Operation::CreateOrGet {
+            path,
+            data,
+            lifetime,
+            parents
+        }),
+        wanted().prop_map(|(path, data, lifetime, parents)| Operation::SetOrCreate {
+            path,
+            data,
+            lifetime,
+            parents
+        }),
+        (text(), conditions())
+            .prop_map(|(path, condition)| Operation::DeleteTree { path, condition }),
         calls().prop_map(Operation::Call),
         (text(), option::of(acls()), version(), any::<bool>()).prop_map(
             |(path, acl, version, is_forced)| Operation::SetAcl { path, acl, version, is_forced }
         ),
         (access_changes(), any::<bool>())
             .prop_map(|(change, is_forced)| Operation::Access { change, is_forced }),
+    ];
+    prop_oneof![changes, looks()]
+}
+
+/// Operations that change nothing.
+fn looks() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        (text(), conditions()).prop_map(|(path, condition)| Operation::Check { path, condition }),
+        text().prop_map(|path| Operation::CheckAbsent { path }),
+        (text(), text(), any::<u64>()).prop_map(|(recipe, node, token)| Operation::Fence(Fence {
+            recipe,
+            node,
+            token
+        })),
+        text().prop_map(|path| Operation::Get { path }),
+        text().prop_map(|path| Operation::Stat { path }),
+        text().prop_map(|path| Operation::Exists { path }),
+        (text(), pages(), any::<bool>()).prop_map(|(path, page, with_data)| Operation::Children {
+            path,
+            page,
+            with_data
+        }),
     ]
+}
+
+fn conditions() -> impl Strategy<Value = Condition> {
+    let field = || option::of(any::<u64>());
+    (field(), field(), field(), field(), field(), field()).prop_map(
+        |(version, czxid, mzxid, pzxid, cversion, aversion)| Condition {
+            version,
+            czxid,
+            mzxid,
+            pzxid,
+            cversion,
+            aversion,
+        },
+    )
+}
+
+fn pages() -> impl Strategy<Value = Page> {
+    (option::of(text()), any::<u32>(), any::<bool>()).prop_map(|(after, limit, is_backward)| {
+        let direction = if is_backward { Direction::Backward } else { Direction::Forward };
+        Page { after, limit, direction }
+    })
 }
 
 fn calls() -> impl Strategy<Value = Call> {
@@ -136,6 +199,11 @@ fn answers() -> impl Strategy<Value = Answer> {
         stats().prop_map(Answer::Stat),
         bytes().prop_map(Answer::Called),
         any::<u64>().prop_map(|version| Answer::Activated { version }),
+        (bytes(), stats()).prop_map(|(data, stat)| Answer::Node { data, stat }),
+        listings(text()).prop_map(Answer::Names),
+        listings(children()).prop_map(Answer::Children),
+        option::of(stats()).prop_map(Answer::Exists),
+        any::<u64>().prop_map(|count| Answer::Deleted { count }),
     ]
 }
 
@@ -156,16 +224,76 @@ fn places() -> impl Strategy<Value = SnapshotPlace> {
         .prop_map(|(identity, offset)| SnapshotPlace { identity, offset })
 }
 
-fn queries() -> impl Strategy<Value = Query> {
-    let children = (text(), option::of(text()), any::<u32>(), any::<bool>(), any::<bool>())
-        .prop_map(|(path, after, limit, is_backward, with_data)| {
-            let direction = if is_backward { Direction::Backward } else { Direction::Forward };
-            Query::Children { path, page: Page { after, limit, direction }, with_data }
-        });
+/// Those that read a znode.
+fn queries_of_znodes() -> impl Strategy<Value = Query> {
+    let children = (text(), pages(), any::<bool>())
+        .prop_map(|(path, page, with_data)| Query::Children { path, page, with_data });
+    prop_oneof![text().prop_map(Query::Get), text().prop_map(Query::Stat), children]
+}
+
+fn watches() -> impl Strategy<Value = Watch> {
+    let scopes = select(vec![Scope::Node, Scope::Children, Scope::Subtree]);
+    let first = option::of(queries_of_znodes());
+    (any::<u64>(), text(), scopes, option::of(zxids()), any::<[bool; 3]>(), first).prop_map(
+        |(watch, path, scope, from, [once, with_data, with_previous], first)| {
+            let first = first.map(Box::new);
+            Watch { watch, path, scope, from, once, with_data, with_previous, first }
+        },
+    )
+}
+
+fn events() -> impl Strategy<Value = Event> {
+    let kinds = prop_oneof![
+        lifetimes().prop_map(EventKind::Created),
+        Just(EventKind::Set),
+        Just(EventKind::Deleted)
+    ];
+    let previous =
+        prop_oneof![Just(Previous::None), Just(Previous::Gone), bytes().prop_map(Previous::Data)];
+    (text(), kinds, any::<u64>(), option::of(bytes()), previous).prop_map(
+        |(path, kind, version, data, previous)| Event { path, kind, version, data, previous },
+    )
+}
+
+/// Frames of event lanes.
+pub fn event_messages() -> impl Strategy<Value = EventMessage> {
+    let ends = prop_oneof![
+        Just(WatchEnd::Fired),
+        zxids().prop_map(|oldest| WatchEnd::NotHere { oldest }),
+        refusals().prop_map(WatchEnd::Refused)
+    ];
     prop_oneof![
-        text().prop_map(Query::Get),
-        text().prop_map(Query::Stat),
-        children,
+        any::<(u64, u64)>().prop_map(|(session, attachment)| EventMessage::Head {
+            session: SessionId(session),
+            attachment
+        }),
+        (any::<[u64; 2]>(), zxids(), vec(events(), 1..4), any::<bool>()).prop_map(
+            |([watch, time_ms], zxid, events, has_more)| EventMessage::Events {
+                watch,
+                zxid,
+                time_ms,
+                events,
+                has_more
+            }
+        ),
+        zxids().prop_map(|zxid| EventMessage::Progress { zxid }),
+        (any::<u64>(), zxids(), ends).prop_map(|(watch, position, end)| EventMessage::Ended {
+            watch,
+            position,
+            end
+        }),
+    ]
+}
+
+fn queries() -> impl Strategy<Value = Query> {
+    prop_oneof![8 => query(), 1 => vec(query(), 0..4).prop_map(Query::Many)]
+}
+
+fn query() -> impl Strategy<Value = Query> {
+    prop_oneof![
+        queries_of_znodes(),
+        watches().prop_map(Query::Watch),
+        any::<u64>().prop_map(Query::Unwatch),
         Just(Query::Recipes),
         text().prop_map(Query::History),
         text().prop_map(Query::Interface),
@@ -175,6 +303,15 @@ fn queries() -> impl Strategy<Value = Query> {
         Just(Query::Status),
         calls().prop_map(Query::Call),
         access_queries().prop_map(Query::Access),
+        text().prop_map(Query::Subtree),
+        (any::<u64>(), text(), option::of(text()), any::<u32>()).prop_map(
+            |(session, prefix, after, limit)| {
+                Query::Ephemerals { session: SessionId(session), prefix, after, limit }
+            }
+        ),
+        (any::<u64>(), text(), option::of(text()), any::<bool>()).prop_map(
+            |(bulk, path, after, with_data)| Query::Scan { bulk, path, after, with_data }
+        ),
     ]
 }
 
@@ -206,6 +343,10 @@ pub fn client_messages() -> impl Strategy<Value = ClientMessage> {
         }),
         any::<u64>().prop_map(|request| ClientMessage::Heartbeat { request }),
     ]
+}
+
+fn children() -> impl Strategy<Value = Child> {
+    (text(), stats(), bytes()).prop_map(|(name, stat, data)| Child { name, stat, data })
 }
 
 fn listings<T: std::fmt::Debug>(
@@ -276,18 +417,35 @@ fn statuses() -> impl Strategy<Value = Status> {
     )
 }
 
+fn results_of_znodes() -> impl Strategy<Value = Results> {
+    prop_oneof![
+        (bytes(), stats()).prop_map(|(data, stat)| Results::Node { data, stat }),
+        stats().prop_map(Results::Stat),
+        listings(text()).prop_map(Results::Names),
+        listings(children()).prop_map(Results::Children),
+    ]
+}
+
 fn results() -> impl Strategy<Value = Results> {
-    let child =
-        (text(), stats(), bytes()).prop_map(|(name, stat, data)| Child { name, stat, data });
+    let each = prop_oneof![4 => result().prop_map(Ok), 1 => refusals().prop_map(Err)];
+    prop_oneof![8 => result(), 1 => vec(each, 0..4).prop_map(Results::Many)]
+}
+
+fn result() -> impl Strategy<Value = Results> {
+    let first = prop_oneof![
+        3 => results_of_znodes().prop_map(Ok),
+        1 => refusals().prop_map(Err)
+    ];
+    let first = option::of(first.prop_map(Box::new));
     let recipe = (text(), option::of(any::<u64>()), zxids())
         .prop_map(|(name, active, changed)| RecipeLine { name, active, changed });
     let line = (any::<u64>(), zxids(), any::<u8>(), text())
         .prop_map(|(time_ms, zxid, level, message)| LogLine { time_ms, zxid, level, message });
     prop_oneof![
-        (bytes(), stats()).prop_map(|(data, stat)| Results::Node { data, stat }),
-        stats().prop_map(Results::Stat),
-        listings(text()).prop_map(Results::Names),
-        listings(child).prop_map(Results::Children),
+        results_of_znodes(),
+        first.prop_map(|first| Results::Watched(Watched::Open { first })),
+        zxids().prop_map(|oldest| Results::Watched(Watched::NotHere { oldest })),
+        Just(Results::Unwatched),
         vec(recipe, 0..4).prop_map(Results::Recipes),
         (option::of(any::<u64>()), vec(versions(), 0..3))
             .prop_map(|(active, versions)| Results::History { active, versions }),
@@ -303,6 +461,9 @@ fn results() -> impl Strategy<Value = Results> {
         places().prop_map(Results::Snapshot),
         bytes().prop_map(Results::Called),
         access_results().prop_map(Results::Access),
+        any::<u64>().prop_map(|mark| Results::Scan { mark }),
+        (stats(), any::<u64>(), any::<u64>())
+            .prop_map(|(stat, znodes, bytes)| Results::Subtree(Subtree { stat, znodes, bytes })),
     ]
 }
 

@@ -7,20 +7,25 @@ use quorate_core::access::ask::RulesPage;
 use quorate_core::access::{
     AccessChange, Acl, AclEntry, Identity, Object, Permissions, Rule, Rules, Stance,
 };
+use quorate_core::condition::Condition;
 use quorate_core::deployment::{Instances, Manifest, Mount, Version};
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{Epoch, Millis, NamespaceId, SessionId, Term, WriteNumber, Zxid};
 use quorate_core::level::Level;
 use quorate_core::path::Path;
+use quorate_core::query::subtree::Subtree;
 use quorate_core::query::{Child, Listing, Page};
 use quorate_core::read::Direction;
 use quorate_core::request::{
-    Answer, Body, Call, Chunk, Deploy, Failure, LifetimeKind, Operation, Reply, Sequence,
+    Answer, Body, Call, Chunk, Deploy, Failure, Fence, LifetimeKind, Operation, Reply, Sequence,
 };
 use quorate_core::session::Acks;
 use quorate_core::znode::{Lifetime, Stat};
 use quorate_wire::message::admin::{ClusterStatus, Command, MemberLine, Outcome};
 use quorate_wire::message::query::{LogLine, RecipeLine, SnapshotPlace, Status};
+use quorate_wire::message::watch::{
+    Event, EventKind, EventMessage, Previous, Scope, Watch, WatchEnd, Watched,
+};
 use quorate_wire::message::{AccessQuery, AccessResults};
 use quorate_wire::message::{
     Attach, ClientMessage, Consistency, Hello, Query, Results, ServerMessage, Welcome, body,
@@ -72,16 +77,26 @@ fn create(lifetime: LifetimeKind, sequence: Sequence, parents: bool) -> Operatio
 
 /// Each kind of operation, with each of its choices.
 fn operations() -> Vec<Operation> {
-    let path = || "/a".to_owned();
+    let (path, data) = (|| "/a".to_owned(), || Bytes::from_static(b"data"));
+    let condition = Condition {
+        version: None,
+        czxid: Some(1),
+        mzxid: Some(300),
+        pzxid: Some(3),
+        cversion: Some(0),
+        aversion: Some(5),
+    };
+    let page = Page { after: Some("n-7".to_owned()), limit: 300, direction: Direction::Backward };
+    let (lifetime, node) = (LifetimeKind::Ttl(300), "/a/_lock/w0".to_owned());
     vec![
         create(LifetimeKind::Persistent, Sequence::None, true),
         create(LifetimeKind::Ephemeral, Sequence::Native, false),
         create(LifetimeKind::CallOwned, Sequence::ZooKeeper, false),
         create(LifetimeKind::Container, Sequence::None, false),
         create(LifetimeKind::Ttl(300), Sequence::None, false),
-        Operation::Set { path: path(), data: Bytes::from_static(b"data"), version: Some(300) },
-        Operation::Delete { path: path(), version: None },
-        Operation::Check { path: path(), version: Some(0) },
+        Operation::Set { path: path(), data: data(), condition: Condition::version(300) },
+        Operation::Delete { path: path(), condition: Condition::ANY },
+        Operation::Check { path: path(), condition: Condition::version(0) },
         Operation::Call(call("acquire")),
         Operation::SetAcl { path: path(), acl: Some(acl()), version: Some(300), is_forced: false },
         Operation::SetAcl { path: path(), acl: None, version: None, is_forced: true },
@@ -93,6 +108,17 @@ fn operations() -> Vec<Operation> {
         access(AccessChange::Revoke(object("cluster"), rule("super:", None, "operate"))),
         access(AccessChange::Revoke(object("recipe:*"), rule("ip:10.0.0.0/8", None, "deploy"))),
         access(AccessChange::SetStance(Stance::Deny)),
+        Operation::Check { path: path(), condition },
+        Operation::CheckAbsent { path: path() },
+        Operation::CreateOrGet { path: path(), data: data(), lifetime, parents: true },
+        Operation::SetOrCreate { path: path(), data: data(), lifetime, parents: false },
+        Operation::DeleteTree { path: path(), condition },
+        Operation::Fence(Fence { recipe: "lock".to_owned(), node, token: 300 }),
+        Operation::Get { path: path() },
+        Operation::Stat { path: path() },
+        Operation::Exists { path: path() },
+        Operation::Children { path: path(), page: Page::first(), with_data: false },
+        Operation::Children { path: path(), page, with_data: true },
     ]
 }
 
@@ -181,6 +207,12 @@ pub fn replies() -> Vec<Reply> {
         Reply::Done(called.clone()),
         Reply::Done(Answer::Multi(vec![Answer::Done, created(), Answer::Stat(stat()), called])),
         Reply::Done(Answer::Activated { version: 300 }),
+        Reply::Done(Answer::Node { data: Bytes::from_static(b"data"), stat: stat() }),
+        Reply::Done(Answer::Names(Listing { children: vec!["n-1".to_owned()], has_more: true })),
+        Reply::Done(Answer::Children(Listing { children: vec![child()], has_more: false })),
+        Reply::Done(Answer::Exists(None)),
+        Reply::Done(Answer::Exists(Some(stat()))),
+        Reply::Done(Answer::Deleted { count: 300 }),
         Reply::Refused(refusal().into()),
         Reply::Refused(Failure { refusal: refusal(), operation: Some(2), value }),
     ]
@@ -213,6 +245,74 @@ fn queries() -> Vec<Query> {
             object: object("recipe:lock"),
             function: Some("acquire".to_owned()),
         }),
+        Query::Watch(watch(Scope::Node, Some(Query::Get(path())))),
+        Query::Watch(Watch {
+            from: Some(Zxid(300)),
+            once: true,
+            with_data: true,
+            ..watch(Scope::Children, None)
+        }),
+        Query::Watch(Watch { with_previous: true, ..watch(Scope::Subtree, None) }),
+        Query::Unwatch(300),
+        Query::Many(vec![Query::Get(path()), Query::Stat(path())]),
+        Query::Subtree(path()),
+        Query::Ephemerals { session: SessionId(300), prefix: path(), after: None, limit: 0 },
+        Query::Ephemerals {
+            session: SessionId(1),
+            prefix: path(),
+            after: Some("/a/b".to_owned()),
+            limit: 300,
+        },
+        Query::Scan { bulk: 300, path: path(), after: None, with_data: true },
+        Query::Scan { bulk: 1, path: path(), after: Some("/a/b".to_owned()), with_data: false },
+    ]
+}
+
+fn watch(scope: Scope, first: Option<Query>) -> Watch {
+    Watch {
+        watch: 300,
+        path: "/a".to_owned(),
+        scope,
+        from: None,
+        once: false,
+        with_data: false,
+        with_previous: false,
+        first: first.map(Box::new),
+    }
+}
+
+/// Each kind of frame of an event lane, with each kind of event.
+pub fn event_messages() -> Vec<EventMessage> {
+    let (watch, zxid) = (300, Zxid(301));
+    let data = || Bytes::from_static(b"data");
+    let event = |kind, version, data, previous| {
+        let path = "/a/n-1".to_owned();
+        Event { path, kind, version, data, previous }
+    };
+    let ended = |end| EventMessage::Ended { watch, position: zxid, end };
+    vec![
+        EventMessage::Head { session: SessionId(300), attachment: 2 },
+        EventMessage::Events {
+            watch,
+            zxid,
+            time_ms: 1_700_000_000_000,
+            events: vec![
+                event(EventKind::Created(Lifetime::Persistent), 0, Some(data()), Previous::None),
+                event(EventKind::Set, 300, Some(Bytes::new()), Previous::Data(data())),
+            ],
+            has_more: true,
+        },
+        EventMessage::Events {
+            watch,
+            zxid,
+            time_ms: 1_700_000_000_000,
+            events: vec![event(EventKind::Deleted, 300, None, Previous::Gone)],
+            has_more: false,
+        },
+        EventMessage::Progress { zxid },
+        ended(WatchEnd::Fired),
+        ended(WatchEnd::NotHere { oldest: Zxid(400) }),
+        ended(WatchEnd::Refused(refusal())),
     ]
 }
 
@@ -260,6 +360,10 @@ pub fn client_messages() -> Vec<ClientMessage> {
     messages
 }
 
+fn child() -> Child {
+    Child { name: "n-1".to_owned(), stat: stat(), data: Bytes::from_static(b"data") }
+}
+
 /// Each kind of results.
 fn results() -> Vec<Results> {
     let data = || Bytes::from_static(b"data");
@@ -270,7 +374,6 @@ fn results() -> Vec<Results> {
         principal: "operator".to_owned(),
         deployed: Millis(1_700_000_000_000),
     };
-    let child = Child { name: "n-1".to_owned(), stat: stat(), data: data() };
     let line = |name: &str, active| RecipeLine { name: name.to_owned(), active, changed: Zxid(9) };
     vec![
         Results::Node { data: data(), stat: stat() },
@@ -279,7 +382,7 @@ fn results() -> Vec<Results> {
             children: vec!["n-1".to_owned(), "\u{e9}".to_owned()],
             has_more: true,
         }),
-        Results::Children(Listing { children: vec![child], has_more: false }),
+        Results::Children(Listing { children: vec![child()], has_more: false }),
         Results::Recipes(vec![line("lock", Some(3)), line("old", None)]),
         Results::History { active: Some(3), versions: vec![version] },
         Results::Interface {
@@ -305,6 +408,14 @@ fn results() -> Vec<Results> {
             is_allowed: false,
             decider: "the rules on /a".to_owned(),
         }),
+        Results::Watched(Watched::Open { first: None }),
+        Results::Watched(Watched::Open { first: Some(Box::new(Ok(Results::Stat(stat())))) }),
+        Results::Watched(Watched::Open { first: Some(Box::new(Err(refusal()))) }),
+        Results::Watched(Watched::NotHere { oldest: Zxid(300) }),
+        Results::Unwatched,
+        Results::Scan { mark: 300 },
+        Results::Many(vec![Ok(Results::Stat(stat())), Err(refusal())]),
+        Results::Subtree(Subtree { stat: stat(), znodes: 300, bytes: 70_000 }),
     ]
 }
 

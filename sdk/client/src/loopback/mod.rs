@@ -10,6 +10,7 @@ use std::future::{Future, IntoFuture};
 use std::time::Duration;
 
 use bytes::Bytes;
+use quorate_core::condition::Condition;
 use quorate_core::error::ErrorCode;
 use quorate_core::path::Path;
 use quorate_core::query as tree;
@@ -124,7 +125,11 @@ async fn large_bodies_go_beside_the_lane_and_keep_their_place() {
     let first =
         client.send(Body::Single(CreateOperation::new("/large").data(large.clone()).into()));
     let first = first.await.expect("sent");
-    let set = Operation::Set { path: "/large".to_owned(), data: Bytes::new(), version: Some(0) };
+    let set = Operation::Set {
+        path: "/large".to_owned(),
+        data: Bytes::new(),
+        condition: Condition::version(0),
+    };
     let second = client.send(Body::Single(set)).await.expect("sent");
     assert!(matches!(soon(first).await, Ok((_, quorate_core::request::Reply::Done(_)))));
     assert!(matches!(soon(second).await, Ok((_, quorate_core::request::Reply::Done(_)))));
@@ -146,7 +151,7 @@ async fn a_component_is_uploaded_in_chunks_with_progress() {
 async fn a_body_that_no_member_reads_is_refused_here() {
     let member = Member::start();
     let client = connect(&member).await;
-    let delete = || Operation::Delete { path: "/a".to_owned(), version: None };
+    let delete = || Operation::Delete { path: "/a".to_owned(), condition: Condition::ANY };
     let too_many = Body::Multi((0..2_000).map(|_| delete()).collect());
     let refused = client.write(too_many).await.expect_err("too many operations");
     assert_eq!(refused.code(), ErrorCode::BadMessage);

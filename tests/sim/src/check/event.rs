@@ -176,6 +176,27 @@ pub enum Event {
         /// The last transaction.
         zxid: Zxid,
     },
+    /// A session watches the tree, and is to be told of what follows this position; or of nothing any more.
+    Watches {
+        /// The session.
+        session: SessionId,
+        /// Everything up to here is known.
+        position: Option<Zxid>,
+    },
+    /// Whether its watch is open on the lane that it has: replies come behind the events that they reflect then.
+    WatchOpen {
+        /// The session.
+        session: SessionId,
+        /// Whether it is.
+        is_open: bool,
+    },
+    /// A client was told of the events of a transaction.
+    Told {
+        /// The session.
+        session: SessionId,
+        /// The transaction.
+        zxid: Zxid,
+    },
     /// A client asks something of an object, for the first time.
     Called {
         /// Names the question.

@@ -12,6 +12,7 @@ pub mod sequences;
 pub mod sessions;
 pub mod steady;
 pub mod votes;
+pub mod watches;
 pub mod zxids;
 
 use event::Event;
@@ -59,6 +60,7 @@ impl Oracle {
             Box::<freshness::Freshness>::default(),
             Box::<votes::Votes>::default(),
             Box::<steady::Steady>::default(),
+            Box::<watches::Watches>::default(),
         ];
         Self {
             agreement: agreement::Agreement::new(&beginning),

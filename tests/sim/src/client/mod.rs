@@ -1,6 +1,7 @@
 //! A client: a process with a clock of its own that opens sessions, numbers its writes, sends them again, moves between
 //! members, and declares its session lost by itself (DESIGN D5, D11). What it asks for is next door in `wishes`.
 
+mod watching;
 mod wishes;
 
 use std::cell::{Cell, RefCell};
@@ -25,6 +26,7 @@ use crate::random::Random;
 use crate::runtime::MemberRuntime;
 use crate::wire::{Address, CLIENTS_FROM, Wire};
 use crate::world::World;
+use watching::Watching;
 use wishes::{Wish, Wishes};
 
 /// Writes of one client under way at most.
@@ -76,6 +78,7 @@ struct State {
     /// When the opening that is under way was sent.
     opened_from_ms: u64,
     wishes: Wishes,
+    watching: Watching,
 }
 
 /// A client.
@@ -111,6 +114,7 @@ impl Client {
                 reads: BTreeMap::new(),
                 opened_from_ms: 0,
                 wishes: Wishes::default(),
+                watching: Watching::default(),
             }),
         });
         world.net.listen(client.address(), process.clone());
@@ -247,11 +251,13 @@ impl Client {
 
     /// The session is over for this client: what is unanswered stays so.
     fn lose_session(&self, _now_ms: u64) {
-        let mut state = self.state.borrow_mut();
-        if let Some(session) = state.session.take() {
+        let session = self.state.borrow_mut().session.take();
+        if let Some(session) = session {
             let until_ns = 0;
             self.world.see(&Event::Believes { session: session.id, until_ns });
+            self.watches_nothing(session.id);
         }
+        let mut state = self.state.borrow_mut();
         state.reads.clear();
         state.wishes = Wishes::default();
         drop(state);
@@ -295,6 +301,7 @@ impl Client {
     }
 
     fn disconnect(&self) {
+        self.watch_is_cut();
         let before = std::mem::replace(&mut self.state.borrow_mut().connection, Connection::None);
         match before {
             Connection::Attached(wire) | Connection::Asked(Some(wire), _) => wire.close(0),
@@ -412,9 +419,13 @@ impl Client {
 
     /// A member says something on this connection.
     pub fn hear(self: &Rc<Self>, wire: &Rc<Wire>, message: ToClient) {
-        if !self.is_current(wire) {
-            return;
+        if self.is_current(wire) && !self.holds(&message) {
+            self.take_in(wire, message);
         }
+    }
+
+    /// A message whose events are there.
+    fn take_in(self: &Rc<Self>, wire: &Rc<Wire>, message: ToClient) {
         match message {
             ToClient::Attached(session) => self.be_attached(wire, session),
             ToClient::Rejected(code) => {
@@ -424,7 +435,7 @@ impl Client {
                     self.disconnect();
                 }
             }
-            ToClient::Reply { write, zxid, reply } => self.replied(write, zxid, &reply),
+            ToClient::Reply { write, zxid, reply, .. } => self.replied(write, zxid, &reply),
             ToClient::NotExecuted { write, refusal } => self.refused(wire, write, refusal.code),
             ToClient::Confirmed { request } => {
                 {
@@ -444,7 +455,11 @@ impl Client {
                     self.disconnect();
                 }
             }
-            ToClient::Found { request, zxid, found } => self.found(wire, request, zxid, found),
+            ToClient::Found { request, zxid, found, .. } => self.found(wire, request, zxid, found),
+            ToClient::Watched { zxid, .. } => self.watched(zxid),
+            ToClient::NotHere { .. } => self.lacks_the_past(wire),
+            ToClient::Changed { number, zxid } => self.event(wire, number, Some(zxid)),
+            ToClient::WatchEnded { number } => self.event(wire, number, None),
         }
     }
 
@@ -470,6 +485,7 @@ impl Client {
         }
         let (number, member) = (self.number, wire.end(1));
         self.world.trace(|| format!("client {number} is attached to member {member} as {id}"));
+        self.watch(wire);
         self.resend(wire);
     }
 

@@ -204,11 +204,11 @@ impl Client {
                 (ZnodeCall::Create(serial), create)
             }
             2 => {
-                let delete = Operation::Delete { path: path.clone(), version };
+                let delete = Operation::Delete { path: path.clone(), condition: version.into() };
                 (ZnodeCall::Delete(version), delete)
             }
             _ => {
-                let set = Operation::Set { path: path.clone(), data, version };
+                let set = Operation::Set { path: path.clone(), data, condition: version.into() };
                 (ZnodeCall::Set(serial, version), set)
             }
         };

@@ -17,12 +17,13 @@ use quorate_core::ids::{SessionId, WriteNumber, Zxid};
 use quorate_core::path::Path;
 use quorate_core::query;
 use quorate_core::request::Request;
-use quorate_core::transaction::{Entry, EntryBody, Outcome};
+use quorate_core::transaction::{Entry, EntryBody, Outcome, Transaction};
 use quorate_sequencer::port::DirectAnswer;
 use quorate_sequencer::{Input, Submission, Token};
 
 use super::Running;
 use super::link::{FromLeader, Tag, Up};
+use super::watches::{self, Outbox, Past};
 use crate::client::Client;
 use crate::lane::{Found, ToClient, ToMember};
 use crate::mutant::Mutant;
@@ -44,7 +45,8 @@ pub struct Lane {
 }
 
 impl Lane {
-    fn say(&self, message: ToClient) {
+    /// Brings a message to the client.
+    pub fn say(&self, message: ToClient) {
         let (client, wire) = (self.client.clone(), self.wire.clone());
         self.wire.send(1, move || client.hear(&wire, message.clone()));
     }
@@ -63,6 +65,7 @@ struct Attachment {
     waiting: RefCell<BTreeMap<WriteNumber, Waiting>>,
     heartbeats: RefCell<VecDeque<(Token, u64)>>,
     settled: Signal,
+    outbox: Rc<Outbox>,
 }
 
 /// An opening session.
@@ -83,6 +86,7 @@ pub struct Gateway {
     held: RefCell<VecDeque<(Zxid, FromLeader)>>,
     /// The last transaction that was applied here and whose replies are under way.
     zxid: Cell<Zxid>,
+    past: Past,
 }
 
 impl Attachment {
@@ -117,6 +121,12 @@ impl Attachment {
 }
 
 impl Gateway {
+    /// The tree stands at this transaction, before anything is applied.
+    pub fn begin(&self, zxid: Zxid) {
+        self.past.begin(zxid);
+        self.advance(zxid);
+    }
+
     /// The tree stands at this transaction, at least.
     pub fn advance(&self, zxid: Zxid) {
         self.zxid.set(self.zxid.get().max(zxid));
@@ -232,7 +242,8 @@ impl Gateway {
         let Some(attachment) = attachment.filter(|one| one.number == token) else { return };
         match answer {
             DirectAnswer::Kept { zxid, reply } => {
-                attachment.answer(write, ToClient::Reply { write, zxid, reply });
+                let events = attachment.outbox.count();
+                attachment.answer(write, ToClient::Reply { write, zxid, events, reply });
             }
             DirectAnswer::Parked => attachment.note_parked(write),
             DirectAnswer::Refused(refusal) => {
@@ -280,6 +291,10 @@ impl Gateway {
     /// An entry has been applied here: its replies go out.
     pub fn applied(&self, running: &Running, entry: &Entry) {
         let EntryBody::Batch { transactions, .. } = &entry.body else { return };
+        let is_late = running.world.has(Mutant::EventsBehindReplies);
+        if !is_late {
+            self.queue_events(transactions);
+        }
         for transaction in transactions {
             self.advance(transaction.zxid);
             let Some((session, write)) = transaction.origin.write() else { continue };
@@ -289,16 +304,29 @@ impl Gateway {
                 Outcome::Parked(_) => attachment.note_parked(write),
                 Outcome::Replied(reply) => {
                     let (zxid, reply) = (transaction.zxid, reply.clone());
-                    attachment.answer(write, ToClient::Reply { write, zxid, reply });
+                    let events = attachment.outbox.count();
+                    attachment.answer(write, ToClient::Reply { write, zxid, events, reply });
                 }
             }
         }
+        if is_late {
+            self.queue_events(transactions);
+        }
         self.release(running);
+    }
+
+    fn queue_events(&self, transactions: &[Transaction]) {
+        let attachments = self.attachments();
+        let outboxes = attachments.iter().map(|attachment| &*attachment.outbox);
+        watches::applied(&self.past, outboxes, transactions);
     }
 
     /// The tree was replaced: those that wait are answered from the replies that were kept.
     pub fn installed(&self, running: &Running) {
         let tree = &running.standing.tree;
+        let attachments = self.attachments();
+        let outboxes = attachments.iter().map(|attachment| &*attachment.outbox);
+        watches::installed(&self.past, outboxes, tree.meta().zxid);
         self.advance(tree.meta().zxid);
         for attachment in self.attachments() {
             let session = attachment.session;
@@ -306,7 +334,8 @@ impl Gateway {
             for write in writes {
                 if let Some(kept) = tree.kept_reply(session, write) {
                     let (zxid, reply) = (kept.zxid, kept.reply);
-                    attachment.answer(write, ToClient::Reply { write, zxid, reply });
+                    let events = attachment.outbox.count();
+                    attachment.answer(write, ToClient::Reply { write, zxid, events, reply });
                 } else if tree.parked(session, write).is_some() {
                     attachment.note_parked(write);
                 }
@@ -352,6 +381,10 @@ impl Gateway {
                 let session = attachment.session;
                 self.send_up(running, Input::Heartbeat { token, session });
             }
+            ToMember::Watch { from } => {
+                let Some(attachment) = self.of(&lane) else { return };
+                drop(running.process.spawn(watch(running.clone(), attachment, from)));
+            }
             ToMember::Read { request, path, is_linearizable } => {
                 let Some(attachment) = self.of(&lane) else { return };
                 let asked = Asked { request, path, is_linearizable };
@@ -373,6 +406,7 @@ impl Gateway {
             waiting: RefCell::default(),
             heartbeats: RefCell::default(),
             settled: Signal::default(),
+            outbox: Rc::default(),
         });
         let before = self.sessions.borrow_mut().insert(session, attachment.clone());
         if let Some(before) = before.filter(|one| !Rc::ptr_eq(&one.lane.wire, &lane.wire)) {
@@ -382,6 +416,8 @@ impl Gateway {
         lane.say(ToClient::Attached(session));
         let running = running.clone();
         let process = running.process.clone();
+        let (outbox, to) = (attachment.outbox.clone(), lane.clone());
+        drop(process.spawn(outbox.write(running.clone(), to)));
         drop(process.spawn(async move {
             lane.wire.closed(1).await;
             let mut sessions = running.gateway.sessions.borrow_mut();
@@ -429,6 +465,16 @@ async fn resume(running: Rc<Running>, session: SessionId, lane: Lane) {
     }
 }
 
+/// A watch, once this member has applied its position.
+async fn watch(running: Rc<Running>, attachment: Rc<Attachment>, from: Option<Zxid>) {
+    let position = from.unwrap_or_default();
+    while running.gateway.zxid.get() < position {
+        world_sleep(Duration::from_millis(5)).await;
+    }
+    let tree = running.standing.tree.meta().zxid;
+    attachment.outbox.watch(&running.gateway.past, tree, from, &attachment.lane);
+}
+
 struct Asked {
     request: u64,
     path: String,
@@ -449,7 +495,8 @@ async fn read(running: Rc<Running>, attachment: Rc<Attachment>, asked: Asked) {
     };
     let zxid = running.gateway.zxid.get();
     let found = is_fresh.then(|| find(&running, &path));
-    attachment.lane.say(ToClient::Found { request, zxid, found });
+    let events = attachment.outbox.count();
+    attachment.lane.say(ToClient::Found { request, zxid, events, found });
 }
 
 fn find(running: &Running, path: &str) -> Found {

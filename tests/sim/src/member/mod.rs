@@ -4,6 +4,7 @@
 pub mod gateway;
 pub mod leader;
 pub mod link;
+pub mod watches;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -177,7 +178,7 @@ impl Member {
             standing,
             applied: Signal::default(),
         });
-        running.gateway.advance(running.standing.tree.meta().zxid);
+        running.gateway.begin(running.standing.tree.meta().zxid);
         *self.running.borrow_mut() = Some(running.clone());
         world.net.listen(self.number, process.clone());
         world.trace(|| format!("member {} starts", self.number));

@@ -275,7 +275,7 @@ impl Member {
         }
         self.tree.commit(draft.into_parts().1);
         if is_taken {
-            self.registry.applied(entry);
+            self.registry.applied(entry, None);
         }
         self.leader.handle.applied(entry, is_taken);
         is_taken

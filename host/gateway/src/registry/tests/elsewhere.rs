@@ -24,7 +24,7 @@ async fn a_write_gets_no_reply_of_another_one_that_has_its_number() {
     let mut rig = Attached::new().await;
     rig.open();
     rig.submit(1).unwrap();
-    rig.registry.applied(&executed(1, 99, b"of the other one"));
+    rig.registry.applied(&executed(1, 99, b"of the other one"), None);
     assert!(!rig.attachment.is_settled(), "it waits for its own answer");
     let refusal = Refusal::new(ErrorCode::ResendDiffers, "its number was used");
     let (session, write) = (SESSION, WriteNumber(1));
@@ -35,7 +35,7 @@ async fn a_write_gets_no_reply_of_another_one_that_has_its_number() {
         "{told:?}"
     );
     rig.submit(2).unwrap();
-    rig.registry.applied(&executed(2, 2, b"its own"));
+    rig.registry.applied(&executed(2, 2, b"its own"), None);
     let told = rig.lane.receive().await;
     assert!(matches!(&told, ServerMessage::Reply { reply, .. } if reply == "its own"), "{told:?}");
 }
@@ -48,12 +48,12 @@ async fn a_lane_ends_when_its_session_writes_elsewhere_what_it_had_not_sent_when
     rig.lane = lane;
     rig.open();
     // Copies that were sent before it came may be executed behind it.
-    rig.registry.applied(&executed(2, 2, b""));
-    rig.registry.applied(&executed(3, 3, b""));
+    rig.registry.applied(&executed(2, 2, b""), None);
+    rig.registry.applied(&executed(3, 3, b""), None);
     rig.registry.submit(&attachment, 1, request(4), 10).unwrap();
-    rig.registry.applied(&executed(4, 4, b"its own"));
+    rig.registry.applied(&executed(4, 4, b"its own"), None);
     assert!(!attachment.is_over());
-    rig.registry.applied(&executed(5, 5, b"sent on a later lane"));
+    rig.registry.applied(&executed(5, 5, b"sent on a later lane"), None);
     assert!(attachment.is_over(), "only the current attachment counts");
     assert!(matches!(rig.lane.receive().await, ServerMessage::Reply { .. }));
     let told = rig.lane.receive().await;
@@ -66,5 +66,5 @@ async fn a_lane_ends_when_its_session_writes_elsewhere_what_it_had_not_sent_when
     rig.registry.submit(&attachment, 2, request(6), 10).unwrap();
     rig.pause();
     rig.open();
-    assert_eq!(rig.submitted(), [], "what waited there is handed over by the later lane");
+    assert_eq!(rig.submitted(), [0_u64; 0], "what waited there is handed over by the later lane");
 }

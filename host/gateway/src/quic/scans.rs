@@ -1,0 +1,55 @@
+//! A lane's scans: taken in, made fresh, answered, and sent beside everything else. The lane waits for none of it.
+
+use quorate_wire::message::{Consistency, Results};
+
+use super::{Lane, audit_read, deliver, fresh, read_reply};
+use crate::backlog::WaitingRead;
+use crate::limits;
+use crate::scans;
+
+impl Lane {
+    /// Goes on beside the lane until it is sent or the lane ends. One that there is no room for is refused at once.
+    pub(super) async fn start_scan(&mut self, read: WaitingRead) {
+        let (face, attachment) = (self.face.clone(), self.attachment.clone());
+        let lane_room = self.scan_room.take("this session", limits::SCANS_PER_LANE_MAX);
+        let rooms = lane_room.and_then(|lane_room| {
+            let whose = "all sessions at this member together";
+            Ok((lane_room, face.scan_room.take(whose, limits::SCANS_MAX)?))
+        });
+        let rooms = match rooms {
+            Ok(rooms) => rooms,
+            Err(refusal) => {
+                // Waits for a client that does not read: it can not send more meanwhile.
+                let (zxid, refused) = (face.registry.zxid(), Err(refusal));
+                audit_read(&attachment, &read.query, zxid, &refused);
+                attachment.deliver(read_reply(&attachment, zxid, read.request, refused)).await;
+                return;
+            }
+        };
+        let (connection, client) = (self.connection.clone(), self.client());
+        self.reads.spawn(async move {
+            let _rooms = rooms;
+            let opened = async {
+                face.audit.admit_read(&read.query)?;
+                if read.consistency != Consistency::Stale {
+                    let is_linearizable = read.consistency == Consistency::Linearizable;
+                    fresh(&face, &attachment, is_linearizable).await?;
+                }
+                scans::open(face.reads.at_once(), client, &read.query)
+            };
+            match opened.await {
+                Ok(opened) => {
+                    let results = Ok(Results::Scan { mark: opened.mark });
+                    audit_read(&attachment, &read.query, opened.zxid, &results);
+                    deliver(&face, &attachment, read.request, opened.zxid, results).await;
+                    scans::send(&connection, opened).await;
+                }
+                Err(refusal) => {
+                    let (zxid, refused) = (face.registry.zxid(), Err(refusal));
+                    audit_read(&attachment, &read.query, zxid, &refused);
+                    attachment.deliver(read_reply(&attachment, zxid, read.request, refused)).await;
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,291 @@
+//! A watch on its way from its position to where the others are: what it has missed is read from history, piece by piece, and
+//! queued as fast as its client takes it; then it is live. It does not know how history is kept.
+//!
+//! A piece is read and put together beside the async threads. Pieces are bounded, and few are there at a time: one for each
+//! attachment, and no more than `CATCH_UPS_MAX` on the member until their clients have taken them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_core::error::{ErrorCode, Refusal};
+use quorate_core::ids::Zxid;
+use quorate_core::path::Path;
+use quorate_core::transaction::{Entry, EntryBody, Transaction};
+use quorate_core::watch::Event;
+use quorate_wire::message::watch::WatchEnd;
+use tokio::task;
+use tokio::time::timeout;
+
+use super::frames::{self, Told, data_after};
+use super::history::{History, Unread, WantBefore};
+use super::outbox::Outbox;
+use super::rights::RightsNow;
+use super::{Asked, Watches};
+use crate::limits;
+
+/// Why a watch is not open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotOpen {
+    /// What follows its position is not retained here.
+    NotHere {
+        /// The lowest position that is.
+        oldest: Zxid,
+    },
+    /// Anything else.
+    Refused(Refusal),
+}
+
+impl From<Refusal> for NotOpen {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// A watch that has its number and is told of nothing yet. Dropped, it is gone.
+pub struct Opening {
+    watches: Arc<Watches>,
+    /// None: it is live, or it has fired already.
+    key: Option<u64>,
+    outbox: Arc<Outbox>,
+    asked: Asked,
+    want_before: Option<WantBefore>,
+}
+
+impl Opening {
+    pub(super) fn new(watches: Arc<Watches>, key: u64, outbox: Arc<Outbox>, asked: Asked) -> Self {
+        Self { watches, key: Some(key), outbox, asked, want_before: None }
+    }
+
+    /// To be called before the position is taken from the tree: from then on entries are told with what they replace, if the
+    /// watch asks for that.
+    ///
+    /// # Errors
+    /// `no-leader`, while this member starts.
+    pub async fn prepare(&mut self) -> Result<(), Refusal> {
+        if self.asked.with_previous {
+            let history = self.watches.history()?;
+            let wanted = task::spawn_blocking(move || history.want_before()).await;
+            self.want_before = Some(wanted.map_err(|_| shutting_down())?);
+        }
+        Ok(())
+    }
+
+    /// Queues all its events behind this position, and makes it live; returns up to where they are queued then. The member has
+    /// applied the position. Dropped before it is ready, the watch is gone; some events may have been queued.
+    ///
+    /// # Errors
+    /// [`NotOpen`]; some events may have been queued.
+    pub async fn open(mut self, mut position: Zxid) -> Result<Zxid, NotOpen> {
+        let history = self.watches.history()?;
+        loop {
+            if self.go_live(position)? {
+                return Ok(position);
+            }
+            let outbox = self.outbox.clone();
+            let _own_turn = outbox.turn.lock().await;
+            within(limits::CATCH_UP_PATIENCE, outbox.eased()).await?;
+            if outbox.is_ended() {
+                return Err(cancelled());
+            }
+            let turn = self.watches.clone();
+            let Ok(_turn) = turn.turns.acquire().await else { return Err(shutting_down().into()) };
+            let (history, asked) = (history.clone(), self.asked.clone());
+            let watches = self.watches.clone();
+            let read = move || piece(&*history, &asked, &watches.rights.now(), position);
+            let piece = task::spawn_blocking(read).await;
+            let piece = piece.map_err(|_| shutting_down())??;
+            for (zxid, frames) in piece.frames {
+                self.queue(zxid, frames)?;
+                if self.asked.is_once {
+                    self.fire();
+                    return Ok(zxid);
+                }
+            }
+            position = piece.position;
+            if self.go_live(position)? {
+                return Ok(position);
+            }
+            // Others have their turn when this client has taken what was queued for it.
+            within(limits::CATCH_UP_PATIENCE, outbox.eased()).await?;
+        }
+    }
+
+    /// Makes it live if nothing lies between what is queued for the others and this position.
+    fn go_live(&mut self, position: Zxid) -> Result<bool, NotOpen> {
+        let mut state = self.watches.lock();
+        if position < state.queued {
+            return Ok(false);
+        }
+        let one = self.key.and_then(|key| state.all.get_mut(&key)).ok_or_else(cancelled)?;
+        one.is_live = true;
+        one.after = position;
+        one._want_before = self.want_before.take();
+        let (scope, path) = (one.asked.scope, one.asked.path.clone());
+        if let Some(key) = self.key.take() {
+            state.index.insert(scope, path, key);
+            state.want_previous += usize::from(self.asked.with_previous);
+        }
+        Ok(true)
+    }
+
+    /// Queues what one transaction has for it, however much is queued: it was eased before, and pieces are bounded.
+    fn queue(&self, zxid: Zxid, mut frames: Vec<Bytes>) -> Result<(), NotOpen> {
+        // Under the lock: nothing is queued for a watch that was closed.
+        let state = self.watches.lock();
+        let one = self.key.and_then(|key| state.all.get(&key)).ok_or_else(cancelled)?;
+        if one.asked.is_once {
+            frames.push(one.ended(zxid, WatchEnd::Fired));
+        }
+        one.outbox.push_always(frames);
+        Ok(())
+    }
+
+    fn fire(&mut self) {
+        if let Some(key) = self.key.take() {
+            self.watches.lock().remove(key);
+        }
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            self.watches.lock().remove(key);
+        }
+    }
+}
+
+impl Watches {
+    fn history(&self) -> Result<Arc<dyn History>, Refusal> {
+        let starting = || Refusal::new(ErrorCode::NoLeader, "this member is starting");
+        self.history.get().cloned().ok_or_else(starting)
+    }
+}
+
+async fn within<T>(patience: Duration, work: impl Future<Output = T>) -> Result<T, NotOpen> {
+    timeout(patience, work).await.map_err(|_| {
+        let message = format!(
+            "its client has not read the events that are queued within {} s",
+            patience.as_secs()
+        );
+        NotOpen::Refused(Refusal::new(ErrorCode::SlowConsumer, message))
+    })
+}
+
+fn cancelled() -> NotOpen {
+    let message = "the watch was ended before it was open";
+    NotOpen::Refused(Refusal::new(ErrorCode::Cancelled, message))
+}
+
+fn shutting_down() -> Refusal {
+    Refusal::new(ErrorCode::ShuttingDown, "this member is shutting down")
+}
+
+/// A part of what a watch has missed.
+#[derive(Debug)]
+struct Piece {
+    /// Frames by transaction, in order.
+    frames: Vec<(Zxid, Vec<Bytes>)>,
+    /// Everything up to here is in them.
+    position: Zxid,
+}
+
+/// Reads the next piece behind a position.
+fn piece(
+    history: &dyn History,
+    asked: &Asked,
+    rights: &RightsNow<'_>,
+    after: Zxid,
+) -> Result<Piece, NotOpen> {
+    let entries = history.read(after, limits::CATCH_UP_ENTRIES_MAX).map_err(not_open)?;
+    let mut piece = Piece { frames: Vec::new(), position: after };
+    let mut bytes = 0;
+    for entry in entries {
+        let EntryBody::Batch { transactions, .. } = &entry.body else { continue };
+        for transaction in transactions {
+            if transaction.zxid <= piece.position {
+                continue;
+            }
+            if transaction.zxid != piece.position.next() {
+                let message = "the history of this member has a hole";
+                return Err(Refusal::new(ErrorCode::Internal, message).into());
+            }
+            let frames = missed(history, asked, rights, transaction)?;
+            piece.position = transaction.zxid;
+            if frames.is_empty() {
+                continue;
+            }
+            bytes += frames.iter().map(Bytes::len).sum::<usize>();
+            piece.frames.push((transaction.zxid, frames));
+            if asked.is_once || bytes >= limits::CATCH_UP_BYTES {
+                return Ok(piece);
+            }
+        }
+    }
+    Ok(piece)
+}
+
+/// The frames of one transaction.
+fn missed(
+    history: &dyn History,
+    asked: &Asked,
+    rights: &RightsNow<'_>,
+    transaction: &Transaction,
+) -> Result<Vec<Bytes>, NotOpen> {
+    let mut told = Vec::new();
+    let mut previous_bytes = 0;
+    for (at, change) in transaction.changes.iter().enumerate() {
+        let event = Event::of(change).filter(|event| {
+            event.is_for(asked.scope, &asked.path) && rights.may_see(asked.client, event)
+        });
+        let Some(event) = event else { continue };
+        let previous = match event.previous() {
+            Some(zxid) if asked.with_previous => {
+                let in_front = transaction.changes.get(..at).unwrap_or_default();
+                if zxid == transaction.zxid {
+                    data_after(in_front, event.path).cloned()
+                } else {
+                    data_of(history, event.path, zxid)?
+                }
+            }
+            _ => None,
+        };
+        let previous = previous.filter(|data| {
+            previous_bytes += data.len();
+            previous_bytes <= limits::CATCH_UP_PREVIOUS_BYTES_MAX
+        });
+        told.push(Told { event, previous });
+    }
+    Ok(frames::frames(asked.form(), (transaction.zxid, transaction.time.0), &told))
+}
+
+/// The data that a transaction gave to a znode, if that is retained. Nobody ever set that of the root.
+fn data_of(history: &dyn History, path: &Path, zxid: Zxid) -> Result<Option<Bytes>, NotOpen> {
+    let Some(before) = zxid.0.checked_sub(1) else { return Ok(Some(Bytes::new())) };
+    let entries = match history.read(Zxid(before), 1) {
+        Ok(entries) => entries,
+        Err(Unread::NotHere { .. }) => return Ok(None),
+        Err(failed) => return Err(not_open(failed)),
+    };
+    let found = entries.first().and_then(|entry| transaction_of(entry, zxid));
+    Ok(found.and_then(|found| data_after(&found.changes, path)).cloned())
+}
+
+fn transaction_of(entry: &Entry, zxid: Zxid) -> Option<&Transaction> {
+    match &entry.body {
+        EntryBody::Barrier => None,
+        EntryBody::Batch { transactions, .. } => transactions.iter().find(|one| one.zxid == zxid),
+    }
+}
+
+fn not_open(unread: Unread) -> NotOpen {
+    match unread {
+        Unread::NotHere { oldest } => NotOpen::NotHere { oldest },
+        Unread::Failed(error) => {
+            tracing::error!(%error, "the history of this member can not be read");
+            let message = "the history of this member can not be read; its log says more";
+            NotOpen::Refused(Refusal::new(ErrorCode::Internal, message))
+        }
+    }
+}

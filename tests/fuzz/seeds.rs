@@ -122,6 +122,7 @@ fn tree(corpora: &mut Corpora) -> io::Result<()> {
         kept_bytes: 100,
         parked_count: 1,
         owned_count: 1,
+        owned_acl_bytes: 9,
         ended: Some((Millis(9), End::Expired)),
     };
     let kept = KeptReply { hash: 5, zxid: Zxid(3), reply: Bytes::from_static(b"reply") };

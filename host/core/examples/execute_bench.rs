@@ -86,6 +86,7 @@ fn prepared() -> (Arc<MemoryTree>, Zxid) {
         path: quorate_core::path::Path::parse(path).expect("valid"),
         data: Bytes::from(vec![b'x'; 100]),
         lifetime: quorate_core::znode::Lifetime::Persistent,
+        acl: None,
     };
     let mut changes = vec![opened, create("/n")];
     changes.extend((0..NODES).map(|index| create(&format!("/n/{index:06}"))));
@@ -128,6 +129,7 @@ fn request(kind: Kind, index: u64) -> Request {
             lifetime: LifetimeKind::Persistent,
             sequence: Sequence::None,
             parents: false,
+            acl: None,
         },
     };
     Request {

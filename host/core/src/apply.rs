@@ -4,6 +4,7 @@
 //! A change that does not fit the tree can only come from a defect or a rotten disk. It panics: a member that has gone
 //! astray must not go on (STYLE, Errors).
 
+mod access;
 mod below;
 mod quotas;
 mod reap;
@@ -11,6 +12,7 @@ mod recipes;
 
 use bytes::Bytes;
 
+use crate::access::Acl;
 use crate::change::Change;
 use crate::deployment::Component;
 use crate::draft::{Draft, Meta, ReadRecords};
@@ -106,19 +108,26 @@ pub(crate) fn complete<R: Read>(draft: &mut Draft<R>, meta: &mut Meta, transacti
 /// Applies one change.
 pub fn change<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, change: &Change) {
     match change {
-        Change::NodeCreated { path, data, lifetime } => {
-            node_created(draft, zxid, time, path, data, *lifetime)
+        Change::NodeCreated { path, data, lifetime, acl } => {
+            let mut node = Node::new(zxid, time, *lifetime, data);
+            node.acl.clone_from(acl);
+            node_created(draft, zxid, time, path, data, node)
         }
-        Change::DataSet { path, data, version, previous } => {
+        Change::DataSet { path, data, version, previous, acl } => {
             let before = expect_node_or_root(draft, path);
             expect_data(path, &before, version.checked_sub(1), *previous);
+            expect_acl(path, &before, acl.as_ref());
             data_set(draft, zxid, time, path, before, data);
         }
-        Change::NodeDeleted { path, version, previous } => {
+        Change::NodeDeleted { path, version, previous, acl } => {
             let before = expect_node(draft, path);
             expect_data(path, &before, Some(*version), *previous);
+            expect_acl(path, &before, acl.as_ref());
             node_deleted(draft, zxid, time, path, before);
         }
+        Change::AclSet { path, acl } => access::acl_set(draft, path, acl.as_ref()),
+        Change::RulesSet { object, rules } => access::rules_set(draft, object, rules),
+        Change::StanceSet { stance } => access::stance_set(draft, *stance),
         Change::NodeReleased { path } => node_released(draft, path),
         Change::SessionOpened { timeout_ms, secret_hash, principal, identities } => {
             let opening = Opening {
@@ -185,10 +194,10 @@ fn node_created<R: Read>(
     time: Millis,
     path: &Path,
     data: &Bytes,
-    lifetime: Lifetime,
+    mut node: Node,
 ) {
     assert!(draft.node(path).is_none(), "a change creates the znode {path}, which is there");
-    let mut node = Node::new(zxid, time, lifetime, data);
+    let lifetime = node.lifetime;
     reap::schedule(draft, path, &mut node, time);
     draft.put(key::node(path), node.encode());
     if !data.is_empty() {
@@ -213,6 +222,7 @@ fn node_created<R: Read>(
         let mut record = expect_session(draft, session);
         assert!(record.is_live(), "session {session} has ended and gets the znode {path}");
         record.owned_count += 1;
+        record.owned_acl_bytes += node.acl_bytes();
         draft.put(key::session(session), record.encode());
     }
 }
@@ -232,6 +242,11 @@ pub(crate) fn root<R: Read + ?Sized>(read: &R) -> Node {
 fn expect_data(path: &Path, node: &Node, version: Option<u64>, previous: Zxid) {
     let expected = (Some(node.version), node.mzxid);
     assert_eq!((version, previous), expected, "a change names other data of the znode {path}");
+}
+
+/// What an event says of who may read it must be what it was.
+fn expect_acl(path: &Path, node: &Node, acl: Option<&Acl>) {
+    assert_eq!(acl, node.acl.as_ref(), "a change names another access list of the znode {path}");
 }
 
 fn data_set<R: Read>(
@@ -290,6 +305,7 @@ fn node_deleted<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, path: &
         draft.delete(key::owned(session, node.lifetime.call_write(), path));
         let mut record = expect_session(draft, session);
         record.owned_count -= 1;
+        record.owned_acl_bytes -= node.acl_bytes();
         draft.put(key::session(session), record.encode());
     }
 }

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use crate::access::Held;
+use crate::access::{Acl, Held, Object, Rules, Stance};
 use crate::deployment::{ComponentDigest, Version};
 use crate::ids::{SessionId, Zxid};
 use crate::level::Level;
@@ -24,6 +24,8 @@ pub enum Change {
         data: Bytes,
         /// How long it lives.
         lifetime: Lifetime,
+        /// Its own access list.
+        acl: Option<Acl>,
     },
     /// A znode's data was set.
     DataSet {
@@ -35,6 +37,8 @@ pub enum Change {
         version: u64,
         /// The transaction that set the data before: whoever retains that has it. 0: nothing was ever set there.
         previous: Zxid,
+        /// Its own access list at that time: who may read the event is asked when the znode may be gone.
+        acl: Option<Acl>,
     },
     /// A znode without children was deleted.
     NodeDeleted {
@@ -44,6 +48,8 @@ pub enum Change {
         version: u64,
         /// The transaction that set its last data.
         previous: Zxid,
+        /// Its own access list at that time.
+        acl: Option<Acl>,
     },
     /// A call-owned znode became an ephemeral one of the same session.
     NodeReleased {
@@ -153,19 +159,40 @@ pub enum Change {
         /// As whom, and until when.
         held: Held,
     },
+    /// A znode's own access list was set, or taken away.
+    AclSet {
+        /// Which.
+        path: Path,
+        /// The new one; none if rules decide from now on.
+        acl: Option<Acl>,
+    },
+    /// These are the rules on an object now; none are left if it is empty.
+    RulesSet {
+        /// On what.
+        object: Object,
+        /// All of them.
+        rules: Rules,
+    },
+    /// This holds from now on where neither lists nor rules say anything.
+    StanceSet {
+        /// What.
+        stance: Stance,
+    },
 }
 
 impl Change {
     /// The data of a znode is set that was this until now.
     #[must_use]
     pub fn data_set(path: Path, data: Bytes, before: &Node) -> Self {
-        Self::DataSet { path, data, version: before.version + 1, previous: before.mzxid }
+        let (version, previous) = (before.version + 1, before.mzxid);
+        Self::DataSet { path, data, version, previous, acl: before.acl.clone() }
     }
 
     /// A znode is deleted that was this until now.
     #[must_use]
     pub fn node_deleted(path: Path, before: &Node) -> Self {
-        Self::NodeDeleted { path, version: before.version, previous: before.mzxid }
+        let (version, previous) = (before.version, before.mzxid);
+        Self::NodeDeleted { path, version, previous, acl: before.acl.clone() }
     }
 
     /// What limits of bytes count: never less than the bytes that it takes in the log.
@@ -173,10 +200,18 @@ impl Change {
     pub fn weight(&self) -> usize {
         limits::CHANGE_HEAD_BYTES_MAX
             + match self {
-                Self::NodeCreated { path, data, .. } | Self::DataSet { path, data, .. } => {
-                    path.as_str().len() + data.len()
+                Self::NodeCreated { path, data, acl, .. }
+                | Self::DataSet { path, data, acl, .. } => {
+                    path.as_str().len() + data.len() + acl.as_ref().map_or(0, Acl::bytes_max)
                 }
-                Self::NodeDeleted { path, .. } | Self::NodeReleased { path } => path.as_str().len(),
+                Self::NodeDeleted { path, acl, .. } | Self::AclSet { path, acl } => {
+                    path.as_str().len() + acl.as_ref().map_or(0, Acl::bytes_max)
+                }
+                Self::NodeReleased { path } => path.as_str().len(),
+                Self::RulesSet { object, rules } => {
+                    object.kind_and_name().1.len() + rules.bytes_max()
+                }
+                Self::StanceSet { .. } => 1,
                 Self::SessionOpened { principal, identities, .. } => {
                     40 + principal.len() + identities.iter().map(Held::bytes_max).sum::<usize>()
                 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::access::{Object, Rules, Summary};
 use crate::codec::{Malformed, Reader, Writer, malformed};
 use crate::deployment::{Component, ComponentDigest, Recipe, Version};
 use crate::ids::{Epoch, Millis, SessionId, Term, WriteNumber, Zxid};
@@ -182,6 +183,17 @@ pub trait ReadRecords: Read {
     /// A component that is wholly there.
     fn component(&self, digest: &ComponentDigest) -> Option<Component> {
         self.get(&key::component(digest)).map(|bytes| sound(Component::decode(bytes)))
+    }
+
+    /// What is said about rules as a whole.
+    fn access_summary(&self) -> Summary {
+        self.get(&key::access())
+            .map_or_else(Summary::default, |bytes| sound(Summary::decode(bytes)))
+    }
+
+    /// The rules on just this object, if it has some.
+    fn rules(&self, object: &Object) -> Option<Rules> {
+        self.get(&key::rules(object)).map(|bytes| sound(Rules::decode(bytes)))
     }
 
     /// The components that a session uploads and has not deployed.

@@ -205,6 +205,8 @@ error_codes! {
     NoAccess = 6001, "no-access", NotApplied, Never;
     /// An access list, or an entry of one, that means nothing.
     InvalidAcl = 6030, "invalid-acl", NotApplied, Never;
+    /// An access list or rule after which nobody could change it, or the caller could not; super may force it.
+    WouldLockOut = 6031, "would-lock-out", NotApplied, Never;
     /// A certificate, token or password is not accepted; the message says why.
     AuthenticationFailed = 6035, "authentication-failed", NotApplied, Never;
     /// Nobody anonymous is served here: show a certificate, a token or a password.

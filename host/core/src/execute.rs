@@ -10,7 +10,7 @@ pub use self::deploy::replaced_by;
 use self::operation::tree_operation;
 pub use self::read::read_call;
 use self::run::{Asked, run};
-use crate::access::Held;
+use crate::access::{Asker, Held};
 use crate::draft::{ReadRecords, View};
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::SessionId;
@@ -60,7 +60,8 @@ pub fn write(view: View, slot: Slot, request: &Request, recipes: &mut dyn Recipe
         hash: request.hash,
         acks: request.acks.clone(),
     };
-    let txn = Txn::begin(view, slot, origin);
+    let mut txn = Txn::begin(view, slot, origin);
+    txn.act_for(Asker::of_request(request, slot.time));
     let plain = |txn: Txn, result: Result<Answer, Failure>| {
         let may_stand = |answer| txn.check_room(0).map(|()| answer).map_err(Failure::from);
         Executed::replied(match result.and_then(may_stand) {
@@ -96,10 +97,16 @@ pub fn write(view: View, slot: Slot, request: &Request, recipes: &mut dyn Recipe
             plain(txn, result)
         }
         Body::Deploy(new) => {
+            if let Err(refusal) = deploy::require_deploy(&txn, &new.recipe) {
+                return plain(txn, Err(refusal.into()));
+            }
             let (txn, result) = deploy::activate_new(txn, request, new, recipes);
             plain(txn, result.map_err(Failure::from))
         }
         Body::Rollback { recipe, version } => {
+            if let Err(refusal) = deploy::require_deploy(&txn, recipe) {
+                return plain(txn, Err(refusal.into()));
+            }
             let (txn, result) = deploy::activate_old(txn, recipe, *version, recipes);
             plain(txn, result.map_err(Failure::from))
         }
@@ -110,7 +117,9 @@ pub fn write(view: View, slot: Slot, request: &Request, recipes: &mut dyn Recipe
         }
         Body::RemoveRecipe(recipe) => {
             let mut txn = txn;
-            let result = deploy::remove_recipe(&mut txn, recipe).map_err(Failure::from);
+            let result = deploy::require_deploy(&txn, recipe)
+                .and_then(|()| deploy::remove_recipe(&mut txn, recipe))
+                .map_err(Failure::from);
             plain(txn, result)
         }
         Body::Identify(shown) => {

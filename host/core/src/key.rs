@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 
+use crate::access::Object;
 use crate::ids::{SessionId, WriteNumber, Zxid};
 use crate::path::Path;
 
@@ -46,10 +47,14 @@ pub enum Table {
     Upload = 0x34,
     /// digest, session -> nothing: the same, by component.
     Uploader = 0x35,
+    /// One record: what holds where there are no rules, and how many objects have some.
+    Access = 0x40,
+    /// kind, name -> the rules on an object.
+    Rules = 0x41,
 }
 
 impl Table {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 20] = [
         Self::Meta,
         Self::Level,
         Self::Node,
@@ -68,6 +73,8 @@ impl Table {
         Self::Chunk,
         Self::Upload,
         Self::Uploader,
+        Self::Access,
+        Self::Rules,
     ];
 }
 
@@ -378,6 +385,35 @@ pub fn chunk(digest: &[u8; 32], index: u32) -> Bytes {
 #[must_use]
 pub fn chunks(digest: &[u8; 32]) -> (Bytes, Bytes) {
     (chunk(digest, 0), after(&chunk(digest, u32::MAX)))
+}
+
+/// The one record about all rules.
+#[must_use]
+pub fn access() -> Bytes {
+    Bytes::from_static(&[Table::Access as u8])
+}
+
+/// The rules on an object.
+#[must_use]
+pub fn rules(object: &Object) -> Bytes {
+    let (kind, name) = object.kind_and_name();
+    let mut key = Vec::with_capacity(2 + name.len());
+    key.extend_from_slice(&[Table::Rules as u8, kind]);
+    key.extend_from_slice(name.as_bytes());
+    Bytes::from(key)
+}
+
+/// The rules on all objects: the cluster, recipes, subtrees by their paths.
+#[must_use]
+pub fn rules_all() -> (Bytes, Bytes) {
+    table_range(Table::Rules)
+}
+
+/// The object in a key of the table `Rules`.
+#[must_use]
+pub fn rules_object(key: &[u8]) -> Option<Object> {
+    let (kind, name) = key.get(1..)?.split_first()?;
+    Object::from_kind_and_name(*kind, std::str::from_utf8(name).ok()?)
 }
 
 /// The mark that a session uploads a component.

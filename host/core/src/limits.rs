@@ -101,6 +101,12 @@ pub const IDENTITIES_PER_SESSION_MAX: usize = 16;
 pub const ACL_ENTRIES_MAX: usize = 64;
 /// Bytes of one access list: each child that is created rewrites the record that its parent's stands in, and changes carry it.
 pub const ACL_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of the access lists of one session's ephemeral and call-owned znodes: their deletions carry them, in one transaction.
+pub const EPHEMERAL_ACL_BYTES_PER_SESSION_MAX: u64 = 1024 * 1024;
+/// Rules on one subtree or recipe, or on the cluster.
+pub const RULES_PER_OBJECT_MAX: usize = 64;
+/// Subtrees and recipes that have rules: what an operator can oversee, and one listing can page through.
+pub const RULED_OBJECTS_MAX: u64 = 1024;
 /// Bytes of a session's secret.
 pub const SECRET_BYTES: usize = 32;
 
@@ -135,6 +141,7 @@ const _: () = assert!(CHUNK_BYTES_MAX < TRANSACTION_BYTES_MAX);
 const _: () = assert!(EPHEMERALS_PER_SESSION_MAX <= TRANSACTION_CHANGES_MAX as u64 / 2);
 const _: () = assert!(
     EPHEMERALS_PER_SESSION_MAX * ((PATH_BYTES_MAX + CHANGE_HEAD_BYTES_MAX) as u64)
+        + EPHEMERAL_ACL_BYTES_PER_SESSION_MAX
         < 2 * TRANSACTION_BYTES_MAX as u64,
     "an expiry may pass the limit of a client's transaction, but stays below two of them"
 );
@@ -146,6 +153,7 @@ const _: () = assert!(
 );
 const _: () = assert!(
     EPHEMERALS_PER_SESSION_MAX * ((PATH_BYTES_MAX + CHANGE_HEAD_BYTES_MAX) as u64)
+        + EPHEMERAL_ACL_BYTES_PER_SESSION_MAX
         + (BATCH_BYTES_MAX + TRANSACTION_BYTES_MAX + REPLY_BYTES_MAX) as u64
         + (((ACK_RANGES_MAX + 8) * 20) as u64)
         < ENTRY_BYTES_MAX as u64,

@@ -9,7 +9,7 @@ mod answer;
 
 pub use self::answer::Answer;
 use self::answer::Nesting;
-use crate::access::Held;
+use crate::access::{AccessChange, Acl, Held};
 use crate::codec::{Malformed, Reader, Writer, malformed};
 use crate::condition::Condition;
 use crate::deployment::{ComponentDigest, Manifest};
@@ -177,6 +177,8 @@ pub enum Operation {
         sequence: Sequence,
         /// Create missing parents too, persistent and empty.
         parents: bool,
+        /// Its own access list; rules decide without one.
+        acl: Option<Acl>,
     },
     /// Set a znode's data.
     Set {
@@ -203,6 +205,24 @@ pub enum Operation {
     },
     /// Call a recipe.
     Call(Call),
+    /// Set a znode's own access list.
+    SetAcl {
+        /// Which.
+        path: String,
+        /// The new list; none to let rules decide.
+        acl: Option<Acl>,
+        /// Only if the list has this version.
+        version: Option<u64>,
+        /// Although nobody could change it then: for super alone.
+        is_forced: bool,
+    },
+    /// Change rules, or what holds where there are none.
+    Access {
+        /// How.
+        change: AccessChange,
+        /// Although nobody could change them then, or the caller could not: for super alone.
+        is_forced: bool,
+    },
     /// Refuse if a znode is there.
     CheckAbsent {
         /// Where none must be; its parents need not be there either.

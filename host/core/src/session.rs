@@ -84,6 +84,8 @@ pub struct Session {
     pub parked_count: u64,
     /// Ephemeral and call-owned znodes.
     pub owned_count: u64,
+    /// Bytes of their access lists.
+    pub owned_acl_bytes: u64,
     /// When and how it ended; none while it lives.
     pub ended: Option<(Millis, End)>,
 }
@@ -106,6 +108,7 @@ impl Session {
             kept_bytes: 0,
             parked_count: 0,
             owned_count: 0,
+            owned_acl_bytes: 0,
             ended: None,
         }
     }
@@ -146,6 +149,7 @@ impl Session {
         writer.u64(self.kept_bytes);
         writer.u64(self.parked_count);
         writer.u64(self.owned_count);
+        writer.u64(self.owned_acl_bytes);
         writer.option(self.ended, |writer, (at, end)| {
             writer.u64(at.0);
             writer.u8(end.number());
@@ -175,6 +179,7 @@ impl Session {
             kept_bytes: reader.u64(WHAT)?,
             parked_count: reader.u64(WHAT)?,
             owned_count: reader.u64(WHAT)?,
+            owned_acl_bytes: reader.u64(WHAT)?,
             ended: reader.option(WHAT, |reader| {
                 let at = Millis(reader.u64(WHAT)?);
                 Ok((at, End::from_number(reader.u8(WHAT)?)?))
@@ -465,6 +470,7 @@ mod tests {
             kept_bytes: 100,
             parked_count: 1,
             owned_count: 3,
+            owned_acl_bytes: 70,
             ended: Some((Millis(9), End::Expired)),
         };
         assert_eq!(Session::decode(session.encode()), Ok(session));

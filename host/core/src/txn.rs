@@ -1,6 +1,8 @@
 //! A transaction while it is built: operations are checked in ZooKeeper's order of errors and change a draft over the
 //! leader's view. It ends in `finish`, `park` or `abandon`; all three give the view back.
 
+mod access;
+mod compound;
 mod quotas;
 mod sessions;
 
@@ -8,10 +10,8 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-mod compound;
-
 pub use self::compound::Met;
-
+use crate::access::{Acl, Asker, Permissions};
 use crate::apply;
 use crate::change::Change;
 use crate::condition::Condition;
@@ -97,6 +97,8 @@ pub struct Txn {
     is_read_only: bool,
     /// Whether the run under way changed a znode that does not go with a session.
     has_persistent_writes: bool,
+    /// Whose operations these are; none for the host's own.
+    asker: Option<Asker>,
     /// Whether its call may own znodes: one that never did needs no scan for them at its end.
     may_own: bool,
 }
@@ -115,6 +117,7 @@ impl Txn {
             run: None,
             is_read_only: false,
             has_persistent_writes: false,
+            asker: None,
         }
     }
 
@@ -181,27 +184,44 @@ impl Txn {
         self.has_persistent_writes
     }
 
-    /// Creates a znode and gives its path and stat. A refusal comes before any change, missing parents included. As every
-    /// change, it is `read-only` before all else in a run that may change nothing.
+    /// Creates a znode without an access list of its own and gives its path and stat.
     ///
     /// # Errors
-    /// In this order: `bad-arguments` (an ephemeral without a session, a TTL of 0), `limit` (its TTL, its data), `bad-path` (no `/`, or a
-    /// malformed parent), `no-node` (its parent), `bad-arguments` (sequence numbers used up), `bad-path`,
-    /// `node-exists`, `no-children-for-ephemerals`, `limit`.
+    /// As [`Txn::create_with_acl`].
     pub fn create(
         &mut self,
         text: &str,
         data: Bytes,
         options: CreateOptions,
     ) -> Result<(Path, Stat), Refusal> {
+        self.create_with_acl(text, data, options, None)
+    }
+
+    /// Creates a znode and gives its path and stat. A refusal comes before any change, missing parents included. As every
+    /// change, it is `read-only` before all else in a run that may change nothing.
+    ///
+    /// # Errors
+    /// In this order: `bad-arguments` (an ephemeral without a session, a TTL of 0), `limit` (its TTL, its data), `bad-path` (no `/`, or a
+    /// malformed parent), `invalid-acl`, `no-node` (its parent), `no-access` (the same), `bad-arguments` (sequence numbers used up), `bad-path`,
+    /// `node-exists`, `no-children-for-ephemerals`, `limit`.
+    pub fn create_with_acl(
+        &mut self,
+        text: &str,
+        data: Bytes,
+        options: CreateOptions,
+        acl: Option<&Acl>,
+    ) -> Result<(Path, Stat), Refusal> {
         self.check_may_change()?;
         let lifetime = self.lifetime(options.lifetime)?;
         check_data(&data)?;
-        let (path, mut changes) = self.place_of_new(text, options)?;
+        let parent_path = parent_of_new(text)?;
+        let acl = self.resolved(acl)?;
+        let (path, mut changes) = self.place_of_new(text, parent_path, options)?;
         self.check_owned(lifetime)?;
+        self.check_owned_acl(lifetime.session(), 0, acl.as_ref())?;
         let stat = Node::new(self.slot.zxid, self.slot.time, lifetime, &data).stat();
         let has_new_parents = !changes.is_empty();
-        changes.push(Change::NodeCreated { path: path.clone(), data, lifetime });
+        changes.push(Change::NodeCreated { path: path.clone(), data, lifetime, acl });
         self.record_all(changes)?;
         self.note_lifetime(lifetime);
         self.has_persistent_writes |= has_new_parents;
@@ -212,7 +232,7 @@ impl Txn {
     /// Sets a znode's data.
     ///
     /// # Errors
-    /// `bad-path`, `limit`, `no-node`, `bad-version`.
+    /// `bad-path`, `limit`, `no-node`, `no-access`, `bad-version`.
     pub fn set(
         &mut self,
         text: &str,
@@ -222,7 +242,7 @@ impl Txn {
         self.check_may_change()?;
         let path = Path::parse(text)?;
         check_data(&data)?;
-        let node = self.expect(&path, condition.into())?;
+        let node = self.expect(&path, Permissions::WRITE, condition.into())?;
         self.record(Change::data_set(path.clone(), data, &node))?;
         self.note_lifetime(node.lifetime);
         query::stat(&self.draft, &path)
@@ -231,14 +251,15 @@ impl Txn {
     /// Deletes a znode without children.
     ///
     /// # Errors
-    /// `bad-path`, `bad-arguments` for the root, `no-node`, `bad-version`, `not-empty`.
+    /// `bad-path`, `bad-arguments` for the root, `no-node` and `no-access` for its parent, `no-node`, `bad-version`, `not-empty`.
     pub fn delete(&mut self, text: &str, condition: impl Into<Condition>) -> Result<(), Refusal> {
         self.check_may_change()?;
         let path = Path::parse(text)?;
         if path.is_root() {
             return Err(Refusal::new(ErrorCode::BadArguments, "the root can not be deleted"));
         }
-        let node = self.expect(&path, condition.into())?;
+        self.require_deletions_under(&path.parent().unwrap_or_else(Path::root))?;
+        let node = self.expect(&path, Permissions::NONE, condition.into())?;
         if node.children_count > 0 {
             let message = format!("the znode {path} has {} children", node.children_count);
             return Err(Refusal::new(ErrorCode::NotEmpty, message));
@@ -251,9 +272,9 @@ impl Txn {
     /// The stat of a znode, if it is so.
     ///
     /// # Errors
-    /// `bad-path`, `no-node`, `bad-version`.
+    /// `bad-path`, `no-node`, `no-access`, `bad-version`.
     pub fn check(&self, text: &str, condition: impl Into<Condition>) -> Result<Stat, Refusal> {
-        Ok(self.expect(&Path::parse(text)?, condition.into())?.stat())
+        Ok(self.expect(&Path::parse(text)?, Permissions::READ, condition.into())?.stat())
     }
 
     /// Makes a call-owned znode of this call ephemeral.
@@ -263,7 +284,7 @@ impl Txn {
     pub fn release(&mut self, text: &str) -> Result<(), Refusal> {
         self.check_may_change()?;
         let path = Path::parse(text)?;
-        let node = self.expect(&path, Condition::ANY)?;
+        let node = self.expect(&path, Permissions::NONE, Condition::ANY)?;
         match node.lifetime {
             Lifetime::CallOwned(call) if Some(call) == self.caller() => {
                 self.record(Change::NodeReleased { path })
@@ -379,7 +400,7 @@ impl Txn {
     #[must_use]
     pub fn restart(self) -> Self {
         let (view, _abandoned) = self.draft.into_parts();
-        Self::begin(view, self.slot, self.origin)
+        Self { asker: self.asker, ..Self::begin(view, self.slot, self.origin) }
     }
 
     /// Gives the view back as it was, as if the transaction had never begun. Its number is free again.
@@ -442,10 +463,13 @@ impl Txn {
     fn place_of_new(
         &self,
         text: &str,
+        parent_path: Path,
         options: CreateOptions,
     ) -> Result<(Path, Vec<Change>), Refusal> {
-        let parent_path = parent_of_new(text)?;
         let parent = query::node(&self.draft, &parent_path);
+        if parent.is_some() || options.parents {
+            self.require_creations_under(&parent_path)?;
+        }
         let missing = match &parent {
             Some(_) => Vec::new(),
             None if options.parents => self.creations_up_to(&parent_path)?,
@@ -477,6 +501,7 @@ impl Txn {
                 path,
                 data: Bytes::new(),
                 lifetime: Lifetime::Persistent,
+                acl: None,
             });
         }
         changes.reverse();
@@ -512,8 +537,17 @@ impl Txn {
         self.has_persistent_writes |= lifetime.session().is_none();
     }
 
-    fn expect(&self, path: &Path, condition: Condition) -> Result<Node, Refusal> {
+    /// The record of a znode that is there, that the caller may do this to, and whose stat is so; asked in this order.
+    fn expect(
+        &self,
+        path: &Path,
+        permission: Permissions,
+        condition: Condition,
+    ) -> Result<Node, Refusal> {
         let node = query::node(&self.draft, path).ok_or_else(|| no_node(path))?;
+        if !permission.is_empty() {
+            self.require_on_node(path, &node, permission)?;
+        }
         condition.check(path, &node.stat())?;
         Ok(node)
     }

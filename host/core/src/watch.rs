@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
+use crate::access::Acl;
 use crate::change::Change;
 use crate::ids::Zxid;
 use crate::path::Path;
@@ -30,6 +31,8 @@ pub struct Event<'a> {
     pub path: &'a Path,
     /// What.
     pub kind: EventKind<'a>,
+    /// The znode's own access list at that time.
+    pub acl: Option<&'a Acl>,
 }
 
 /// The kinds of events.
@@ -64,19 +67,19 @@ impl<'a> Event<'a> {
     /// The event of a change, if it is one.
     #[must_use]
     pub fn of(change: &'a Change) -> Option<Self> {
-        let (path, kind) = match change {
-            Change::NodeCreated { path, data, lifetime } => {
-                (path, EventKind::Created { data, lifetime: *lifetime })
+        let (path, kind, acl) = match change {
+            Change::NodeCreated { path, data, lifetime, acl } => {
+                (path, EventKind::Created { data, lifetime: *lifetime }, acl)
             }
-            Change::DataSet { path, data, version, previous } => {
-                (path, EventKind::Set { data, version: *version, previous: *previous })
+            Change::DataSet { path, data, version, previous, acl } => {
+                (path, EventKind::Set { data, version: *version, previous: *previous }, acl)
             }
-            Change::NodeDeleted { path, version, previous } => {
-                (path, EventKind::Deleted { version: *version, previous: *previous })
+            Change::NodeDeleted { path, version, previous, acl } => {
+                (path, EventKind::Deleted { version: *version, previous: *previous }, acl)
             }
             _ => return None,
         };
-        Some(Self { path, kind })
+        Some(Self { path, kind, acl: acl.as_ref() })
     }
 
     /// The data that the znode has from now on; none when it was deleted.
@@ -229,15 +232,17 @@ mod tests {
     }
 
     fn created(text: &str) -> Change {
-        Change::NodeCreated { path: path(text), data: Bytes::new(), lifetime: Lifetime::Persistent }
+        let (path, lifetime) = (path(text), Lifetime::Persistent);
+        Change::NodeCreated { path, data: Bytes::new(), lifetime, acl: None }
     }
 
     fn set(text: &str) -> Change {
-        Change::DataSet { path: path(text), data: Bytes::new(), version: 1, previous: Zxid(1) }
+        let (path, data) = (path(text), Bytes::new());
+        Change::DataSet { path, data, version: 1, previous: Zxid(1), acl: None }
     }
 
     fn deleted(text: &str) -> Change {
-        Change::NodeDeleted { path: path(text), version: 1, previous: Zxid(1) }
+        Change::NodeDeleted { path: path(text), version: 1, previous: Zxid(1), acl: None }
     }
 
     fn found(index: &Index<u32>, change: &Change) -> Vec<u32> {

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::access::Acl;
 use crate::codec::{Malformed, Reader, Writer, malformed};
 use crate::ids::{CallId, Millis, SessionId, WriteNumber, Zxid};
 
@@ -96,7 +97,7 @@ pub struct Node {
     pub mtime: Millis,
     /// How often the data was set.
     pub version: u64,
-    /// How often the access list was set. Always 0 until znodes have one.
+    /// How often the access list was set.
     pub acl_version: u64,
     /// How long it lives.
     pub lifetime: Lifetime,
@@ -112,6 +113,8 @@ pub struct Node {
     pub data_bytes: u64,
     /// xxh3-128 of its data: puts the data into the state digest.
     pub data_hash: u128,
+    /// Its own access list, which decides alone; none while rules decide.
+    pub acl: Option<Acl>,
 }
 
 /// First byte of a znode record: the version of its layout.
@@ -136,7 +139,14 @@ impl Node {
             reap_at: None,
             data_bytes: data.len() as u64,
             data_hash: xxhash_rust::xxh3::xxh3_128(data),
+            acl: None,
         }
+    }
+
+    /// Bytes that its own access list may take; 0 without one.
+    #[must_use]
+    pub fn acl_bytes(&self) -> u64 {
+        self.acl.as_ref().map_or(0, |acl| acl.bytes_max() as u64)
     }
 
     /// Whether children may be created under it.
@@ -183,6 +193,7 @@ impl Node {
         writer.option(self.reap_at, |writer, at| writer.u64(at.0));
         writer.u64(self.data_bytes);
         writer.u128(self.data_hash);
+        writer.option(self.acl.as_ref(), |writer, acl| acl.write(writer));
         writer.finish()
     }
 
@@ -211,6 +222,7 @@ impl Node {
             reap_at: reader.option(WHAT, |reader| reader.u64(WHAT).map(Millis))?,
             data_bytes: reader.u64(WHAT)?,
             data_hash: reader.u128(WHAT)?,
+            acl: reader.option(WHAT, Acl::read)?,
         };
         reader.finish(WHAT)?;
         Ok(node)
@@ -302,6 +314,7 @@ mod tests {
         let mut node = Node::new(Zxid(1), Millis(2), Lifetime::CallOwned(call), b"x");
         node.first_child_bound = "n-1".to_owned();
         node.reap_at = Some(Millis(u64::MAX));
+        node.acl = Some(Acl::open());
         assert_eq!(Node::decode(node.encode()), Ok(node));
     }
 

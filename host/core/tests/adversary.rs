@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use quorate_core::access::Acl;
 use quorate_core::change::Change;
 use quorate_core::draft::{Draft, Meta, ReadRecords, View};
 use quorate_core::error::{ErrorCode, Refusal};
@@ -219,10 +220,29 @@ fn weights_are_never_less_than_the_records_that_they_make() {
     let data = Bytes::from_static(b"data");
     let lifetime = Lifetime::Ephemeral(SessionId(u64::MAX));
     let last = Zxid(u64::MAX);
+    let acl = Acl::open();
+    let acl_bytes = acl.bytes_max();
     for (change, payload) in [
-        (Change::NodeCreated { path: path("/a"), data: data.clone(), lifetime }, 6),
-        (Change::DataSet { path: path("/a"), data, version: u64::MAX, previous: last }, 6),
-        (Change::NodeDeleted { path: path("/a"), version: u64::MAX, previous: last }, 2),
+        (Change::NodeCreated { path: path("/a"), data: data.clone(), lifetime, acl: None }, 6),
+        (
+            Change::DataSet {
+                path: path("/a"),
+                data,
+                version: u64::MAX,
+                previous: last,
+                acl: Some(acl.clone()),
+            },
+            6 + acl_bytes,
+        ),
+        (
+            Change::NodeDeleted {
+                path: path("/a"),
+                version: u64::MAX,
+                previous: last,
+                acl: Some(acl),
+            },
+            2 + acl_bytes,
+        ),
         (Change::VersionDropped { recipe: "lock".to_owned(), version: u64::MAX }, 4 + 8),
     ] {
         assert_eq!(change.weight(), payload + limits::CHANGE_HEAD_BYTES_MAX, "{change:?}");

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use quorate_core::access::{Acl, Held, Identity, Permissions};
 use quorate_core::condition::Condition;
 use quorate_core::draft::ReadRecords;
 use quorate_core::error::ErrorCode;
@@ -23,6 +24,7 @@ use quorate_core::transaction::Outcome;
 use quorate_core::znode::{Lifetime, Stat};
 
 use support::pair::Pair;
+use support::rights::{self, Rights};
 use support::toys::Toys;
 
 /// What the model knows of a znode.
@@ -39,6 +41,8 @@ struct ModelNode {
     mtime: u64,
     /// When its last child went.
     emptied: u64,
+    acl: Option<Acl>,
+    aversion: u64,
 }
 
 impl ModelNode {
@@ -54,6 +58,8 @@ impl ModelNode {
             lifetime,
             mtime: time,
             emptied: 0,
+            acl: None,
+            aversion: 0,
         }
     }
 
@@ -76,6 +82,7 @@ struct ModelSession {
     is_live: bool,
     last_write: u64,
     kept: BTreeMap<u64, Reply>,
+    known_as: Vec<Identity>,
 }
 
 /// Paths to znodes, sessions in a map: no keys, no ranges, no layers. Cloned before everything that may be refused.
@@ -85,6 +92,18 @@ struct Model {
     time: u64,
     nodes: BTreeMap<String, ModelNode>,
     sessions: BTreeMap<SessionId, ModelSession>,
+    rights: Rights,
+}
+
+/// Without the entries that stand there twice.
+fn distinct(acl: &Acl) -> Acl {
+    let mut entries = Vec::new();
+    for entry in &acl.entries {
+        if !entries.contains(entry) {
+            entries.push(entry.clone());
+        }
+    }
+    Acl { entries }
 }
 
 fn parent_of(path: &str) -> String {
@@ -98,7 +117,8 @@ impl Model {
     fn new() -> Self {
         let root = ModelNode::new(0, 0, b"", Lifetime::Persistent);
         let nodes = [("/".to_owned(), root)].into();
-        Self { zxid: 0, time: 0, nodes, sessions: BTreeMap::new() }
+        let (sessions, rights) = (BTreeMap::new(), Rights::default());
+        Self { zxid: 0, time: 0, nodes, sessions, rights }
     }
 
     fn children(&self, path: &str) -> Vec<String> {
@@ -135,15 +155,31 @@ impl Model {
         Ok(path)
     }
 
-    fn expect(&self, path: &str, condition: &Condition) -> Result<&ModelNode, ErrorCode> {
+    /// A znode that need not be there, and what the session may do to it.
+    fn require(&self, session: SessionId, path: &str, one: Permissions) -> Result<(), ErrorCode> {
+        let own = self.nodes.get(path).and_then(|node| node.acl.as_ref());
+        let known = &self.sessions[&session].known_as;
+        if self.rights.may(known, path, own, one) { Ok(()) } else { Err(ErrorCode::NoAccess) }
+    }
+
+    fn expect(
+        &self,
+        session: SessionId,
+        path: &str,
+        one: Permissions,
+        condition: &Condition,
+    ) -> Result<&ModelNode, ErrorCode> {
         let node = self.nodes.get(path).ok_or(ErrorCode::NoNode)?;
+        if !one.is_empty() {
+            self.require(session, path, one)?;
+        }
         let fields = [
             (condition.version, node.version),
             (condition.czxid, node.czxid),
             (condition.mzxid, node.mzxid),
             (condition.pzxid, node.pzxid),
             (condition.cversion, node.children_created + node.children_deleted),
-            (condition.aversion, 0),
+            (condition.aversion, node.aversion),
         ];
         let is_so = fields.iter().all(|(wanted, found)| wanted.is_none_or(|one| one == *found));
         if is_so { Ok(node) } else { Err(ErrorCode::BadVersion) }
@@ -176,12 +212,21 @@ impl Model {
         operation: &Operation,
     ) -> Result<String, ErrorCode> {
         match operation {
-            Operation::Create { path, data, lifetime, sequence, parents } => {
+            Operation::Create { path, data, lifetime, sequence, parents, acl } => {
+                if acl.as_ref().is_some_and(|acl| acl.entries.is_empty()) {
+                    return Err(ErrorCode::InvalidAcl);
+                }
                 let mut missing = Vec::new();
                 let mut at = parent_of(path);
                 while *parents && !self.nodes.contains_key(&at) {
                     missing.push(at.clone());
                     at = parent_of(&at);
+                }
+                if !self.nodes.contains_key(&at) {
+                    return Err(ErrorCode::NoNode);
+                }
+                for path in missing.iter().chain([&at]) {
+                    self.require(session, path, Permissions::CREATE)?;
                 }
                 for path in missing.iter().rev() {
                     self.create(zxid, path, b"", Lifetime::Persistent, Sequence::None)?;
@@ -193,10 +238,13 @@ impl Model {
                     LifetimeKind::Ttl(ms) => Lifetime::Ttl(*ms),
                     LifetimeKind::CallOwned => return Err(ErrorCode::BadArguments),
                 };
-                self.create(zxid, path, data, lifetime, *sequence)
+                let made = self.create(zxid, path, data, lifetime, *sequence)?;
+                let acl = acl.as_ref().map(distinct);
+                self.nodes.get_mut(&made).expect("made above").acl = acl;
+                Ok(made)
             }
             Operation::Set { path, data, condition } => {
-                self.expect(path, condition)?;
+                self.expect(session, path, Permissions::WRITE, condition)?;
                 let node = self.nodes.get_mut(path).expect("looked up above");
                 node.data = data.to_vec();
                 node.version += 1;
@@ -208,7 +256,8 @@ impl Model {
                 if path == "/" {
                     return Err(ErrorCode::BadArguments);
                 }
-                self.expect(path, condition)?;
+                self.expect(session, &parent_of(path), Permissions::DELETE, &Condition::ANY)?;
+                self.expect(session, path, Permissions::NONE, condition)?;
                 if !self.children(path).is_empty() {
                     return Err(ErrorCode::NotEmpty);
                 }
@@ -216,13 +265,27 @@ impl Model {
                 Ok(path.clone())
             }
             Operation::Check { path, condition } => {
-                self.expect(path, condition).map(|_| path.clone())
+                self.expect(session, path, Permissions::READ, condition).map(|_| path.clone())
+            }
+            Operation::SetAcl { path, acl, version, is_forced } => {
+                self.set_acl(session, path, acl.as_ref(), *version, *is_forced)?;
+                Ok(path.clone())
+            }
+            Operation::Access { change, is_forced } => {
+                let known = self.sessions[&session].known_as.clone();
+                let own = |path: &str| self.nodes.get(path).and_then(|node| node.acl.clone());
+                self.rights.change(&known, change, *is_forced, own)?;
+                Ok(String::new())
             }
             Operation::CheckAbsent { path } => match self.nodes.get(path) {
-                Some(_) => Err(ErrorCode::NodeExists),
+                Some(_) => {
+                    self.require(session, path, Permissions::READ)?;
+                    Err(ErrorCode::NodeExists)
+                }
                 None => Ok(path.clone()),
             },
             Operation::CreateOrGet { path, .. } if self.nodes.contains_key(path) => {
+                self.require(session, path, Permissions::READ)?;
                 Ok(path.clone())
             }
             Operation::SetOrCreate { path, data, .. } if self.nodes.contains_key(path) => {
@@ -238,6 +301,7 @@ impl Model {
                     lifetime: *lifetime,
                     sequence: Sequence::None,
                     parents: *parents,
+                    acl: None,
                 };
                 self.operate(zxid, session, &create)
             }
@@ -245,19 +309,35 @@ impl Model {
                 if path == "/" {
                     return Err(ErrorCode::BadArguments);
                 }
-                self.expect(path, condition)?;
+                self.expect(session, &parent_of(path), Permissions::DELETE, &Condition::ANY)?;
+                self.expect(session, path, Permissions::NONE, condition)?;
+                for path in self.subtree(path) {
+                    if !self.children(&path).is_empty() {
+                        self.require(session, &path, Permissions::DELETE)?;
+                    }
+                }
                 for path in self.subtree(path) {
                     self.delete(zxid, &path);
                 }
                 Ok(path.clone())
             }
             Operation::Get { path } | Operation::Stat { path } => {
-                self.expect(path, &Condition::ANY).map(|_| path.clone())
+                self.expect(session, path, Permissions::READ, &Condition::ANY).map(|_| path.clone())
             }
-            Operation::Children { path, .. } => {
-                self.expect(path, &Condition::ANY).map(|_| path.clone())
+            Operation::Children { path, with_data, .. } => {
+                self.expect(session, path, Permissions::READ, &Condition::ANY)?;
+                let slash = if path == "/" { "" } else { "/" };
+                for name in self.children(path).iter().filter(|_| *with_data) {
+                    self.require(session, &format!("{path}{slash}{name}"), Permissions::READ)?;
+                }
+                Ok(path.clone())
             }
-            Operation::Exists { path } => Ok(path.clone()),
+            Operation::Exists { path } => {
+                if self.nodes.contains_key(path) {
+                    self.require(session, path, Permissions::READ)?;
+                }
+                Ok(path.clone())
+            }
             Operation::Call(_) | Operation::Fence(_) => Err(ErrorCode::NoRecipe),
         }
     }
@@ -292,6 +372,34 @@ impl Model {
         }
     }
 
+    fn set_acl(
+        &mut self,
+        session: SessionId,
+        path: &str,
+        acl: Option<&Acl>,
+        version: Option<u64>,
+        is_forced: bool,
+    ) -> Result<(), ErrorCode> {
+        if acl.is_some_and(|acl| acl.entries.is_empty()) {
+            return Err(ErrorCode::InvalidAcl);
+        }
+        let node = self.expect(session, path, Permissions::ADMIN, &Condition::ANY)?;
+        if version.is_some_and(|version| version != node.aversion) {
+            return Err(ErrorCode::BadVersion);
+        }
+        let forced = is_forced && self.rights.is_super(&self.sessions[&session].known_as);
+        let keeps_admin = acl.is_none_or(|acl| {
+            acl.entries.iter().any(|entry| entry.permissions.has(Permissions::ADMIN))
+        });
+        if !keeps_admin && !forced {
+            return Err(ErrorCode::WouldLockOut);
+        }
+        let node = self.nodes.get_mut(path).expect("looked up above");
+        node.acl = acl.map(distinct);
+        node.aversion += 1;
+        Ok(())
+    }
+
     fn end_session(&mut self, zxid: u64, id: SessionId) {
         let owned = self.nodes.iter().filter(|(_, node)| node.lifetime.session() == Some(id));
         for path in owned.map(|(path, _)| path.clone()).collect::<Vec<_>>() {
@@ -324,6 +432,7 @@ impl Model {
                 (node.version, node.czxid, node.mzxid, node.pzxid, node.lifetime, node.mtime),
                 "{path}"
             );
+            assert_eq!((stat.aversion, &stored.acl), (node.aversion, &node.acl), "{path}");
             assert_eq!(stat.cversion, node.children_created + node.children_deleted, "{path}");
             assert_eq!(stored.children_created, node.children_created, "{path}");
             self.compare_children(tree, path);
@@ -430,13 +539,14 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => Just(Sequence::Native),
         1 => Just(Sequence::ZooKeeper)
     ];
+    let some_acl = prop_oneof![4 => Just(None), 1 => rights::acl()];
     let wanted = (path(), data(), lifetime.clone(), any::<bool>());
     let page = || Page::first();
     prop_oneof![
-        6 => (path(), data(), lifetime, sequence, any::<bool>()).prop_map(
-            |(path, data, lifetime, sequence, parents)| {
+        6 => (path(), data(), lifetime, sequence, any::<bool>(), some_acl).prop_map(
+            |(path, data, lifetime, sequence, parents, acl)| {
                 // `/` with a sequence number is a child of the root without a stem.
-                Operation::Create { path, data, lifetime, sequence, parents }
+                Operation::Create { path, data, lifetime, sequence, parents, acl }
             }
         ),
         2 => (path(), data(), condition())
@@ -461,6 +571,7 @@ fn operation() -> impl Strategy<Value = Operation> {
             2 => Operation::Exists { path },
             kind => Operation::Children { path, page: page(), with_data: kind == 3 },
         }),
+        2 => rights::operation(path()),
     ]
 }
 
@@ -506,16 +617,20 @@ impl Run {
         match step {
             Step::Open => {
                 self.before.push(self.model.clone());
+                let known_as = rights::known_as(self.model.sessions.len());
                 let (transaction, ()) = self.pair.execute(|view, slot| {
                     let principal = "someone".to_owned();
-                    let opening = Opening { timeout_ms: 1_000, principal, ..Opening::default() };
+                    let identities = known_as.iter().cloned().map(Held::for_good).collect();
+                    let opening =
+                        Opening { timeout_ms: 1_000, secret_hash: [0; 32], principal, identities };
                     let opened = execute::open_session(view, slot, opening);
                     (opened.0, Some(opened.1.expect("there is room")), ())
                 });
                 self.tick();
                 self.model.zxid += 1;
                 let id = SessionId(transaction.expect("a session was opened").zxid.0);
-                let session = ModelSession { is_live: true, last_write: 0, kept: BTreeMap::new() };
+                let kept = BTreeMap::new();
+                let session = ModelSession { is_live: true, last_write: 0, kept, known_as };
                 self.model.sessions.insert(id, session);
             }
             Step::Expire(index) => self.expire(index),

@@ -42,6 +42,9 @@ macro_rules! scripts {
 }
 
 scripts! {
+    access_lists
+    access_recipes
+    access_rules
     acknowledgements
     call_owned
     children

@@ -230,6 +230,7 @@ fn create(path: String) -> Operation {
         lifetime: LifetimeKind::Persistent,
         sequence: Sequence::None,
         parents: true,
+        acl: None,
     }
 }
 
@@ -254,6 +255,7 @@ fn place(index: usize) -> Operation {
             lifetime,
             sequence: Sequence::None,
             parents: true,
+            acl: None,
         }
     } else {
         Operation::Delete { path, condition: Condition::ANY }

@@ -96,6 +96,7 @@ impl Bench {
                 data: Bytes::from(vec![7; DATA_BYTES]),
                 version: 1,
                 previous: Zxid(0),
+                acl: None,
             }],
             outcome: Outcome::None,
         };

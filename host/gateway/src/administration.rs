@@ -1,5 +1,5 @@
 //! Commands to the cluster: carried out where they can be, by the leader most of them, handed on to it else. It does not know
-//! who asks, nor how members are reached.
+//! how who asks was proved, nor how members are reached.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_core::codec::{Reader, Writer};
 use quorate_core::error::{ErrorCode, Refusal};
+use quorate_core::read::SharedRead;
 use quorate_raft::contact::CLIENT_ADDRESSES_MAX;
 use quorate_raft::{ChangeRefusal, Contact, Incarnation, Lane, Members, Node};
 use quorate_wire::member::Identity;
@@ -19,10 +20,13 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::authentication::Caller;
 use crate::level::Levels;
 use crate::limits;
 use crate::mesh::{Mesh, Purpose};
+
+mod requester;
+
+pub use requester::Requester;
 
 /// How long another member may take to say how it is.
 const STATUS_PATIENCE: Duration = Duration::from_millis(1500);
@@ -47,29 +51,31 @@ pub struct Administration {
     pub levels: Arc<Levels>,
     /// Commands that may be on their way to the leader: their lanes are on the connection that raft's are on.
     pub handed_on: Arc<Semaphore>,
+    /// The applied tree: who may operate the cluster stands there.
+    pub tree: SharedRead,
 }
 
 /// Commands that a member hands on to the leader at once.
 pub const HANDED_ON_MAX: usize = 2;
 
 impl Administration {
-    /// Carries out a command that a client has given to this member.
+    /// Carries out a command that a client has given to this member, or that the member gives itself.
     ///
     /// # Errors
-    /// `no-leader`, `no-cluster`, `change-refused`, `change-unfinished`, `member-refused`, `bad-arguments`.
-    pub async fn administer(&self, caller: &Caller, command: Command) -> Result<Outcome, Refusal> {
-        if command != Command::Status {
-            tracing::info!(by = ?caller.identities, from = ?caller.remote, "a command to the cluster");
+    /// `no-access`, `no-leader`, `no-cluster`, `change-refused`, `change-unfinished`, `member-refused`, `bad-arguments`.
+    pub async fn administer(
+        &self,
+        command: Command,
+        asked_by: Option<&Requester>,
+    ) -> Result<Outcome, Refusal> {
+        if let Some(by) = asked_by.filter(|_| command != Command::Status) {
+            tracing::info!(by = ?by.identities, from = ?by.address, "a command to the cluster");
         }
-        self.carry_out(command).await
-    }
-
-    async fn carry_out(&self, command: Command) -> Result<Outcome, Refusal> {
         match command {
             Command::Status => Ok(Outcome::Status(self.gather().await)),
             Command::Initialize { members } => self.initialize(members).await,
-            command if self.leads() => self.change(command).await,
-            command => self.hand_on(command).await,
+            command if self.leads() => self.change_for(command, asked_by).await,
+            command => self.hand_on(command, asked_by).await,
         }
     }
 
@@ -88,9 +94,10 @@ impl Administration {
         } else {
             let frame = receiver.recv().await.map_err(|error| error.to_string())?;
             let mut reader = Reader::new(frame.ok_or("no command")?);
+            let asked_by = requester::read(&mut reader).map_err(|error| error.to_string())?;
             let command = Command::read(&mut reader).map_err(|error| error.to_string())?;
             let outcome = if self.leads() {
-                self.change(command).await
+                self.change_for(command, asked_by.as_ref()).await
             } else {
                 Err(no_leader("the leadership has moved on meanwhile; ask again"))
             };
@@ -129,7 +136,7 @@ impl Administration {
     /// Gives a command to whoever leads. The others may have elected another leader than the last that was heard of here, and
     /// it can not be heard of while it looks for this member at the old address: so each of them is asked.
     async fn tell_any_leader(&self, command: Command) -> Result<Outcome, Refusal> {
-        let mut answer = self.carry_out(command.clone()).await;
+        let mut answer = self.administer(command.clone(), None).await;
         let own = self.mesh.own().member;
         for (member, contact) in self.node.members().contacts {
             if answer.is_ok() {
@@ -138,7 +145,7 @@ impl Administration {
             if member == own {
                 continue;
             }
-            let asked = self.ask_leader(member, &contact, &command);
+            let asked = self.ask_leader(member, &contact, &command, None);
             match timeout(CHANGE_PATIENCE, asked).await {
                 Ok(Ok(found)) => answer = found,
                 Ok(Err(why)) => tracing::debug!(member, why, "a member does not take a command"),
@@ -153,7 +160,11 @@ impl Administration {
         self.node.leader().borrow().is_some_and(|leader| leader.member == own)
     }
 
-    async fn hand_on(&self, command: Command) -> Result<Outcome, Refusal> {
+    async fn hand_on(
+        &self,
+        command: Command,
+        asked_by: Option<&Requester>,
+    ) -> Result<Outcome, Refusal> {
         let Ok(_room) = self.handed_on.try_acquire() else {
             let message =
                 format!("{HANDED_ON_MAX} commands are on their way to the leader already");
@@ -173,7 +184,7 @@ impl Administration {
         };
         let contact = self.node.members().contacts.get(&leader.member).cloned();
         let contact = contact.ok_or_else(|| no_leader("the leader is not known here yet"))?;
-        let asked = self.ask_leader(leader.member, &contact, &command);
+        let asked = self.ask_leader(leader.member, &contact, &command, asked_by);
         match timeout(CHANGE_PATIENCE, asked).await {
             Ok(Ok(outcome)) => outcome,
             // It may have been heard: the answer is what is missing.
@@ -193,6 +204,7 @@ impl Administration {
         leader: u64,
         contact: &Contact,
         command: &Command,
+        asked_by: Option<&Requester>,
     ) -> Result<Result<Outcome, Refusal>, String> {
         let opened =
             timeout(limits::HELLO_TIMEOUT, self.mesh.open(leader, contact, Purpose::Administer));
@@ -210,6 +222,7 @@ impl Administration {
             }
         };
         let mut writer = Writer::new();
+        requester::write(&mut writer, asked_by);
         command.write(&mut writer);
         sender.send(writer.finish()).await.map_err(|error| error.to_string())?;
         let frame = receiver.recv().await.map_err(|error| error.to_string())?;

@@ -326,6 +326,7 @@ impl Member {
         let node = Arc::new(node);
         let tree = node.tree();
         let _first = applied_tree.set(tree.clone());
+        registry.watches().set_tree(tree.clone());
         registry.watches().start(Arc::new(node.history()), tree.meta().zxid);
         registry.advance(tree.meta().zxid);
         let prepare = Arc::new(EnginePrepare { engine: engine.clone() });
@@ -402,6 +403,7 @@ impl Member {
             status: Arc::new(move || around.status()),
             levels,
             handed_on: Arc::new(Semaphore::new(HANDED_ON_MAX)),
+            tree: tree.clone(),
         };
         let raft = node.served();
         mesh.set_serve(Arc::new(Served {

@@ -50,7 +50,7 @@ use crate::leader::SequencerHandle;
 use crate::limits;
 use crate::mesh::Mesh;
 use crate::read_calls::{LaneShare, ReadCalls};
-use crate::reads::Reads;
+use crate::reads::{Client, Reads};
 use crate::registry::{Attachment, NotTaken, Registry};
 use crate::scans::ScanRoom;
 use crate::snapshots::{self, Snapshots};
@@ -383,6 +383,11 @@ impl Lane {
         Ok(())
     }
 
+    fn client(&self) -> Client {
+        let address = Some(self.connection.remote_address().ip());
+        Client { session: self.attachment.session, address }
+    }
+
     fn submit(
         &self,
         request_id: u64,
@@ -400,8 +405,7 @@ impl Lane {
             }
         };
         self.face.prepare_for(&body);
-        let session = self.attachment.session;
-        let address = self.attachment.address();
+        let Client { session, address } = self.client();
         let request = Request { session, write, hash, acks, body, address };
         let request = Arc::new(request);
         let taken =
@@ -446,9 +450,11 @@ impl Lane {
             match consistency {
                 _ if snapshots::is_asked_for(&read.query) => self.start_snapshot(read).await,
                 _ if crate::scans::is_asked_for(&read.query) => self.start_scan(read).await,
-                Consistency::Stale => answer(&self.face, &self.attachment, read).await,
+                Consistency::Stale => {
+                    answer(&self.face, self.client(), &self.attachment, read).await
+                }
                 Consistency::Session if self.attachment.is_settled() => {
-                    answer(&self.face, &self.attachment, read).await;
+                    answer(&self.face, self.client(), &self.attachment, read).await;
                 }
                 Consistency::Session => session.push(read),
                 Consistency::Linearizable => linearizable.push(read),
@@ -469,9 +475,10 @@ impl Lane {
         let Ok(room) = self.reads_room.clone().acquire_many_owned(count).await else { return };
         let (face, attachment) = (self.face.clone(), self.attachment.clone());
         let turns = self.read_turns.clone();
+        let client = self.client();
         self.reads.spawn(async move {
             let _room = room;
-            answer_when_fresh(&face, &attachment, &turns, reads, is_linearizable).await;
+            answer_when_fresh(&face, client, &attachment, &turns, reads, is_linearizable).await;
         });
     }
 }
@@ -479,6 +486,7 @@ impl Lane {
 /// Waits for the session's earlier writes, then for the read index, then answers (DESIGN D12).
 async fn answer_when_fresh(
     face: &Face,
+    client: Client,
     attachment: &Attachment,
     turns: &Semaphore,
     reads: Vec<WaitingRead>,
@@ -489,7 +497,7 @@ async fn answer_when_fresh(
         // An answer that its client does not take holds up those behind it, which are not computed yet.
         let Ok(_turn) = turns.acquire().await else { return };
         match &refusal {
-            None => answer(face, attachment, read).await,
+            None => answer(face, client, attachment, read).await,
             Some(refusal) => {
                 let (zxid, refused) = (face.registry.zxid(), Err(refusal.clone()));
                 audit_read(attachment, &read.query, zxid, &refused);
@@ -509,11 +517,11 @@ async fn fresh(face: &Face, attachment: &Attachment, is_linearizable: bool) -> R
     })
 }
 
-async fn answer(face: &Face, attachment: &Attachment, read: WaitingRead) {
+async fn answer(face: &Face, client: Client, attachment: &Attachment, read: WaitingRead) {
     let (zxid, results) = match (face.audit.admit_read(&read.query), &read.query) {
         (Err(refusal), _) => (face.registry.zxid(), Err(refusal)),
-        (Ok(()), Query::Whoami) => face.reads.whoami(attachment.session, attachment.address()),
-        (Ok(()), query) => face.reads.answer(query),
+        (Ok(()), Query::Whoami) => face.reads.whoami(client.session, client.address),
+        (Ok(()), query) => face.reads.answer(client, query),
     };
     audit_read(attachment, &read.query, zxid, &results);
     deliver(face, attachment, read.request, zxid, results).await;

@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::execute;
-use quorate_core::ids::{SessionId, Zxid};
+use quorate_core::ids::Zxid;
 use quorate_core::read::SharedRead;
 use quorate_core::recipe::Recipes;
 use quorate_core::request::Call;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::limits;
+use crate::reads::Client;
 
 /// The encoded result of a call, or why there is none, and the transaction that it reflects.
 pub type Answered = (Zxid, Result<Bytes, Refusal>);
@@ -25,7 +26,7 @@ pub type Snapshots = Arc<dyn Fn() -> SharedRead + Send + Sync>;
 
 /// A call that waits for a thread.
 struct Job {
-    session: SessionId,
+    client: Client,
     call: Call,
     queued: Instant,
     answer: oneshot::Sender<Result<Answered, Refusal>>,
@@ -121,7 +122,7 @@ impl ReadCalls {
         Ok(Taken { _rooms: rooms, turns: Arc::clone(&lane.turns) })
     }
 
-    /// Runs a call of this session on the tree as it is when a thread comes to it. A call that is dropped before is not run.
+    /// Runs a call of this client on the tree as it is when a thread comes to it. A call that is dropped before is not run.
     /// The lane's turn comes with the answer, to be kept until that is delivered: results of a client that does not read are
     /// bounded by it.
     ///
@@ -130,13 +131,13 @@ impl ReadCalls {
     pub async fn run(
         &self,
         taken: &Taken,
-        session: SessionId,
+        client: Client,
         call: Call,
     ) -> Result<(Answered, OwnedSemaphorePermit), Refusal> {
         let ended = || Refusal::new(ErrorCode::ShuttingDown, "this member is shutting down");
         let turn = Arc::clone(&taken.turns).acquire_owned().await.map_err(|_| ended())?;
         let (answer, answered) = oneshot::channel();
-        let job = Job { session, call, queued: Instant::now(), answer };
+        let job = Job { client, call, queued: Instant::now(), answer };
         let queued = lock(&self.jobs).as_ref().ok_or_else(ended)?.try_send(job);
         queued.map_err(|error| match error {
             mpsc::TrySendError::Full(_) => {
@@ -189,13 +190,13 @@ fn serve(
     loop {
         // Whoever waits has the lock, the others wait for that.
         let job = lock(jobs).recv();
-        let Ok(Job { session, call, queued, answer }) = job else { return };
+        let Ok(Job { client, call, queued, answer }) = job else { return };
         if answer.is_closed() {
             continue;
         }
         let waited = queued.elapsed();
         // A defect that one call finds must not cost the thread.
-        let run = AssertUnwindSafe(|| run(recipes, snapshots, session, &call, waited));
+        let run = AssertUnwindSafe(|| run(recipes, snapshots, client, &call, waited));
         match std::panic::catch_unwind(run) {
             // The lane may be over by now.
             Ok(answered) => drop(answer.send(answered)),
@@ -210,7 +211,7 @@ fn serve(
 fn run(
     recipes: &mut dyn Recipes,
     snapshots: &(dyn Fn() -> SharedRead + Send + Sync),
-    session: SessionId,
+    client: Client,
     call: &Call,
     waited: Duration,
 ) -> Result<Answered, Refusal> {
@@ -219,7 +220,9 @@ fn run(
         let message = format!("no thread was free for a call that only reads within {max} ms");
         return Err(overloaded(message));
     }
-    Ok(execute::read_call(snapshots(), session, call, recipes))
+    let tree = snapshots();
+    let asker = client.asker(&*tree);
+    Ok(execute::read_call(tree, &asker, call, recipes))
 }
 
 #[cfg(test)]

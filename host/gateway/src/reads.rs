@@ -2,13 +2,17 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::limits;
 use bytes::Bytes;
+use quorate_core::access::ask::{self, RulesPage};
+use quorate_core::access::check::{Target, Wish, require, require_on_cluster, require_on_path};
+use quorate_core::access::{Asker, Permissions};
 use quorate_core::deployment::ComponentDigest;
 use quorate_core::draft::ReadRecords;
 use quorate_core::error::{ErrorCode, Refusal};
-use quorate_core::ids::{SessionId, Zxid};
+use quorate_core::ids::{Millis, SessionId, Zxid};
 use quorate_core::key;
 use quorate_core::path::Path;
 use quorate_core::query as tree;
@@ -16,6 +20,7 @@ use quorate_core::query::ephemerals::ephemerals;
 use quorate_core::query::subtree::subtree;
 use quorate_core::read::{Direction, Read, SharedRead};
 use quorate_core::session::Session;
+use quorate_wire::message::access::{AccessQuery, AccessResults};
 use quorate_wire::message::query::{LogLine, Query, RecipeLine, Results, Status};
 use quorate_wire::message::whoami::Whoami;
 
@@ -36,6 +41,35 @@ pub trait Surroundings: Send + Sync {
 
     /// How this member is.
     fn status(&self) -> Status;
+}
+
+/// Whose a read is, and from where it was asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Client {
+    /// Their session.
+    pub session: SessionId,
+    /// The address of their connection.
+    pub address: Option<IpAddr>,
+}
+
+impl From<SessionId> for Client {
+    fn from(session: SessionId) -> Self {
+        Self { session, address: None }
+    }
+}
+
+impl Client {
+    /// They, as far as access to this tree is concerned. Identities expire by this member's clock, if it is not behind the
+    /// transactions: on a cluster in which nothing happens too.
+    pub fn asker(self, tree: &dyn Read) -> Asker {
+        Asker::of_session(self.session, self.address, wall_clock().max(tree.meta().time))
+    }
+}
+
+/// This member's clock.
+pub(crate) fn wall_clock() -> Millis {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Millis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Answers reads.
@@ -72,10 +106,11 @@ impl Reads {
 
     /// Answers a read, and tells the last transaction that the answer reflects: exactly that of the tree that was read.
     ///
-    /// Refusals as the operation: `bad-path`, `no-node`, `no-recipe`, `compiling`.
-    pub fn answer(&self, query: &Query) -> (Zxid, Result<Results, Refusal>) {
+    /// Refusals as the operation: `bad-path`, `no-node`, `no-access`, `no-recipe`, `compiling`.
+    pub fn answer(&self, client: Client, query: &Query) -> (Zxid, Result<Results, Refusal>) {
         let tree = self.surroundings.at_once();
-        (tree.meta().zxid, self.answer_from(&*tree, query))
+        let asker = client.asker(&*tree);
+        (tree.meta().zxid, self.answer_from(&*tree, &asker, query))
     }
 
     /// Who the client of a session is, which is connected from this address, and the last transaction that the answer reflects.
@@ -99,35 +134,66 @@ impl Reads {
     ///
     /// # Errors
     /// As the read.
-    pub fn begin(&self, first: Option<&Query>) -> Result<(Zxid, Option<First>), Refusal> {
+    pub fn begin(
+        &self,
+        client: Client,
+        first: Option<&Query>,
+    ) -> Result<(Zxid, Option<First>), Refusal> {
         let tree = self.surroundings.at_once();
-        let zxid = tree.meta().zxid;
-        let first = first.map(|query| match self.answer_from(&*tree, query) {
+        let (zxid, asker) = (tree.meta().zxid, client.asker(&*tree));
+        let first = first.map(|query| match self.answer_from(&*tree, &asker, query) {
             Err(refusal) if refusal.code != ErrorCode::NoNode => Err(refusal),
             answered => Ok(Box::new(answered)),
         });
         Ok((zxid, first.transpose()?))
     }
 
-    fn answer_from(&self, tree: &dyn Read, query: &Query) -> Result<Results, Refusal> {
+    /// Refuses whoever may not have the whole tree: it holds what access lists keep from them.
+    ///
+    /// # Errors
+    /// `no-access`.
+    pub fn require_whole_tree(&self, client: Client) -> Result<(), Refusal> {
+        let tree = self.surroundings.at_once();
+        require_on_cluster(&*tree, &client.asker(&*tree), Permissions::OPERATE)
+    }
+
+    fn answer_from(
+        &self,
+        tree: &dyn Read,
+        asker: &Asker,
+        query: &Query,
+    ) -> Result<Results, Refusal> {
+        let readable = |text: &str| {
+            let path = Path::parse(text)?;
+            ask::require_read(tree, asker, &path).map(|()| path)
+        };
         Ok(match query {
             Query::Get(path) => {
-                let (data, stat) = tree::get(tree, &Path::parse(path)?)?;
+                let (data, stat) = tree::get(tree, &readable(path)?)?;
                 Results::Node { data, stat }
             }
-            Query::Stat(path) => Results::Stat(tree::stat(tree, &Path::parse(path)?)?),
+            Query::Stat(path) => Results::Stat(tree::stat(tree, &readable(path)?)?),
             Query::Children { path, page, with_data: false } => {
-                Results::Names(tree::children(tree, &Path::parse(path)?, page)?)
+                Results::Names(tree::children(tree, &readable(path)?, page)?)
             }
             Query::Children { path, page, with_data: true } => {
-                Results::Children(tree::children_with_data(tree, &Path::parse(path)?, page)?)
+                let parent = readable(path)?;
+                let listing = tree::children_with_data(tree, &parent, page)?;
+                for child in &listing.children {
+                    ask::require_read(tree, asker, &parent.child(&child.name)?)?;
+                }
+                Results::Children(listing)
             }
-            Query::Subtree(path) => Results::Subtree(subtree(tree, &Path::parse(path)?)?),
+            Query::Subtree(path) => Results::Subtree(subtree(tree, &readable(path)?)?),
             Query::Ephemerals { session, prefix, after, limit } => {
                 let prefix = Path::parse(prefix)?;
+                // One's own are no secret.
+                if asker.session != Some(*session) {
+                    require_on_path(tree, asker, &prefix, Permissions::READ)?;
+                }
                 Results::Names(ephemerals(tree, *session, &prefix, after.as_deref(), *limit))
             }
-            Query::Many(queries) => Results::Many(self.answer_many(tree, queries)?),
+            Query::Many(queries) => Results::Many(self.answer_many(tree, asker, queries)?),
             Query::Quotas { after, limit } => {
                 let after = after.as_deref().map(Path::parse).transpose()?;
                 Results::Quotas(tree::quota::quotas(tree, after.as_ref(), *limit))
@@ -140,7 +206,12 @@ impl Reads {
                 let read_only = version.manifest.read_only.into_iter().collect();
                 Results::Interface { version: version.number, interfaces, read_only }
             }
-            Query::Logs { recipe, limit } => Results::Logs(self.surroundings.logs(recipe, *limit)),
+            Query::Logs { recipe, limit } => {
+                let target = Target::Recipe(recipe, None);
+                require(tree, asker, Wish { permission: Permissions::DEPLOY, target })?;
+                Results::Logs(self.surroundings.logs(recipe, *limit))
+            }
+            Query::Access(query) => Results::Access(access(tree, asker, query)?),
             Query::Status => Results::Status(self.surroundings.status()),
             Query::Snapshot { .. }
             | Query::Call(_)
@@ -158,13 +229,14 @@ impl Reads {
     fn answer_many(
         &self,
         tree: &dyn Read,
+        asker: &Asker,
         queries: &[Query],
     ) -> Result<Vec<Result<Results, Refusal>>, Refusal> {
         let mut all = Vec::with_capacity(queries.len());
         let mut bytes = 0;
         for query in queries {
             let one = if is_of_tree(query) {
-                self.answer_from(tree, query)
+                self.answer_from(tree, asker, query)
             } else {
                 let message = "only reads of the tree can be among many";
                 Err(Refusal::new(ErrorCode::BadArguments, message))
@@ -190,6 +262,31 @@ fn is_of_tree(query: &Query) -> bool {
             | Query::Subtree(_)
             | Query::Ephemerals { .. }
     )
+}
+
+fn access(tree: &dyn Read, asker: &Asker, query: &AccessQuery) -> Result<AccessResults, Refusal> {
+    let stance = tree.access_summary().stance;
+    Ok(match query {
+        AccessQuery::Acl(path) => {
+            let (acl, stat) = ask::acl(tree, asker, &Path::parse(path)?)?;
+            AccessResults::Acl { acl, stat }
+        }
+        AccessQuery::RulesOn(object) => {
+            let found = ask::rules_on(tree, asker, object)?;
+            let rules = found.map(|rules| (object.clone(), rules)).into_iter().collect();
+            AccessResults::Rules { stance, page: RulesPage { rules, has_more: false } }
+        }
+        AccessQuery::Rules { after } => {
+            let page = ask::rules_all(tree, asker, after.as_ref())?;
+            AccessResults::Rules { stance, page }
+        }
+        AccessQuery::May { who, permission, object, function } => {
+            let (who, function) = (who.as_deref(), function.as_deref());
+            let verdict = ask::verdict(tree, asker, who, *permission, object, function)?;
+            let decider = verdict.decider.to_string();
+            AccessResults::May { is_allowed: verdict.is_allowed, decider }
+        }
+    })
 }
 
 fn recipes(tree: &dyn Read) -> Results {

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use quorate_core::access::{Asker, ask};
 use quorate_core::draft::ReadRecords;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::Zxid;
@@ -18,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits;
 use crate::paced::{self, Pieces, Terms};
+use crate::reads::Client;
 
 /// Room for scans, of a lane or of a member.
 #[derive(Clone)]
@@ -66,18 +68,25 @@ pub(crate) struct Opened {
 /// Begins what a query asks for on this tree, which stays as it is until all has been sent.
 ///
 /// # Errors
-/// `bad-path`, `no-node`, `bad-arguments`; `internal` for another query, or without random bytes.
-pub(crate) fn open(tree: SharedRead, query: &Query) -> Result<Opened, Refusal> {
+/// `bad-path`, `no-node`, `no-access`, `bad-arguments`; `internal` for another query, or without random bytes.
+pub(crate) fn open(tree: SharedRead, client: Client, query: &Query) -> Result<Opened, Refusal> {
     let Query::Scan { bulk, path, after, with_data } = query else {
         return Err(Refusal::new(ErrorCode::Internal, "a query that asks for no scan"));
     };
     let zxid = tree.meta().zxid;
     let after = after.as_deref().map(Path::parse).transpose()?;
-    let scan = Scan::new(tree, Path::parse(path)?, after.as_ref(), *with_data)?;
+    let (top, asker) = (Path::parse(path)?, client.asker(&*tree));
+    ask::require_read(&*tree, &asker, &top)?;
+    let scan = Scan::new(tree.clone(), top, after.as_ref(), *with_data)?;
     let mark = getrandom::u64().map_err(|error| {
         Refusal::new(ErrorCode::Internal, format!("no random bytes for a scan: {error}"))
     })?;
-    Ok(Opened { zxid, mark, number: *bulk, items: Items { scan: Some(scan), count: 0 } })
+    Ok(Opened {
+        zxid,
+        mark,
+        number: *bulk,
+        items: Items { scan: Some(scan), tree, asker, count: 0 },
+    })
 }
 
 /// Sends it. A client that does not read holds up nobody else; one that leaves ends it.
@@ -96,6 +105,8 @@ pub(crate) async fn send(connection: &Connection, opened: Opened) {
 /// The items of a scan; nothing once the end was among them.
 struct Items {
     scan: Option<Scan<SharedRead>>,
+    tree: SharedRead,
+    asker: Asker,
     count: u64,
 }
 
@@ -105,6 +116,9 @@ impl Pieces for Items {
         while piece.len() < limits::SCAN_PIECE_BYTES {
             let Some(scan) = &mut self.scan else { break };
             match scan.next() {
+                // What its client may not read is left out, as by a watch of the subtree.
+                Some(found)
+                    if ask::require_read(&*self.tree, &self.asker, &found.path).is_err() => {}
                 Some(found) => {
                     self.count += 1;
                     scan::Item::Znode(found).write(&mut piece);

@@ -67,7 +67,10 @@ impl Bench {
                     let (version, previous) = (node.0 + 1, node.1);
                     *node = (version, zxid);
                     let data = bench.data.clone();
-                    Self::transaction(zxid, Change::DataSet { path, data, version, previous })
+                    Self::transaction(
+                        zxid,
+                        Change::DataSet { path, data, version, previous, acl: None },
+                    )
                 },
                 transactions,
             );
@@ -126,7 +129,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 bench.nodes.push((0, zxid));
                 let (data, lifetime) = (Bytes::new(), Lifetime::Persistent);
                 let path = path.clone();
-                Bench::transaction(zxid, Change::NodeCreated { path, data, lifetime })
+                Bench::transaction(zxid, Change::NodeCreated { path, data, lifetime, acl: None })
             },
             1,
         );

@@ -104,6 +104,7 @@ fn fill(tree: &Tree, index: u64, nodes: u32, value_bytes: usize) {
         path: path::Path::parse(&format!("/n{at}")).expect("valid"),
         data: Bytes::from(vec![u8::try_from(at % 251).expect("below 251"); value_bytes]),
         lifetime: Lifetime::Persistent,
+        acl: None,
     });
     for change in changes {
         apply::change(&mut draft, Zxid(index), Millis(1), &change);

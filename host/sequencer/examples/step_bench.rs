@@ -166,6 +166,7 @@ fn main() {
             lifetime: LifetimeKind::Persistent,
             sequence: Sequence::None,
             parents: true,
+            acl: None,
         });
         let submission = bench.request(index, body);
         bench.run(vec![submission]);

@@ -196,6 +196,7 @@ async fn load(client: &Client, count: usize) -> anyhow::Result<()> {
                 lifetime: LifetimeKind::Persistent,
                 sequence: Sequence::None,
                 parents: number % CHILDREN == 0,
+                acl: None,
             }))
             .await?;
         waiting.spawn(write);

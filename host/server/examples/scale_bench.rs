@@ -60,7 +60,7 @@ fn child(number: usize) -> String {
 
 fn create(path: String, lifetime: LifetimeKind) -> Operation {
     let data = Bytes::from_static(b"1234567890");
-    Operation::Create { path, data, lifetime, sequence: Sequence::None, parents: false }
+    Operation::Create { path, data, lifetime, sequence: Sequence::None, parents: false, acl: None }
 }
 
 /// Half, nine tenths, 99 and 99.9 percent of them, and the longest, in microseconds.

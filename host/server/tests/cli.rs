@@ -1,6 +1,8 @@
 //! Drives the binary as a user does: servers with directories of their own, commands in processes of their own. It knows
 //! what the commands print, and nothing of how they work.
 
+#[path = "cli/access.rs"]
+mod access;
 #[path = "cli/archive.rs"]
 mod archive;
 #[path = "cli/audit.rs"]

@@ -16,10 +16,11 @@
 //! outcome      0: nobody waits
 //!              1: reply: bytes
 //!              2: hash: u128, deadline: option of ms, recipe: text, version, state: bytes
-//! change    0x01: path: text, data: bytes, lifetime           znode created
-//!           0x02: path, data, version, previous (zxid)        data set
-//!           0x03: path, version, previous (zxid)              znode deleted
+//! change    0x01: path: text, data: bytes, lifetime, own      znode created
+//!           0x02: path, data, version, previous (zxid), own   data set
+//!           0x03: path, version, previous (zxid), own         znode deleted
 //!           0x04: path                                        znode released by its call
+//!           0x05: path, own                                   access list set
 //!           0x10: timeout ms, secret hash: 32 bytes, principal: text, helds  session opened
 //!           0x11: session, end (0 closed, 1 expired)          session ended
 //!           0x12: session                                     session forgotten
@@ -33,9 +34,14 @@
 //!           0x32: recipe                                      recipe removed
 //!           0x33: recipe, version                             version dropped
 //!           0x40: level                                       feature level raised
+//!           0x50: object, rules                               rules on an object set, or taken away
+//!           0x51: stance (0 open, 1 deny)                     stance set
 //! helds        list of held, ascending by identity, each once
 //! held         identity, expires: option of ms
 //! identity     scheme (0 world, 1 auth, 2 digest, 3 ip, 4 x509, 5 token, 6 super), id: text
+//! own          option of the znode's own access list: up to ACL_ENTRIES_MAX of (permissions, identity)
+//! object       kind (0 cluster, 1 every recipe, 2 recipe, 3 subtree), name: text
+//! rules        up to RULES_PER_OBJECT_MAX of (identity, function: option of text, permissions)
 //! lifetime     0: persistent, 1: session (ephemeral), 2: session, write (owned by that call)
 //! ```
 //!
@@ -43,7 +49,7 @@
 //! that meets an unknown version or tag can not go on; rolling upgrades write new ones only when all members read them.
 
 use bytes::Bytes;
-use quorate_core::access::Held;
+use quorate_core::access::{Acl, Held, Object, Rules, Stance};
 use quorate_core::change::Change;
 use quorate_core::codec::{Malformed, Reader, Writer, malformed};
 use quorate_core::deployment::Version;
@@ -74,6 +80,7 @@ const NODE_CREATED: u8 = 0x01;
 const DATA_SET: u8 = 0x02;
 const NODE_DELETED: u8 = 0x03;
 const NODE_RELEASED: u8 = 0x04;
+const ACL_SET: u8 = 0x05;
 const SESSION_OPENED: u8 = 0x10;
 const SESSION_ENDED: u8 = 0x11;
 const SESSION_FORGOTTEN: u8 = 0x12;
@@ -88,6 +95,8 @@ const RECIPE_REMOVED: u8 = 0x32;
 const VERSION_DROPPED: u8 = 0x33;
 const LEVEL_RAISED: u8 = 0x40;
 const QUOTA_SET: u8 = 0x60;
+const RULES_SET: u8 = 0x50;
+const STANCE_SET: u8 = 0x51;
 
 const END_CLOSED: u8 = 0;
 const END_EXPIRED: u8 = 1;
@@ -264,23 +273,37 @@ fn read_outcome(reader: &mut Reader) -> Result<Outcome, Malformed> {
 
 fn write_change(writer: &mut Writer, change: &Change) {
     match change {
-        Change::NodeCreated { path, data, lifetime } => {
-            writer.u8(NODE_CREATED);
-            writer.text(path.as_str());
+        Change::NodeCreated { path, data, lifetime, acl } => {
+            tagged_text(writer, NODE_CREATED, path.as_str());
             writer.bytes(data);
             lifetime.write(writer);
+            write_acl(writer, acl.as_ref());
         }
-        Change::DataSet { path, data, version, previous } => {
-            writer.u8(DATA_SET);
-            writer.text(path.as_str());
+        Change::DataSet { path, data, version, previous, acl } => {
+            tagged_text(writer, DATA_SET, path.as_str());
             writer.bytes(data);
             writer.u64(*version);
             writer.u64(previous.0);
+            write_acl(writer, acl.as_ref());
         }
-        Change::NodeDeleted { path, version, previous } => {
+        Change::NodeDeleted { path, version, previous, acl } => {
             tagged_text(writer, NODE_DELETED, path.as_str());
             writer.u64(*version);
             writer.u64(previous.0);
+            write_acl(writer, acl.as_ref());
+        }
+        Change::AclSet { path, acl } => {
+            tagged_text(writer, ACL_SET, path.as_str());
+            write_acl(writer, acl.as_ref());
+        }
+        Change::RulesSet { object, rules } => {
+            writer.u8(RULES_SET);
+            object.write(writer);
+            rules.write(writer);
+        }
+        Change::StanceSet { stance } => {
+            writer.u8(STANCE_SET);
+            stance.write(writer);
         }
         Change::NodeReleased { path } => tagged_text(writer, NODE_RELEASED, path.as_str()),
         Change::SessionOpened { timeout_ms, secret_hash, principal, identities } => {
@@ -355,6 +378,14 @@ fn tagged_text(writer: &mut Writer, tag: u8, text: &str) {
     writer.text(text);
 }
 
+fn write_acl(writer: &mut Writer, acl: Option<&Acl>) {
+    writer.option(acl, |writer, acl| acl.write(writer));
+}
+
+fn read_acl(reader: &mut Reader) -> Result<Option<Acl>, Malformed> {
+    reader.option("access list in a change", Acl::read)
+}
+
 fn tagged_upload(writer: &mut Writer, tag: u8, session: SessionId, component: &[u8; 32]) {
     writer.u8(tag);
     writer.u64(session.0);
@@ -366,19 +397,27 @@ fn read_change(reader: &mut Reader) -> Result<Change, Malformed> {
     Ok(match reader.u8(WHAT)? {
         NODE_CREATED => {
             let (path, data) = (read_path(reader)?, reader.bytes(WHAT)?);
-            Change::NodeCreated { path, data, lifetime: Lifetime::read(reader)? }
+            let lifetime = Lifetime::read(reader)?;
+            Change::NodeCreated { path, data, lifetime, acl: read_acl(reader)? }
         }
         DATA_SET => Change::DataSet {
             path: read_path(reader)?,
             data: reader.bytes(WHAT)?,
             version: reader.u64(WHAT)?,
             previous: Zxid(reader.u64(WHAT)?),
+            acl: read_acl(reader)?,
         },
         NODE_DELETED => Change::NodeDeleted {
             path: read_path(reader)?,
             version: reader.u64(WHAT)?,
             previous: Zxid(reader.u64(WHAT)?),
+            acl: read_acl(reader)?,
         },
+        ACL_SET => Change::AclSet { path: read_path(reader)?, acl: read_acl(reader)? },
+        RULES_SET => {
+            Change::RulesSet { object: Object::read(reader)?, rules: Rules::read(reader)? }
+        }
+        STANCE_SET => Change::StanceSet { stance: Stance::read(reader)? },
         NODE_RELEASED => Change::NodeReleased { path: read_path(reader)? },
         SESSION_OPENED => Change::SessionOpened {
             timeout_ms: reader.u64(WHAT)?,

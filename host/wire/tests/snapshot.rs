@@ -94,7 +94,7 @@ impl Garden {
                     return None;
                 }
                 self.nodes.push(text);
-                vec![Change::NodeCreated { path, data, lifetime: Lifetime::Persistent }]
+                vec![Change::NodeCreated { path, data, lifetime: Lifetime::Persistent, acl: None }]
             }
             1 => {
                 let path = Path::parse(&self.nodes[pick(self.nodes.len())?]).expect("valid");
@@ -114,7 +114,12 @@ impl Garden {
                 if self.tree.node(&path).is_some() {
                     return None;
                 }
-                vec![Change::NodeCreated { path, data, lifetime: Lifetime::Ephemeral(session) }]
+                vec![Change::NodeCreated {
+                    path,
+                    data,
+                    lifetime: Lifetime::Ephemeral(session),
+                    acl: None,
+                }]
             }
             4 => {
                 let session = self.sessions.swap_remove(pick(self.sessions.len())?);

@@ -64,6 +64,7 @@ pub mod typed;
 
 pub mod types;
 
+mod access;
 mod deploy;
 
 mod lock;
@@ -84,6 +85,7 @@ mod loopback;
 // What the macro generates names this crate from outside.
 extern crate self as quorate_client;
 
+pub use access::{AllRules, Verdict};
 pub use bytes::Bytes;
 pub use cache::{Cache, CacheMark, CacheRequest, CachedZnode};
 pub use client::{Client, WriteHandle};

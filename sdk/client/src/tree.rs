@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
+use quorate_core::access::Acl;
 use quorate_core::condition::Condition;
 use quorate_core::error::ErrorCode;
 use quorate_core::ids::Zxid;
@@ -212,6 +213,7 @@ pub struct CreateOperation {
     pub(crate) lifetime: LifetimeKind,
     pub(crate) sequence: Sequence,
     pub(crate) parents: bool,
+    pub(crate) acl: Option<Acl>,
 }
 
 impl CreateOperation {
@@ -224,6 +226,7 @@ impl CreateOperation {
             lifetime: LifetimeKind::Persistent,
             sequence: Sequence::None,
             parents: false,
+            acl: None,
         }
     }
 
@@ -264,12 +267,18 @@ impl CreateOperation {
     pub fn parents(self) -> Self {
         Self { parents: true, ..self }
     }
+
+    /// With an access list of its own, which decides alone; rules decide without one.
+    #[must_use]
+    pub fn acl(self, acl: Acl) -> Self {
+        Self { acl: Some(acl), ..self }
+    }
 }
 
 impl From<CreateOperation> for Operation {
     fn from(create: CreateOperation) -> Self {
-        let CreateOperation { path, data, lifetime, sequence, parents } = create;
-        Self::Create { path, data, lifetime, sequence, parents }
+        let CreateOperation { path, data, lifetime, sequence, parents, acl } = create;
+        Self::Create { path, data, lifetime, sequence, parents, acl }
     }
 }
 
@@ -309,6 +318,11 @@ impl Create {
     /// See [`CreateOperation::parents`].
     pub fn parents(self) -> Self {
         Self { operation: self.operation.parents(), ..self }
+    }
+
+    /// See [`CreateOperation::acl`].
+    pub fn acl(self, acl: Acl) -> Self {
+        Self { operation: self.operation.acl(acl), ..self }
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use bytes::Bytes;
+use quorate_core::access::Asker;
 use quorate_core::deployment::Manifest;
 use quorate_core::draft::ReadRecords as _;
 use quorate_core::error::Refusal;
@@ -216,7 +217,8 @@ impl Kit {
         self.settle();
         let call = self.encode(function, &values)?;
         let tree = self.service.tree().clone();
-        let (zxid, result) = execute::read_call(tree, session, &call, &mut self.reader);
+        let asker = Asker::of_session(session, None, tree.meta().time);
+        let (zxid, result) = execute::read_call(tree, &asker, &call, &mut self.reader);
         let outcome = match result {
             Ok(value) => {
                 let function = self.component.function(function).map_err(KitError::Call)?;

@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
+use quorate_core::access::{Acl, Held, Object, Rules, Summary};
 use quorate_core::codec::{Reader, Writer};
 use quorate_core::deployment::{Component, Recipe, Version};
 use quorate_core::ids::{SessionId, WriteNumber};
@@ -48,6 +49,11 @@ fuzz_target!(|data: &[u8]| {
         8 => check_part!(Stat, data),
         9 => check_part!(Lifetime, data),
         10 => keys(&data),
+        12 => check!(Rules, data),
+        16 => check!(Summary, data),
+        13 => check_part!(Acl, data),
+        14 => check_part!(Held, data),
+        15 => check_part!(Object, data),
         11 => check!(Below, data),
         12 => check!(Metered, data),
         _ => {}

@@ -331,6 +331,7 @@ pub fn create(path: &str, data: &str) -> Body {
         lifetime: LifetimeKind::Persistent,
         sequence: Sequence::None,
         parents: false,
+        acl: None,
     })
 }
 

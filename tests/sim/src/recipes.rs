@@ -189,6 +189,7 @@ pub fn beginning() -> TreeImage {
             path: Path::parse(path).expect("our own path"),
             data: Bytes::new(),
             lifetime: Lifetime::Persistent,
+            acl: None,
         });
     }
     for change in &changes {

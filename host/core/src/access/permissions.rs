@@ -68,6 +68,29 @@ impl Permissions {
         self.0 & others.0 == others.0
     }
 
+    /// Each of them alone.
+    #[must_use]
+    pub fn each(self) -> Vec<Self> {
+        ALL.iter().map(|(one, _, _)| *one).filter(|one| self.has(*one)).collect()
+    }
+
+    /// As rules show them: names with commas between, `all` for all of a znode.
+    #[must_use]
+    pub fn words(self) -> String {
+        if self == Self::ALL_OF_ZNODE {
+            "all".to_owned()
+        } else {
+            self.names().replace(" or ", ",")
+        }
+    }
+
+    /// The names of all of them.
+    #[must_use]
+    pub fn names(self) -> String {
+        let names = ALL.iter().filter(|(one, _, _)| self.has(*one)).map(|(_, _, name)| *name);
+        names.collect::<Vec<_>>().join(" or ")
+    }
+
     /// With these too.
     #[must_use]
     pub fn with(self, others: Self) -> Self {

@@ -3,11 +3,13 @@
 
 use sha2::{Digest as _, Sha256};
 
+use crate::access::check::{Target, Wish, require};
+use crate::access::{Asker, Object, Permissions};
 use crate::change::Change;
 use crate::deployment::{ComponentDigest, Manifest, Version, check_name};
 use crate::draft::{ReadRecords, View};
 use crate::error::{ErrorCode, Refusal};
-use crate::ids::SessionId;
+use crate::ids::{Millis, SessionId};
 use crate::key;
 use crate::limits;
 use crate::read::{Direction, Read};
@@ -19,10 +21,18 @@ use crate::txn::Txn;
 /// The components that an activation replaces and brings, if the write is one and nothing refuses it so far.
 pub fn replaced_by(
     view: &View,
-    body: &Body,
+    request: &Request,
+    now: Millis,
     recipes: &mut dyn Recipes,
 ) -> Option<(ComponentDigest, ComponentDigest)> {
-    match body {
+    let (Body::Deploy(Deploy { recipe, .. }) | Body::Rollback { recipe, .. }) = &request.body
+    else {
+        return None;
+    };
+    let target = Target::Recipe(recipe, None);
+    let wish = Wish { permission: Permissions::DEPLOY, target };
+    require(view, &Asker::of_request(request, now), wish).ok()?;
+    match &request.body {
         Body::Deploy(deploy) => {
             let before = check_deploy(view, deploy, recipes).ok()??;
             check_room(view.room()).ok()?;
@@ -71,6 +81,9 @@ pub(super) fn store_chunk(
     chunk: &Chunk,
 ) -> Result<Answer, Refusal> {
     let bad = |message: String| Err(Refusal::new(ErrorCode::BadArguments, message));
+    if let Some(asker) = txn.asker() {
+        require_upload(txn, asker)?;
+    }
     begin_upload(txn, session, chunk.component)?;
     if txn.component(&chunk.component).is_some() {
         return Ok(Answer::Done);
@@ -121,6 +134,30 @@ pub(super) fn store_chunk(
         chunks,
     })?;
     Ok(Answer::Done)
+}
+
+/// Refuses whoever may not deploy this recipe, roll it back or remove it.
+pub(super) fn require_deploy(txn: &Txn, recipe: &str) -> Result<(), Refusal> {
+    txn.require(Permissions::DEPLOY, Target::Recipe(recipe, None))
+}
+
+/// Refuses whoever may deploy no recipe at all: what a component is for is known only when it is deployed.
+fn require_upload(txn: &Txn, asker: &Asker) -> Result<(), Refusal> {
+    let known = asker.known_as(txn);
+    let (from, to) = key::rules_all();
+    let may_deploy = |object: &Object| {
+        matches!(object, Object::Recipe(_))
+            && txn
+                .rules(object)
+                .is_some_and(|rules| rules.allows(&known, asker.address, Permissions::DEPLOY, None))
+    };
+    let mut objects =
+        txn.range(&from, &to, Direction::Forward).filter_map(|(key, _)| key::rules_object(&key));
+    if txn.access_summary().objects_count > 0 && objects.any(|object| may_deploy(&object)) {
+        return Ok(());
+    }
+    let target = Target::Recipe("*", None);
+    require(txn, asker, Wish { permission: Permissions::DEPLOY, target })
 }
 
 pub(super) fn activate_new(

@@ -13,9 +13,9 @@ use crate::txn::{CreateOptions, Met, Txn};
 /// Those of the operation (`Txn`); `internal` for a call.
 pub(super) fn tree_operation(txn: &mut Txn, operation: &Operation) -> Result<Answer, Refusal> {
     match operation {
-        Operation::Create { path, data, lifetime, sequence, parents } => {
+        Operation::Create { path, data, lifetime, sequence, parents, acl } => {
             let options = options(*lifetime, *sequence, *parents)?;
-            let (path, stat) = txn.create(path, data.clone(), options)?;
+            let (path, stat) = txn.create_with_acl(path, data.clone(), options, acl.as_ref())?;
             Ok(Answer::Created { path: path.as_str().to_owned(), stat })
         }
         Operation::Set { path, data, condition } => {
@@ -40,19 +40,33 @@ pub(super) fn tree_operation(txn: &mut Txn, operation: &Operation) -> Result<Ans
         }
         Operation::Fence(fence) => txn.fence(fence).map(|()| Answer::Done),
         Operation::Get { path } => {
-            let (data, stat) = query::get(txn, &Path::parse(path)?)?;
+            let (data, stat) = query::get(txn, &txn.readable(path)?)?;
             Ok(Answer::Node { data, stat })
         }
-        Operation::Stat { path } => query::stat(txn, &Path::parse(path)?).map(Answer::Stat),
+        Operation::Stat { path } => query::stat(txn, &txn.readable(path)?).map(Answer::Stat),
         Operation::Exists { path } => {
             let node = query::node(txn, &Path::parse(path)?);
+            if node.is_some() {
+                txn.readable(path)?;
+            }
             Ok(Answer::Exists(node.map(|node| node.stat())))
         }
         Operation::Children { path, page, with_data: false } => {
-            query::children(txn, &Path::parse(path)?, page).map(Answer::Names)
+            query::children(txn, &txn.readable(path)?, page).map(Answer::Names)
         }
         Operation::Children { path, page, with_data: true } => {
-            query::children_with_data(txn, &Path::parse(path)?, page).map(Answer::Children)
+            let parent = txn.readable(path)?;
+            let listing = query::children_with_data(txn, &parent, page)?;
+            for child in &listing.children {
+                txn.readable(parent.child(&child.name)?.as_str())?;
+            }
+            Ok(Answer::Children(listing))
+        }
+        Operation::SetAcl { path, acl, version, is_forced } => {
+            txn.set_acl(path, acl.as_ref(), *version, *is_forced).map(Answer::Stat)
+        }
+        Operation::Access { change, is_forced } => {
+            txn.change_access(change, *is_forced).map(|()| Answer::Done)
         }
         Operation::Call(_) => Err(Refusal::new(ErrorCode::Internal, "a call is no tree operation")),
     }

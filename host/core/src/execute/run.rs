@@ -3,6 +3,8 @@
 
 use bytes::Bytes;
 
+use crate::access::Permissions;
+use crate::access::check::Target;
 use crate::draft::ReadRecords;
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::CallId;
@@ -44,6 +46,11 @@ pub(super) fn run(mut txn: Txn, asked: &Asked<'_>, recipes: &mut dyn Recipes) ->
         );
         return (txn, RunEnd::Failed(refusal));
     };
+    // Asked when a call is made, and not when it is run again: those have nobody who asks.
+    let target = Target::Recipe(&call.recipe, Some(&call.function));
+    if let Err(refusal) = txn.require(Permissions::CALL, target) {
+        return (txn, RunEnd::Failed(refusal));
+    }
     let session = txn.session(id.session);
     let parked_count = session.as_ref().map_or(0, |session| session.parked_count);
     let principal = session.as_ref().map_or("", |session| session.principal.as_str());

@@ -159,6 +159,7 @@ mod tests {
         let mut draft = Draft::new(tree.clone());
         for text in paths {
             let create = crate::change::Change::NodeCreated {
+                acl: None,
                 path: path(text),
                 data: Bytes::copy_from_slice(text.as_bytes()),
                 lifetime: Lifetime::Persistent,

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 
 use super::{CreateOptions, Txn, check_data};
+use crate::access::Permissions;
 use crate::change::Change;
 use crate::condition::Condition;
 use crate::draft::ReadRecords;
@@ -28,16 +29,19 @@ impl Txn {
     /// Refuses if a znode is there.
     ///
     /// # Errors
-    /// `bad-path`, `node-exists`.
+    /// `bad-path`, `no-access` for a znode that is there, `node-exists`.
     pub fn check_absent(&self, text: &str) -> Result<(), Refusal> {
         let path = Path::parse(text)?;
-        query::node(&self.draft, &path).map_or(Ok(()), |_| Err(node_exists(&path)))
+        let Some(node) = query::node(&self.draft, &path) else { return Ok(()) };
+        self.require_on_node(&path, &node, Permissions::READ)?;
+        Err(node_exists(&path))
     }
 
     /// The data and stat of a znode; created if it is not there.
     ///
     /// # Errors
-    /// As `create`, but for `node-exists`; its arguments are looked at also if the znode is there.
+    /// As `create`, but for `node-exists`; its arguments are looked at also if the znode is there. `no-access` for whoever may not
+    /// read it then.
     pub fn create_or_get(
         &mut self,
         text: &str,
@@ -45,7 +49,10 @@ impl Txn {
         options: CreateOptions,
     ) -> Result<Met<(Bytes, Stat)>, Refusal> {
         match self.meet(text, &data, options)? {
-            Some(path) => query::get(&self.draft, &path).map(Met::There),
+            Some(path) => {
+                self.readable(path.as_str())?;
+                query::get(&self.draft, &path).map(Met::There)
+            }
             None => self.create(text, data, options).map(|(path, stat)| Met::Created(path, stat)),
         }
     }
@@ -83,7 +90,8 @@ impl Txn {
     /// Deletes a znode and all that is below it; how many were deleted. A refusal for the bound comes before any change.
     ///
     /// # Errors
-    /// `bad-path`, `bad-arguments` for the root, `no-node`, `bad-version`, `limit`.
+    /// `bad-path`, `bad-arguments` for the root, `no-node` and `no-access` for its parent, `no-node`, `bad-version`, `limit`, `no-access`
+    /// for a znode below that has children.
     pub fn delete_tree(
         &mut self,
         text: &str,
@@ -94,7 +102,8 @@ impl Txn {
         if top.is_root() {
             return Err(Refusal::new(ErrorCode::BadArguments, "the root can not be deleted"));
         }
-        self.expect(&top, condition.into())?;
+        self.require_deletions_under(&top.parent().unwrap_or_else(Path::root))?;
+        self.expect(&top, Permissions::NONE, condition.into())?;
         let left = self.run.map_or(self.whole.changes, |run| run.changes.min(self.whole.changes));
         // Counted, so that it is not walked in vain.
         let count = self.draft.below(&top).znodes + 1;
@@ -105,7 +114,10 @@ impl Txn {
         let mut changes = Vec::new();
         let mut is_persistent = false;
         while let Some(path) = found.get(changes.len()).cloned() {
-            let node = self.expect(&path, Condition::ANY)?;
+            let node = self.expect(&path, Permissions::NONE, Condition::ANY)?;
+            if node.children_count > 0 {
+                self.require_on_node(&path, &node, Permissions::DELETE)?;
+            }
             is_persistent |= node.lifetime.session().is_none();
             changes.push(Change::node_deleted(path.clone(), &node));
             if node.children_count == 0 {

@@ -1,7 +1,7 @@
 //! The commands: words to requests, reads, and what the host does. What comes of a request is `world`'s knowledge.
 
 use bytes::Bytes;
-use quorate_core::access::{Held, Identity};
+use quorate_core::access::{Asker, Held, Identity};
 use quorate_core::change::Change;
 use quorate_core::condition::Condition;
 use quorate_core::deployment::{Manifest, check_name};
@@ -23,6 +23,7 @@ use quorate_core::session::{Acks, Opening};
 use quorate_core::transaction::{Entry, EntryBody, Origin, Outcome, Transaction};
 use sha2::{Digest as _, Sha256};
 
+use super::access;
 use super::show;
 use super::words::Words;
 use super::world::World;
@@ -56,6 +57,7 @@ pub fn command(world: &mut World, line: &str, block: &[&str]) -> Said {
 
 fn write(world: &mut World, id: SessionId, words: &mut Words, block: &[&str]) -> Said {
     let acks = acks(words.option("acks"))?;
+    world.address = words.option("from").and_then(|text| text.parse().ok());
     let number = words.number("write")?.map_or_else(|| world.next_write(id), WriteNumber);
     let body = match words.next("a verb")?.as_str() {
         "multi" => {
@@ -114,6 +116,9 @@ fn shown(words: &mut Words) -> Result<Result<Held, Refusal>, String> {
 }
 
 fn operation(verb: &str, words: &mut Words) -> Result<Operation, String> {
+    if let Some(operation) = access::operation(verb, words)? {
+        return Ok(operation);
+    }
     let mut condition = Condition::ANY;
     for name in Condition::FIELDS {
         *condition.field(name).ok_or("a field of this name")? = words.number(name)?;
@@ -127,12 +132,14 @@ fn operation(verb: &str, words: &mut Words) -> Result<Operation, String> {
                 _ => Sequence::None,
             };
             let parents = words.flag("parents");
+            let acl = access::acl(words.option("acl"))?;
             Operation::Create {
                 path: words.path()?,
                 data: words.data()?,
                 lifetime,
                 sequence,
                 parents,
+                acl,
             }
         }
         "set" => Operation::Set { path: words.path()?, data: words.data()?, condition },
@@ -192,7 +199,8 @@ fn read_call(world: &mut World, words: &mut Words) -> Said {
     };
     let tree = world.pair.leader.clone();
     let before = tree.records();
-    let (zxid, result) = execute::read_call(tree.clone(), session, &call, &mut world.toys);
+    let asker = Asker::of_session(session, None, world.pair.now);
+    let (zxid, result) = execute::read_call(tree.clone(), &asker, &call, &mut world.toys);
     assert!(before == tree.records(), "a read has changed the tree");
     let mut lines = std::mem::take(&mut world.toys.runs);
     lines.push(match result {
@@ -333,7 +341,11 @@ fn host(world: &mut World, command: &str, words: &mut Words) -> Said {
         }
         "entry" | "barrier" => entry(world, command, words),
         "read-call" => read_call(world, words),
-        _ => read(world, command, words),
+        "identity" => access::add_identity(world, words),
+        _ => match access::read(world, command, words) {
+            Some(said) => said,
+            None => read(world, command, words),
+        },
     }
 }
 
@@ -344,8 +356,10 @@ fn call_id(world: &World, word: &str) -> Result<(SessionId, WriteNumber), String
 
 fn open(world: &mut World, words: &mut Words) -> Said {
     let timeout_ms = words.number("timeout")?.unwrap_or(limits::SESSION_TIMEOUT_MS_DEFAULT);
+    let held = access::identities(words.option("as"))?;
+    let identities = held.into_iter().map(Held::for_good).collect();
     let principal = words.rest();
-    let opening = Opening { timeout_ms, secret_hash: [7; 32], principal, identities: Vec::new() };
+    let opening = Opening { timeout_ms, secret_hash: [7; 32], principal, identities };
     let mut refusal = None;
     let said = world.host(|view, slot| {
         let (view, opened) = execute::open_session(view, slot, opening);

@@ -13,12 +13,16 @@
 //! room short                      from now on the tree may not grow; `room enough` ends that
 //! 1 identify token:ci until=5000   a credential was shown; `1 identify badly`: one that is not accepted
 //! read-call 1 lock echo hello     a call as a read of the applied tree, for session 1
+//! open bob as=token:b             a session that is known as somebody
+//! 1 create /c acl=token:a:cdrwa   with an access list; `set-acl`, `grant`, `revoke`, `stance` change who may do what
+//! may-read 1 /c                   whether session 1 may read it; `acl`, `rules`, `may` ask more
 //! level 2                         all members know this feature level
 //! ls / after=b limit=2 reverse    a read, of the applied tree
 //! ```
 //!
 //! It knows how commands are read and their output recorded; what they do is `world`'s.
 
+mod access;
 mod commands;
 mod show;
 mod words;

@@ -1,5 +1,6 @@
 //! How transactions, replies and refusals look in a script. It knows the values and no command.
 
+use quorate_core::access::{Acl, Object, Rules};
 use quorate_core::change::Change;
 use quorate_core::ids::{CallId, SessionId};
 use quorate_core::query::Child;
@@ -98,9 +99,12 @@ pub fn stat(stat: &Stat, sessions: Sessions<'_>) -> String {
     let mut text =
         format!("version {} zxids {}/{}/{}", stat.version, stat.czxid, stat.mzxid, stat.pzxid);
     text.push_str(&format!(" times {}/{}", stat.ctime.0, stat.mtime.0));
-    for (name, value) in
-        [("cversion", stat.cversion), ("children", stat.children_count), ("bytes", stat.data_bytes)]
-    {
+    for (name, value) in [
+        ("cversion", stat.cversion),
+        ("aversion", stat.aversion),
+        ("children", stat.children_count),
+        ("bytes", stat.data_bytes),
+    ] {
         if value > 0 {
             text.push_str(&format!(" {name} {value}"));
         }
@@ -118,7 +122,7 @@ pub fn stat(stat: &Stat, sessions: Sessions<'_>) -> String {
 
 fn change(change: &Change, sessions: Sessions<'_>) -> String {
     match change {
-        Change::NodeCreated { path, data, lifetime } => {
+        Change::NodeCreated { path, data, lifetime, acl } => {
             let owner = match lifetime {
                 Lifetime::Persistent => String::new(),
                 Lifetime::Container => " (container)".to_owned(),
@@ -128,10 +132,14 @@ fn change(change: &Change, sessions: Sessions<'_>) -> String {
                     format!(" (call {}:{})", sessions(call.session), call.write)
                 }
             };
-            format!("+ {} {}{owner}", long(path.as_str()), short(data))
+            format!("+ {} {}{owner}{}", long(path.as_str()), short(data), own(acl.as_ref()))
         }
-        Change::DataSet { path, data, .. } => format!("= {path} {}", short(data)),
-        Change::NodeDeleted { path, .. } => format!("- {}", long(path.as_str())),
+        Change::DataSet { path, data, acl, .. } => {
+            format!("= {path} {}{}", short(data), own(acl.as_ref()))
+        }
+        Change::NodeDeleted { path, acl, .. } => {
+            format!("- {}{}", long(path.as_str()), own(acl.as_ref()))
+        }
         Change::NodeReleased { path } => format!("released {path}"),
         Change::SessionOpened { timeout_ms, principal, .. } => {
             format!("session of {principal:?} opened, timeout {timeout_ms} ms")
@@ -165,6 +173,9 @@ fn change(change: &Change, sessions: Sessions<'_>) -> String {
             format!("quota of {path}:{}", bounds_of(quota))
         }
         Change::LevelRaised { level } => format!("level {level}"),
+        Change::AclSet { path, acl } => format!("acl of {path}{}", own(acl.as_ref())),
+        Change::RulesSet { object, rules } => self::rules(object, rules),
+        Change::StanceSet { stance } => format!("stance {}", stance.name()),
     }
 }
 
@@ -184,6 +195,17 @@ pub fn quota(found: &QuotaUse) -> String {
     let bounds = bounds_of(&metered.quota);
     let warned = metered.warned_count;
     format!("{}: {znodes} znodes, {bytes} bytes, quota{bounds}, warned {warned}", found.path)
+}
+
+/// A znode's own access list.
+fn own(acl: Option<&Acl>) -> String {
+    acl.map_or_else(String::new, |acl| format!(" [{acl}]"))
+}
+
+/// The rules on an object.
+pub fn rules(object: &Object, rules: &Rules) -> String {
+    let all: Vec<String> = rules.all().iter().map(ToString::to_string).collect();
+    format!("rules on {object}: [{}]", all.join("; "))
 }
 
 /// What a call waits for.

@@ -2,6 +2,7 @@
 //! toys. It executes and applies; words are not known here.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use bytes::Bytes;
 use quorate_core::draft::{ReadRecords, View};
@@ -24,6 +25,8 @@ pub struct World {
     pub sessions: Vec<SessionId>,
     pub requests: BTreeMap<(SessionId, WriteNumber), Request>,
     pub toys: Toys,
+    /// From where the next write is asked.
+    pub address: Option<IpAddr>,
 }
 
 impl World {
@@ -34,6 +37,7 @@ impl World {
             sessions: Vec::new(),
             requests: BTreeMap::new(),
             toys: Toys::default(),
+            address: None,
         }
     }
 
@@ -65,7 +69,8 @@ impl World {
         body: Body,
     ) -> Vec<String> {
         let hash = xxhash_rust::xxh3::xxh3_128(format!("{body:?}").as_bytes());
-        let request = Request { session: id, write, hash, acks, body, address: None };
+        let request =
+            Request { session: id, write, hash, acks, body, address: self.address.take() };
         match session::admit(&self.pair.view, id, write, hash, &request.acks) {
             Admission::Execute => {
                 self.requests.insert((id, write), request.clone());

@@ -4,4 +4,5 @@
 
 pub mod invariants;
 pub mod pair;
+pub mod rights;
 pub mod toys;

@@ -172,6 +172,7 @@ fn a_multi_with_a_call_that_would_wait_changes_nothing() {
         lifetime: LifetimeKind::Persistent,
         sequence: Sequence::None,
         parents: false,
+        acl: None,
     };
     let call = service.call("await-node", &["/a".into()]);
     let request = service.request(Body::Multi(vec![create, Operation::Call(call)]));

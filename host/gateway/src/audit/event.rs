@@ -9,6 +9,7 @@ use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{SessionId, Zxid};
 use quorate_core::request::{Failure, Reply, Request};
 use quorate_core::session::End;
+use quorate_wire::message::AccessQuery;
 use quorate_wire::message::Query;
 use quorate_wire::message::admin::Command;
 
@@ -111,12 +112,25 @@ fn text_bytes(query: &Query) -> usize {
         Query::Many(queries) => {
             queries.iter().map(|query| limits::EVENT_BYTES + text_bytes(query)).sum()
         }
+        Query::Access(query) => access_bytes(query),
         Query::Quotas { after, .. } => after.as_ref().map_or(0, String::len),
         Query::Recipes
         | Query::Status
         | Query::Whoami
         | Query::Snapshot { .. }
         | Query::Unwatch(_) => 0,
+    }
+}
+
+/// The same of a question about rights. Objects have no more than a path, and few identities fit a frame's list.
+fn access_bytes(query: &AccessQuery) -> usize {
+    match query {
+        AccessQuery::Acl(path) => path.len(),
+        AccessQuery::RulesOn(_) | AccessQuery::Rules { .. } => limits::TEXT_BYTES_MAX,
+        AccessQuery::May { who, function, .. } => {
+            let who = who.as_ref().map_or(0, Vec::len) * limits::EVENT_BYTES;
+            who + limits::TEXT_BYTES_MAX + function.as_ref().map_or(0, String::len)
+        }
     }
 }
 

@@ -1,9 +1,11 @@
 //! Events as lines of JSON. Names of fields here are promises (docs/operations.md). It never writes data, arguments, secrets,
 //! or the sentence of a refusal, which may quote them.
 
+use quorate_core::access::{AccessChange, Object};
 use quorate_core::error::ErrorCode;
 use quorate_core::request::{Answer as Done, Body, Call, Operation, Reply};
 use quorate_core::session::End;
+use quorate_wire::message::AccessQuery;
 use quorate_wire::message::Query;
 use quorate_wire::message::admin::Command;
 use serde::Serialize;
@@ -293,6 +295,22 @@ fn operated(operation: &Operation) -> (&'static str, Subject<'_>) {
         Operation::Call(call) => {
             ("call", Subject { bytes: Some(call.arguments.len() as u64), ..called(call) })
         }
+        Operation::SetAcl { path, .. } => ("set-acl", at(path)),
+        Operation::Access { change, .. } => match change {
+            AccessChange::Grant(object, _) => ("grant", ruled(object)),
+            AccessChange::Revoke(object, _) => ("revoke", ruled(object)),
+            AccessChange::SetStance(_) => ("set-stance", Subject::default()),
+        },
+    }
+}
+
+/// What rules are on; nothing is named for those on the cluster.
+fn ruled(object: &Object) -> Subject<'_> {
+    match object {
+        Object::Subtree(path) => Subject { path: Some(cut(path.as_str())), ..Subject::default() },
+        Object::Recipe(name) => Subject { recipe: Some(cut(name)), ..Subject::default() },
+        Object::EveryRecipe => Subject { recipe: Some("*"), ..Subject::default() },
+        Object::Cluster => Subject::default(),
     }
 }
 
@@ -325,6 +343,10 @@ fn asked(query: &Query) -> (&'static str, Subject<'_>) {
         Query::Subtree(path) => ("subtree", at(path)),
         Query::Ephemerals { prefix, .. } => ("ephemerals", at(prefix)),
         Query::Whoami => ("whoami", Subject::default()),
+        Query::Access(AccessQuery::Acl(path)) => ("acl", at(path)),
+        Query::Access(AccessQuery::RulesOn(object)) => ("rules", ruled(object)),
+        Query::Access(AccessQuery::Rules { .. }) => ("rules", Subject::default()),
+        Query::Access(AccessQuery::May { object, .. }) => ("may", ruled(object)),
     }
 }
 

@@ -438,6 +438,7 @@ fn of_operation(operation: &Operation) -> Option<Category> {
         | Operation::Exists { .. }
         | Operation::Children { .. }
         | Operation::Call(_) => Some(Category::Writes),
+        Operation::SetAcl { .. } | Operation::Access { .. } => None,
     }
 }
 

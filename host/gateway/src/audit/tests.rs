@@ -111,6 +111,7 @@ fn create(path: &str) -> Operation {
         lifetime: LifetimeKind::Persistent,
         sequence: Sequence::Native,
         parents: false,
+        acl: None,
     }
 }
 
@@ -237,7 +238,8 @@ fn the_leader_tells_which_ephemeral_znodes_went_with_a_session() {
         outcome: Outcome::None,
     };
     let ended = Change::SessionEnded { session: SessionId(5), end: End::Expired };
-    let deleted = |text| Change::NodeDeleted { path: path(text), version: 0, previous: Zxid(1) };
+    let deleted =
+        |text| Change::NodeDeleted { path: path(text), version: 0, previous: Zxid(1), acl: None };
     let transactions = vec![
         transaction(8, vec![deleted("/a"), deleted("/b"), ended]),
         transaction(9, vec![deleted("/old")]),

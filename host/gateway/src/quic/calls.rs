@@ -11,6 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Face, Lane, audit_read, deliver, fresh, read_reply};
 use crate::read_calls::{Answered, Taken};
+use crate::reads::Client;
 use crate::registry::Attachment;
 
 impl Lane {
@@ -31,10 +32,11 @@ impl Lane {
                 return;
             }
         };
+        let client = self.client();
         self.reads.spawn(async move {
             let recipe = call.recipe.clone();
             let (_turn, (zxid, result)) =
-                match run(&face, &attachment, &taken, consistency, call).await {
+                match run(&face, client, &attachment, &taken, consistency, call).await {
                     Ok((answered, turn)) => (Some(turn), answered),
                     Err(refusal) => (None, (face.registry.zxid(), Err(refusal))),
                 };
@@ -52,6 +54,7 @@ impl Lane {
 
 async fn run(
     face: &Face,
+    client: Client,
     attachment: &Attachment,
     taken: &Taken,
     consistency: Consistency,
@@ -60,7 +63,7 @@ async fn run(
     if consistency != Consistency::Stale {
         fresh(face, attachment, consistency == Consistency::Linearizable).await?;
     }
-    face.read_calls.run(taken, attachment.session, call).await
+    face.read_calls.run(taken, client, call).await
 }
 
 impl Face {

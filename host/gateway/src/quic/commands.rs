@@ -29,7 +29,7 @@ pub(super) async fn administer(
         let administered = async {
             let caller = caller.as_ref().map_err(Clone::clone)?;
             face.audit.admit_command(&command)?;
-            face.administration.administer(caller, command.clone()).await
+            face.administration.administer(command.clone(), Some(&caller.into())).await
         };
         let outcome = tokio::select! {
             outcome = administered => outcome,

@@ -29,7 +29,7 @@ impl Lane {
                 return;
             }
         };
-        let connection = self.connection.clone();
+        let (connection, client) = (self.connection.clone(), self.client());
         self.reads.spawn(async move {
             let _rooms = rooms;
             let opened = async {
@@ -38,7 +38,7 @@ impl Lane {
                     let is_linearizable = read.consistency == Consistency::Linearizable;
                     fresh(&face, &attachment, is_linearizable).await?;
                 }
-                scans::open(face.reads.at_once(), &read.query)
+                scans::open(face.reads.at_once(), client, &read.query)
             };
             match opened.await {
                 Ok(opened) => {
@@ -72,6 +72,7 @@ impl Lane {
                 return;
             }
         };
+        let client = self.client();
         let connection = self.connection.clone();
         self.reads.spawn(async move {
             let _room = room;
@@ -81,6 +82,7 @@ impl Lane {
                 if read.consistency != Consistency::Stale {
                     fresh(&face, &attachment, is_linearizable).await?;
                 }
+                face.reads.require_whole_tree(client)?;
                 snapshots::open(&*face.snapshots, &read.query).await
             };
             let opened = opened.await;

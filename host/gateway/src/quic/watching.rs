@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::{Face, Lane, audit_read, deliver, fresh, read_reply};
 use crate::limits;
+use crate::reads::Client;
 use crate::registry::Attachment;
 use crate::watches::{NotOpen, Opening};
 
@@ -27,7 +28,8 @@ impl Lane {
         watch: Watch,
     ) {
         let (face, attachment) = (self.face.clone(), self.attachment.clone());
-        let whose = (attachment.number, attachment.session);
+        let client = self.client();
+        let whose = (attachment.number, client);
         let opening = match face.registry.watches().begin(whose, &attachment.outbox, &watch) {
             Ok(opening) => opening,
             Err(refusal) => {
@@ -45,7 +47,7 @@ impl Lane {
         let Ok(room) = self.reads_room.clone().acquire_owned().await else { return };
         self.reads.spawn(async move {
             let _room = room;
-            let opened = open(&face, &attachment, opening, consistency, &watch).await;
+            let opened = open(&face, client, &attachment, opening, consistency, &watch).await;
             let (zxid, results) = match opened {
                 Ok((zxid, watched)) => (zxid, Ok(Results::Watched(watched))),
                 Err(refusal) => (face.registry.zxid(), Err(refusal)),
@@ -68,6 +70,7 @@ impl Lane {
 /// Opens a watch; up to where its events are queued.
 async fn open(
     face: &Face,
+    client: Client,
     attachment: &Attachment,
     mut opening: Opening,
     consistency: Consistency,
@@ -82,7 +85,7 @@ async fn open(
             reached(face, from).await?;
             (from, None)
         }
-        None => face.reads.begin(watch.first.as_deref())?,
+        None => face.reads.begin(client, watch.first.as_deref())?,
     };
     match opening.open(position).await {
         Ok(zxid) => Ok((zxid, Watched::Open { first })),

@@ -4,7 +4,7 @@
 use std::sync::Barrier;
 
 use quorate_core::deployment::{ComponentDigest, Manifest, Recipe, Version};
-use quorate_core::ids::Millis;
+use quorate_core::ids::{Millis, SessionId};
 use quorate_core::key;
 use quorate_core::path::Path;
 use quorate_core::read::MemoryTree;
@@ -14,6 +14,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::timeout;
 
 use super::*;
+
+fn client(session: u64) -> Client {
+    Client { session: SessionId(session), address: None }
+}
 
 /// No test waits longer for anything that must come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -92,7 +96,7 @@ fn send(calls: &Arc<ReadCalls>, lane: &LaneShare, arguments: &'static str) -> Go
     let taken = calls.take(lane, &call(arguments)).unwrap();
     let calls = calls.clone();
     tokio::spawn(async move {
-        let (answered, _turn) = calls.run(&taken, SessionId(1), call(arguments)).await?;
+        let (answered, _turn) = calls.run(&taken, client(1), call(arguments)).await?;
         Ok(answered)
     })
 }
@@ -151,10 +155,10 @@ async fn the_queue_is_bounded_and_who_finds_it_full_is_told() {
     let held = send(&calls, &lane, "wait");
     gate.arrived().await;
     let taken = [(); 2].map(|()| calls.take(&lane, &call("next")).unwrap());
-    let mut waits = Box::pin(calls.run(&taken[0], SessionId(1), call("next")));
+    let mut waits = Box::pin(calls.run(&taken[0], client(1), call("next")));
     // Polled once: it is in the queue.
     assert!(timeout(Duration::ZERO, &mut waits).await.is_err());
-    let refusal = calls.run(&taken[1], SessionId(1), call("late")).await.unwrap_err();
+    let refusal = calls.run(&taken[1], client(1), call("late")).await.unwrap_err();
     assert_eq!(refusal.code, ErrorCode::Overloaded);
     gate.open.send(()).unwrap();
     assert_eq!(answered(held).await.unwrap(), "wait");
@@ -172,7 +176,7 @@ async fn one_lane_does_not_have_the_queue_to_itself() {
         tokio::task::yield_now().await;
     }
     let taken = calls.take(&modest, &call("mine")).unwrap();
-    let mut mine = Box::pin(calls.run(&taken, SessionId(2), call("mine")));
+    let mut mine = Box::pin(calls.run(&taken, client(2), call("mine")));
     assert!(timeout(Duration::ZERO, &mut mine).await.is_err());
     gate.open.send(()).unwrap();
     assert_eq!(timeout(PATIENCE, mine).await.unwrap().unwrap().0.1.unwrap(), "mine");
@@ -191,11 +195,11 @@ async fn a_lane_whose_answers_are_not_taken_gets_no_more_of_them() {
     let mut kept = Vec::new();
     for _ in 0..limits::READ_CALLS_PER_LANE_TURN {
         let taken = calls.take(&lane, &call("kept")).unwrap();
-        let run = calls.run(&taken, SessionId(1), call("kept"));
+        let run = calls.run(&taken, client(1), call("kept"));
         kept.push(timeout(PATIENCE, run).await.unwrap().unwrap());
     }
     let taken = calls.take(&lane, &call("late")).unwrap();
-    let mut late = Box::pin(calls.run(&taken, SessionId(1), call("late")));
+    let mut late = Box::pin(calls.run(&taken, client(1), call("late")));
     assert!(timeout(Duration::ZERO, &mut late).await.is_err());
     assert_eq!(answered(send(&calls, &other, "other")).await.unwrap(), "other");
     assert!(timeout(Duration::ZERO, &mut late).await.is_err(), "not run yet");
@@ -249,7 +253,7 @@ async fn a_call_that_nobody_waits_for_is_not_run() {
     let held = send(&calls, &lane, "wait");
     gate.arrived().await;
     let taken = calls.take(&lane, &call("dropped")).unwrap();
-    let mut dropped = Box::pin(calls.run(&taken, SessionId(1), call("dropped")));
+    let mut dropped = Box::pin(calls.run(&taken, client(1), call("dropped")));
     assert!(timeout(Duration::ZERO, &mut dropped).await.is_err());
     drop(dropped);
     gate.open.send(()).unwrap();

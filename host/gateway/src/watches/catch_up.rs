@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::frames::{self, Told, data_after};
 use super::history::{History, Unread, WantBefore};
 use super::outbox::Outbox;
-use super::rights::may_see;
+use super::rights::RightsNow;
 use super::{Asked, Watches};
 use crate::limits;
 
@@ -91,7 +91,9 @@ impl Opening {
             let turn = self.watches.clone();
             let Ok(_turn) = turn.turns.acquire().await else { return Err(shutting_down().into()) };
             let (history, asked) = (history.clone(), self.asked.clone());
-            let piece = task::spawn_blocking(move || piece(&*history, &asked, position)).await;
+            let watches = self.watches.clone();
+            let read = move || piece(&*history, &asked, &watches.rights.now(), position);
+            let piece = task::spawn_blocking(read).await;
             let piece = piece.map_err(|_| shutting_down())??;
             for (zxid, frames) in piece.frames {
                 self.queue(zxid, frames)?;
@@ -190,7 +192,12 @@ struct Piece {
 }
 
 /// Reads the next piece behind a position.
-fn piece(history: &dyn History, asked: &Asked, after: Zxid) -> Result<Piece, NotOpen> {
+fn piece(
+    history: &dyn History,
+    asked: &Asked,
+    rights: &RightsNow<'_>,
+    after: Zxid,
+) -> Result<Piece, NotOpen> {
     let entries = history.read(after, limits::CATCH_UP_ENTRIES_MAX).map_err(not_open)?;
     let mut piece = Piece { frames: Vec::new(), position: after };
     let mut bytes = 0;
@@ -204,7 +211,7 @@ fn piece(history: &dyn History, asked: &Asked, after: Zxid) -> Result<Piece, Not
                 let message = "the history of this member has a hole";
                 return Err(Refusal::new(ErrorCode::Internal, message).into());
             }
-            let frames = missed(history, asked, transaction)?;
+            let frames = missed(history, asked, rights, transaction)?;
             piece.position = transaction.zxid;
             if frames.is_empty() {
                 continue;
@@ -223,13 +230,14 @@ fn piece(history: &dyn History, asked: &Asked, after: Zxid) -> Result<Piece, Not
 fn missed(
     history: &dyn History,
     asked: &Asked,
+    rights: &RightsNow<'_>,
     transaction: &Transaction,
 ) -> Result<Vec<Bytes>, NotOpen> {
     let mut told = Vec::new();
     let mut previous_bytes = 0;
     for (at, change) in transaction.changes.iter().enumerate() {
         let event = Event::of(change).filter(|event| {
-            event.is_for(asked.scope, &asked.path) && may_see(asked.session, event.path)
+            event.is_for(asked.scope, &asked.path) && rights.may_see(asked.client, event)
         });
         let Some(event) = event else { continue };
         let previous = match event.previous() {

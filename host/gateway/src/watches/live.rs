@@ -12,7 +12,7 @@ use quorate_wire::message::watch::WatchEnd;
 
 use super::frames::{self, Replaced, Told};
 use super::outbox::NotQueued;
-use super::rights::may_see;
+use super::rights::RightsNow;
 use super::{State, Watches};
 use crate::limits;
 
@@ -23,13 +23,14 @@ impl Watches {
         let Some(last) = transactions.last() else { return };
         let mut state = self.lock();
         if !state.index.is_empty() {
+            let rights = self.rights.now();
             let mut replaced = (state.want_previous > 0).then(|| Replaced::new(before));
             for transaction in transactions {
                 let told = match &mut replaced {
                     Some(replaced) => replaced.tell(transaction),
                     None => frames::events(transaction),
                 };
-                state.tell(transaction, &told);
+                state.tell(transaction, &told, &rights);
             }
         }
         state.queued = state.queued.max(last.zxid);
@@ -57,7 +58,7 @@ impl Watches {
 
 impl State {
     /// Queues the events of one transaction.
-    fn tell(&mut self, transaction: &Transaction, told: &[Told<'_>]) {
+    fn tell(&mut self, transaction: &Transaction, told: &[Told<'_>], rights: &RightsNow<'_>) {
         // What is told again after a restart is behind it, and nobody watched when it was new.
         if told.is_empty() || transaction.zxid <= self.queued {
             return;
@@ -75,7 +76,8 @@ impl State {
         }
         for group in pairs.chunk_by(|(left, _), (right, _)| left == right) {
             let Some((key, _)) = group.first() else { continue };
-            self.tell_one(*key, transaction, group.iter().filter_map(|(_, at)| told.get(*at)));
+            let told = group.iter().filter_map(|(_, at)| told.get(*at));
+            self.tell_one(*key, transaction, told, rights);
         }
     }
 
@@ -84,12 +86,13 @@ impl State {
         key: u64,
         transaction: &Transaction,
         told: impl Iterator<Item = &'a Told<'a>>,
+        rights: &RightsNow<'_>,
     ) {
         let zxid = transaction.zxid;
         // Not there any more: another watch of its attachment was too slow for this transaction.
         let Some(one) = self.all.get_mut(&key).filter(|one| zxid > one.after) else { return };
-        let session = one.asked.session;
-        let told = told.filter(|told| may_see(session, told.event.path));
+        let client = one.asked.client;
+        let told = told.filter(|told| rights.may_see(client, &told.event));
         let mut frames = frames::frames(one.asked.form(), (zxid, transaction.time.0), told);
         if frames.is_empty() {
             return;

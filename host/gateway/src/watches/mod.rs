@@ -23,8 +23,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use quorate_core::error::{ErrorCode, Refusal};
-use quorate_core::ids::{SessionId, Zxid};
+use quorate_core::ids::Zxid;
 use quorate_core::path::Path;
+use quorate_core::read::SharedRead;
 use quorate_core::watch::{Index, Scope};
 use quorate_wire::message::watch as wire;
 use tokio::sync::Semaphore;
@@ -34,13 +35,17 @@ use self::frames::Form;
 pub use self::history::{History, Unread, WantBefore};
 use self::outbox::Budget;
 pub use self::outbox::Outbox;
+use self::rights::Rights;
 use crate::limits;
+use crate::reads::Client;
 
 /// The watches of one member.
 pub struct Watches {
     state: Mutex<State>,
     /// Comes when raft has started; nobody watches before.
     history: OnceLock<Arc<dyn History>>,
+    /// Who may read what.
+    rights: Rights,
     budget: Arc<Budget>,
     /// Those that read history at a time.
     turns: Semaphore,
@@ -77,7 +82,7 @@ struct Watcher {
 struct Asked {
     /// Its number at the client.
     watch: u64,
-    session: SessionId,
+    client: Client,
     path: Path,
     scope: Scope,
     is_once: bool,
@@ -124,6 +129,7 @@ impl Watches {
         Self {
             state: Mutex::default(),
             history: OnceLock::new(),
+            rights: Rights::default(),
             budget: Arc::new(Budget::new(limits::MEMBER_EVENT_QUEUE_BYTES_MAX)),
             turns: Semaphore::new(limits::CATCH_UPS_MAX),
         }
@@ -134,6 +140,11 @@ impl Watches {
         let _first = self.history.set(history);
         let mut state = self.lock();
         state.queued = state.queued.max(zxid);
+    }
+
+    /// Where it stands who may read what; until then a znode with an access list is nobody's to watch.
+    pub fn set_tree(&self, tree: SharedRead) {
+        self.rights.set(tree);
     }
 
     /// The outbox of a new attachment.
@@ -150,7 +161,7 @@ impl Watches {
     /// `slow-consumer` if the event lane of the attachment has ended.
     pub fn begin(
         self: &Arc<Self>,
-        (attachment, session): (u64, SessionId),
+        (attachment, client): (u64, impl Into<Client>),
         outbox: &Arc<Outbox>,
         watch: &wire::Watch,
     ) -> Result<Opening, Refusal> {
@@ -165,7 +176,7 @@ impl Watches {
         }
         let asked = Asked {
             watch: watch.watch,
-            session,
+            client: client.into(),
             path,
             scope: scope(watch.scope),
             is_once: watch.once,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use quorate_core::change::Change;
-use quorate_core::ids::{Epoch, Millis, Term};
+use quorate_core::ids::{Epoch, Millis, SessionId, Term};
 use quorate_core::transaction::{Entry, EntryBody, Origin, Outcome, Transaction};
 use quorate_core::znode::Lifetime;
 use quorate_wire::message::watch::{EventMessage, WatchEnd};
@@ -81,16 +81,16 @@ fn path(text: &str) -> Path {
 
 fn created(text: &str, data: &'static str) -> Change {
     let data = Bytes::from_static(data.as_bytes());
-    Change::NodeCreated { path: path(text), data, lifetime: Lifetime::Persistent }
+    Change::NodeCreated { path: path(text), data, lifetime: Lifetime::Persistent, acl: None }
 }
 
 fn set(text: &str, data: &'static str, version: u64, previous: u64) -> Change {
     let (data, previous) = (Bytes::from_static(data.as_bytes()), Zxid(previous));
-    Change::DataSet { path: path(text), data, version, previous }
+    Change::DataSet { path: path(text), data, version, previous, acl: None }
 }
 
 fn deleted(text: &str, version: u64, previous: u64) -> Change {
-    Change::NodeDeleted { path: path(text), version, previous: Zxid(previous) }
+    Change::NodeDeleted { path: path(text), version, previous: Zxid(previous), acl: None }
 }
 
 fn asked(watch: u64, text: &str, scope: wire::Scope) -> wire::Watch {

@@ -154,6 +154,7 @@ fn set(script: &mut Script, texts: &[(&str, u64, u64)]) -> Arc<Entry> {
                 data: Bytes::copy_from_slice(data.as_bytes()),
                 version: *version,
                 previous: Zxid(*previous),
+                acl: None,
             }],
             outcome: Outcome::None,
         });

@@ -170,7 +170,7 @@ impl Script {
                 zxid: self.zxid,
                 time: Millis(1_000 + self.zxid.0),
                 origin: Origin::Host,
-                changes: vec![Change::NodeCreated { path: path(text), data, lifetime }],
+                changes: vec![Change::NodeCreated { path: path(text), data, lifetime, acl: None }],
                 outcome: Outcome::None,
             });
         }

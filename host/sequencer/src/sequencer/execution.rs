@@ -78,7 +78,7 @@ impl Sequencer {
                 return;
             }
         }
-        let calls = self.calls_to_retire(&request.body);
+        let calls = self.calls_to_retire(&request);
         if calls.is_empty() {
             self.execute_new(request, now);
         } else {
@@ -95,8 +95,9 @@ impl Sequencer {
     }
 
     /// The waiting calls that can not go on in the version that this write activates.
-    fn calls_to_retire(&mut self, body: &Body) -> VecDeque<CallId> {
-        let (Body::Deploy(Deploy { recipe, .. }) | Body::Rollback { recipe, .. }) = body else {
+    fn calls_to_retire(&mut self, request: &Request) -> VecDeque<CallId> {
+        let (Body::Deploy(Deploy { recipe, .. }) | Body::Rollback { recipe, .. }) = &request.body
+        else {
             return VecDeque::new();
         };
         let waiting = self.parked.of_recipe(recipe);
@@ -104,7 +105,7 @@ impl Sequencer {
             return VecDeque::new();
         }
         let view = self.take_view();
-        let replaced = execute::replaced_by(&view, body, self.recipes.as_mut());
+        let replaced = execute::replaced_by(&view, request, self.time, self.recipes.as_mut());
         self.view = Some(view);
         let Some((old, new)) = replaced else { return VecDeque::new() };
         let mut same = BTreeMap::new();

@@ -186,6 +186,7 @@ pub fn create(path: &str, data: &str, lifetime: LifetimeKind) -> Body {
         lifetime,
         sequence: Sequence::None,
         parents: true,
+        acl: None,
     })
 }
 

@@ -102,7 +102,7 @@ impl History {
 
     fn change(&mut self, zxid: Zxid, change: &Change, now_ms: u64) {
         match change {
-            Change::NodeCreated { path, data, lifetime } => {
+            Change::NodeCreated { path, data, lifetime, .. } => {
                 let path = path.as_str();
                 if let Some(session) = lifetime.session() {
                     assert!(self.live.contains(&session), "{path} belongs to an ended session");

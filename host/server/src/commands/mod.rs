@@ -1,5 +1,6 @@
 //! The commands and who runs each. A module owns one family of them.
 
+pub mod acl;
 mod archive;
 pub mod auth;
 pub mod bench;
@@ -54,6 +55,8 @@ pub enum Command {
     Stat(tree::Stat),
     /// Show what happens to a znode or a subtree, as it happens
     Watch(watch::Watch),
+    /// Show and set the access list of a znode
+    Acl(acl::Acl),
     /// Draw a znode and what is below it
     Tree(draw::Draw),
     /// Do several operations, all or none
@@ -74,7 +77,7 @@ pub enum Command {
     Cluster(cluster::Cluster),
     /// Bound how much may be in subtrees, and how fast they are written
     Quota(quota::Quota),
-    /// Who you are for the service, and tokens
+    /// Who you are for the service, tokens, and who may do what: rules on subtrees, recipes and the cluster
     Auth(auth::Auth),
     /// Make certificates for members and clients, and show them
     Cert(cert::Cert),
@@ -101,6 +104,7 @@ pub async fn run(command: Command, global: &Global) -> anyhow::Result<ExitCode> 
         Command::Rm(rm) => rm.run(global).await,
         Command::Stat(stat) => stat.run(global).await,
         Command::Watch(watch) => watch.run(global).await,
+        Command::Acl(acl) => acl.run(global).await,
         Command::Multi(multi) => multi.run(global).await,
         Command::Tree(draw) => draw.run(global).await,
         Command::Export(export) => Box::pin(export.run(global)).await,

@@ -425,6 +425,7 @@ mod tests {
             lifetime: LifetimeKind::Persistent,
             sequence: Sequence::Native,
             parents: true,
+            acl: None,
         };
         assert_eq!(tree("create /a x sequential parents"), create);
     }

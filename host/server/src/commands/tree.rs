@@ -301,7 +301,8 @@ Examples:
   quorate create /jobs/job- --sequential
   quorate create /config/app @default.toml --or-get     # says which of the two it was
   quorate create /seen/order-17 --ttl 24h
-  quorate create /queues/mail --container"
+  quorate create /queues/mail --container
+  quorate create /secret --acl auth::cdrwa --acl x509:CN=reader:r"
 )]
 pub struct Create {
     /// Which
@@ -322,11 +323,14 @@ pub struct Create {
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     ttl: Option<Duration>,
     /// If it is there, show it and change nothing
-    #[arg(long, conflicts_with = "sequential")]
+    #[arg(long, conflicts_with_all = ["sequential", "acl"])]
     or_get: bool,
     /// Only while a lock or a leadership holds: what `quorate lock` gives its command as QUORATE_GRANT
     #[arg(long, value_name = "RECIPE:ZNODE=TOKEN", value_parser = fence::parse)]
     fence: Option<Fence>,
+    /// A line of its own access list, SCHEME:ID:PERMISSIONS; may be given several times
+    #[arg(long, value_name = "ENTRY")]
+    acl: Vec<String>,
 }
 
 impl Create {
@@ -347,6 +351,9 @@ impl Create {
         }
         if let Some(ttl) = self.ttl {
             create = create.ttl(ttl);
+        }
+        if !self.acl.is_empty() {
+            create = create.acl(super::acl::parse(&self.acl)?);
         }
         let operation =
             if self.or_get { create.or_get().map_err(Error::from)? } else { create.into() };

@@ -31,6 +31,7 @@ async fn create_all(client: &Client, paths: impl Iterator<Item = String>) {
             lifetime: LifetimeKind::Persistent,
             sequence: Sequence::None,
             parents: false,
+            acl: None,
         };
         client.done(Body::Multi(some.iter().map(create).collect())).await.expect("created");
     }

@@ -2,7 +2,7 @@
 //! hash of the bytes goes further than to the member that gets them.
 
 use bytes::Bytes;
-use quorate_core::access::Held;
+use quorate_core::access::{Acl, Held};
 use quorate_core::codec::{Malformed, Reader, Writer, malformed};
 use quorate_core::condition::Condition;
 use quorate_core::deployment::Manifest;
@@ -12,6 +12,7 @@ use quorate_core::query::Page;
 use quorate_core::quota::Quota;
 use quorate_core::request::{Body, Call, Chunk, Deploy, Fence, LifetimeKind, Operation, Sequence};
 
+use super::access::{read_change, write_change};
 use super::credential::Credential;
 use super::{read_refusal, write_refusal};
 
@@ -189,7 +190,7 @@ pub fn decode(bytes: Bytes) -> Result<Body, Malformed> {
 
 fn write_operation(writer: &mut Writer, operation: &Operation) {
     match operation {
-        Operation::Create { path, data, lifetime, sequence, parents } => {
+        Operation::Create { path, data, lifetime, sequence, parents, acl } => {
             writer.u8(0);
             writer.text(path);
             writer.bytes(data);
@@ -200,6 +201,7 @@ fn write_operation(writer: &mut Writer, operation: &Operation) {
                 Sequence::ZooKeeper => 2,
             });
             writer.bool(*parents);
+            writer.option(acl.as_ref(), |writer, acl| acl.write(writer));
         }
         Operation::Set { path, data, condition } => {
             writer.u8(1);
@@ -220,6 +222,18 @@ fn write_operation(writer: &mut Writer, operation: &Operation) {
         Operation::Call(call) => {
             writer.u8(4);
             write_call(writer, call);
+        }
+        Operation::SetAcl { path, acl, version, is_forced } => {
+            writer.u8(20);
+            writer.text(path);
+            writer.option(acl.as_ref(), |writer, acl| acl.write(writer));
+            writer.option(*version, Writer::u64);
+            writer.bool(*is_forced);
+        }
+        Operation::Access { change, is_forced } => {
+            writer.u8(21);
+            write_change(writer, change);
+            writer.bool(*is_forced);
         }
         Operation::CheckAbsent { path } => write_path(writer, 5, path),
         Operation::CreateOrGet { path, data, lifetime, parents } => {
@@ -305,6 +319,7 @@ fn read_operation(reader: &mut Reader) -> Result<Operation, Malformed> {
                 _ => return Err(malformed("sequence")),
             },
             parents: reader.bool("parents")?,
+            acl: reader.option("access list", Acl::read)?,
         },
         1 => Operation::Set {
             path: reader.text("path")?,
@@ -314,6 +329,13 @@ fn read_operation(reader: &mut Reader) -> Result<Operation, Malformed> {
         2 => Operation::Delete { path: reader.text("path")?, condition: Condition::read(reader)? },
         3 => Operation::Check { path: reader.text("path")?, condition: Condition::read(reader)? },
         4 => Operation::Call(read_call(reader)?),
+        20 => Operation::SetAcl {
+            path: reader.text("path")?,
+            acl: reader.option("access list", Acl::read)?,
+            version: reader.option("version", |reader| reader.u64("version"))?,
+            is_forced: reader.bool("forced")?,
+        },
+        21 => Operation::Access { change: read_change(reader)?, is_forced: reader.bool("forced")? },
         5 => Operation::CheckAbsent { path: reader.text("path")? },
         6 => Operation::CreateOrGet {
             path: reader.text("path")?,

@@ -10,6 +10,7 @@ use quorate_core::ids::{NamespaceId, SessionId, WriteNumber, Zxid};
 use quorate_core::limits;
 use quorate_core::session::Acks;
 
+pub mod access;
 pub mod admin;
 pub mod body;
 pub mod bulk;
@@ -19,6 +20,7 @@ pub mod scan;
 pub mod watch;
 pub mod whoami;
 
+pub use access::{AccessQuery, AccessResults};
 pub use credential::Credential;
 pub use query::{Consistency, Query, Results};
 

@@ -14,6 +14,7 @@ use quorate_core::quota::{Metered, Used};
 use quorate_core::request::Call;
 use quorate_core::znode::Stat;
 
+use super::access::{AccessQuery, AccessResults};
 use super::body::{read_call, write_call};
 use super::watch::{Watch, Watched};
 use super::whoami::Whoami;
@@ -89,6 +90,8 @@ pub enum Query {
     },
     /// A recipe call that only reads: run on this member, on its applied tree. It has no write number.
     Call(Call),
+    /// Who may do what.
+    Access(AccessQuery),
     /// A watch: its events come on the event lane (`super::watch`).
     Watch(Watch),
     /// The end of a watch, by its number. Of one that is not open, too.
@@ -197,6 +200,8 @@ pub enum Results {
     Snapshot(SnapshotPlace),
     /// Of `Call`: the encoded result, the error case of a `result` included.
     Called(Bytes),
+    /// Of `Access`.
+    Access(AccessResults),
     /// Of `Watch`.
     Watched(Watched),
     /// Of `Unwatch`: no event of it is queued behind this answer.
@@ -325,6 +330,10 @@ impl Query {
                 writer.u8(9);
                 write_call(writer, call);
             }
+            Self::Access(query) => {
+                writer.u8(20);
+                query.write(writer);
+            }
             Self::Watch(watch) => {
                 writer.u8(10);
                 watch.write(writer);
@@ -413,6 +422,7 @@ impl Query {
                 go_on: reader.option("place in a snapshot", SnapshotPlace::read)?,
             },
             9 => Self::Call(read_call(reader)?),
+            20 => Self::Access(AccessQuery::read(reader)?),
             10 => Self::Watch(Watch::read(reader)?),
             11 => Self::Unwatch(reader.u64("number of a watch")?),
             40 => Self::Quotas {
@@ -488,6 +498,10 @@ impl Results {
             Self::Called(value) => {
                 writer.u8(10);
                 writer.bytes(value);
+            }
+            Self::Access(results) => {
+                writer.u8(20);
+                results.write(writer);
             }
             Self::Watched(watched) => {
                 writer.u8(11);
@@ -604,6 +618,7 @@ impl Results {
             8 => Self::Status(Status::read(reader)?),
             9 => Self::Snapshot(SnapshotPlace::read(reader)?),
             10 => Self::Called(reader.bytes("result")?),
+            20 => Self::Access(AccessResults::read(reader)?),
             11 => Self::Watched(Watched::read(reader)?),
             12 => Self::Unwatched,
             40 => Self::Quotas(Listing::read(reader, read_quota)?),

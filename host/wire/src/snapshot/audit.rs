@@ -2,6 +2,7 @@
 //! not know blocks.
 
 use bytes::Bytes;
+use quorate_core::access::{Rules, Summary};
 use quorate_core::codec::{Malformed, malformed};
 use quorate_core::deployment::{Component, Recipe, Version};
 use quorate_core::draft::{Meta, record_hash};
@@ -42,6 +43,10 @@ pub(super) struct Audit {
     /// Those of them whose chunks are all there and hash to the digest.
     components_whole: usize,
     chunks: Option<Chunks>,
+    /// Objects that have rules, as the tree says.
+    rules_said: u64,
+    /// Those that were there.
+    rules_found: u64,
 }
 
 /// The chunks of one component so far.
@@ -132,6 +137,17 @@ impl Audit {
                 key::uploaded(key).ok_or(malformed("key of an upload"))?;
             }
             Table::Uploader => {}
+            Table::Access if *key != key::access() => {
+                return Err(malformed("key of the summary of rules"));
+            }
+            Table::Access => self.rules_said = Summary::decode(whole())?.objects_count,
+            Table::Rules => {
+                let object = key::rules_object(key).ok_or(malformed("key of rules"))?;
+                if key::rules(&object) != *key || Rules::decode(whole())?.all().is_empty() {
+                    return Err(malformed("rules on an object"));
+                }
+                self.rules_found += 1;
+            }
         }
         Ok(())
     }
@@ -196,6 +212,9 @@ impl Audit {
         }
         if self.counts.sessions != meta.sessions_count {
             return Err(Unsound::Torn("there are not as many sessions as the tree says"));
+        }
+        if self.rules_said != self.rules_found {
+            return Err(Unsound::Torn("there are not as many objects with rules as the tree says"));
         }
         Ok(meta)
     }

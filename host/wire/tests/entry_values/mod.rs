@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use quorate_core::access::{Held, Identity};
+use quorate_core::access::{Acl, Held, Identity, Object, Rules, Stance};
 use quorate_core::change::Change;
 use quorate_core::deployment::{Instances, Manifest, Mount, Version};
 use quorate_core::ids::{CallId, Epoch, Millis, SessionId, Term, WriteNumber, Zxid};
@@ -14,7 +14,10 @@ use quorate_core::session::{Acks, End, Parked};
 use quorate_core::transaction::{Entry, EntryBody, Origin, Outcome, Transaction};
 use quorate_core::znode::Lifetime;
 
-use crate::parts::{acks, bytes, helds, identities, paths, quota, quotas, text, versions};
+use crate::parts::{
+    acks, acls, bytes, helds, identities, objects, paths, quota, quotas, rules, stances, text,
+    versions,
+};
 
 fn path(text: &str) -> Path {
     Path::parse(text).expect("a valid path")
@@ -38,6 +41,7 @@ fn changes() -> Vec<Change> {
         path: path(text),
         data: Bytes::from_static(b"data"),
         lifetime,
+        acl: None,
     };
     let recipe = "lock".to_owned();
     vec![
@@ -46,9 +50,37 @@ fn changes() -> Vec<Change> {
         node("/a/owned", Lifetime::CallOwned(call)),
         node("/a/container", Lifetime::Container),
         node("/a/ttl", Lifetime::Ttl(300)),
-        Change::DataSet { path: path("/"), data: Bytes::new(), version: 1, previous: Zxid(0) },
-        Change::NodeDeleted { path: path("/a/ephemeral"), version: 3, previous: Zxid(40) },
+        Change::DataSet {
+            path: path("/"),
+            data: Bytes::new(),
+            version: 1,
+            previous: Zxid(0),
+            acl: None,
+        },
+        Change::NodeDeleted {
+            path: path("/a/ephemeral"),
+            version: 3,
+            previous: Zxid(40),
+            acl: None,
+        },
         Change::NodeReleased { path: path("/a/owned") },
+        Change::AclSet { path: path("/a"), acl: Some(Acl::open()) },
+        Change::AclSet { path: path("/a"), acl: None },
+        Change::DataSet {
+            path: path("/a"),
+            data: Bytes::new(),
+            version: 1,
+            previous: Zxid(2),
+            acl: Some(Acl::open()),
+        },
+        Change::NodeDeleted {
+            path: path("/a"),
+            version: 1,
+            previous: Zxid(2),
+            acl: Some(Acl::open()),
+        },
+        Change::RulesSet { object: Object::Cluster, rules: Rules::default() },
+        Change::StanceSet { stance: Stance::Deny },
         Change::SessionOpened {
             timeout_ms: 10_000,
             secret_hash: [0xab; 32],
@@ -143,20 +175,27 @@ fn changes_any() -> impl Strategy<Value = Change> {
         (paths(), bytes(), lifetimes()).prop_map(|(path, data, lifetime)| Change::NodeCreated {
             path,
             data,
-            lifetime
+            lifetime,
+            acl: None,
         }),
-        (paths(), bytes(), any::<u64>(), any::<u64>()).prop_map(
-            |(path, data, version, previous)| Change::DataSet {
+        (paths(), bytes(), any::<u64>(), any::<u64>(), option::of(acls())).prop_map(
+            |(path, data, version, previous, acl)| Change::DataSet {
                 path,
                 data,
                 version,
-                previous: Zxid(previous)
+                previous: Zxid(previous),
+                acl
             }
         ),
-        (paths(), any::<u64>(), any::<u64>()).prop_map(|(path, version, previous)| {
-            Change::NodeDeleted { path, version, previous: Zxid(previous) }
-        }),
+        (paths(), any::<u64>(), any::<u64>(), option::of(acls())).prop_map(
+            |(path, version, previous, acl)| {
+                Change::NodeDeleted { path, version, previous: Zxid(previous), acl }
+            }
+        ),
         paths().prop_map(|path| Change::NodeReleased { path }),
+        (paths(), option::of(acls())).prop_map(|(path, acl)| Change::AclSet { path, acl }),
+        (objects(), rules()).prop_map(|(object, rules)| Change::RulesSet { object, rules }),
+        stances().prop_map(|stance| Change::StanceSet { stance }),
         (any::<u64>(), any::<[u8; 32]>(), text(), helds()).prop_map(
             |(timeout_ms, secret_hash, principal, identities)| Change::SessionOpened {
                 timeout_ms,

@@ -4,6 +4,8 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
+use quorate_core::access::AccessChange;
+use quorate_core::access::ask::RulesPage;
 use quorate_core::condition::Condition;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{CallId, Epoch, Millis, NamespaceId, SessionId, Term, WriteNumber, Zxid};
@@ -23,11 +25,15 @@ use quorate_wire::message::watch::{
 };
 use quorate_wire::message::whoami::Whoami;
 use quorate_wire::message::{
-    Attach, ClientMessage, Consistency, Credential, Hello, Query, Results, ServerMessage, Welcome,
+    AccessQuery, AccessResults, Attach, ClientMessage, Consistency, Credential, Hello, Query,
+    Results, ServerMessage, Welcome,
 };
 use quorate_wire::protocol::Versions;
 
-use crate::parts::{acks, bytes, helds, manifests, quotas, text, versions};
+use crate::parts::{
+    a_rule, acks, acls, bytes, helds, identities, manifests, objects, permissions, quotas, rules,
+    stances, text, versions,
+};
 
 fn quota_uses() -> impl Strategy<Value = QuotaUse> {
     (text(), any::<[u64; 3]>(), quotas()).prop_map(
@@ -87,14 +93,16 @@ fn operations() -> impl Strategy<Value = Operation> {
     let sequences = select(vec![Sequence::None, Sequence::Native, Sequence::ZooKeeper]);
     let lifetimes_of_others = lifetimes.clone();
     let wanted = move || (text(), bytes(), lifetimes_of_others.clone(), any::<bool>());
+    let version = || option::of(any::<u64>());
     let changes = prop_oneof![
-        (text(), bytes(), lifetimes, sequences, any::<bool>()).prop_map(
-            |(path, data, lifetime, sequence, parents)| Operation::Create {
+        (text(), bytes(), lifetimes, sequences, any::<bool>(), option::of(acls())).prop_map(
+            |(path, data, lifetime, sequence, parents, acl)| Operation::Create {
                 path,
                 data,
                 lifetime,
                 sequence,
-                parents
+                parents,
+                acl,
             }
         ),
         (text(), bytes(), conditions()).prop_map(|(path, data, condition)| Operation::Set {
@@ -118,6 +126,11 @@ fn operations() -> impl Strategy<Value = Operation> {
         (text(), conditions())
             .prop_map(|(path, condition)| Operation::DeleteTree { path, condition }),
         calls().prop_map(Operation::Call),
+        (text(), option::of(acls()), version(), any::<bool>()).prop_map(
+            |(path, acl, version, is_forced)| Operation::SetAcl { path, acl, version, is_forced }
+        ),
+        (access_changes(), any::<bool>())
+            .prop_map(|(change, is_forced)| Operation::Access { change, is_forced }),
     ];
     prop_oneof![changes, looks()]
 }
@@ -305,6 +318,7 @@ fn query() -> impl Strategy<Value = Query> {
         (option::of(text()), any::<u32>())
             .prop_map(|(after, limit)| Query::Quotas { after, limit }),
         calls().prop_map(Query::Call),
+        access_queries().prop_map(Query::Access),
         text().prop_map(Query::Subtree),
         (any::<u64>(), text(), option::of(text()), any::<u32>()).prop_map(
             |(session, prefix, after, limit)| {
@@ -357,6 +371,42 @@ fn listings<T: std::fmt::Debug>(
 ) -> impl Strategy<Value = Listing<T>> {
     (vec(children, 0..4), any::<bool>())
         .prop_map(|(children, has_more)| Listing { children, has_more })
+}
+
+fn access_queries() -> impl Strategy<Value = AccessQuery> {
+    let who = option::of(vec(identities(), 0..3));
+    prop_oneof![
+        text().prop_map(AccessQuery::Acl),
+        objects().prop_map(AccessQuery::RulesOn),
+        option::of(objects()).prop_map(|after| AccessQuery::Rules { after }),
+        (who, permissions(), objects(), option::of(text())).prop_map(
+            |(who, permission, object, function)| AccessQuery::May {
+                who,
+                permission,
+                object,
+                function
+            }
+        ),
+    ]
+}
+
+fn access_results() -> impl Strategy<Value = AccessResults> {
+    let page = (vec((objects(), rules()), 0..3), any::<bool>())
+        .prop_map(|(rules, has_more)| RulesPage { rules, has_more });
+    prop_oneof![
+        (option::of(acls()), stats()).prop_map(|(acl, stat)| AccessResults::Acl { acl, stat }),
+        (stances(), page).prop_map(|(stance, page)| AccessResults::Rules { stance, page }),
+        (any::<bool>(), text())
+            .prop_map(|(is_allowed, decider)| AccessResults::May { is_allowed, decider }),
+    ]
+}
+
+fn access_changes() -> impl Strategy<Value = AccessChange> {
+    prop_oneof![
+        (objects(), a_rule()).prop_map(|(object, rule)| AccessChange::Grant(object, rule)),
+        (objects(), a_rule()).prop_map(|(object, rule)| AccessChange::Revoke(object, rule)),
+        stances().prop_map(AccessChange::SetStance),
+    ]
 }
 
 fn statuses() -> impl Strategy<Value = Status> {
@@ -429,6 +479,7 @@ fn result() -> impl Strategy<Value = Results> {
         statuses().prop_map(Results::Status),
         places().prop_map(Results::Snapshot),
         bytes().prop_map(Results::Called),
+        access_results().prop_map(Results::Access),
         any::<u64>().prop_map(|mark| Results::Scan { mark }),
         (stats(), any::<u64>(), any::<u64>())
             .prop_map(|(stat, znodes, bytes)| Results::Subtree(Subtree { stat, znodes, bytes })),

@@ -3,7 +3,10 @@
 pub mod arbitrary;
 
 use bytes::Bytes;
-use quorate_core::access::{Held, Identity};
+use quorate_core::access::ask::RulesPage;
+use quorate_core::access::{
+    AccessChange, Acl, AclEntry, Held, Identity, Object, Permissions, Rule, Rules, Stance,
+};
 use quorate_core::condition::Condition;
 use quorate_core::deployment::{Instances, Manifest, Mount, Version};
 use quorate_core::error::{ErrorCode, Refusal};
@@ -26,6 +29,7 @@ use quorate_wire::message::watch::{
     Event, EventKind, EventMessage, Previous, Scope, Watch, WatchEnd, Watched,
 };
 use quorate_wire::message::whoami::Whoami;
+use quorate_wire::message::{AccessQuery, AccessResults};
 use quorate_wire::message::{
     Attach, ClientMessage, Consistency, Credential, Hello, Query, Results, ServerMessage, Welcome,
     body,
@@ -78,7 +82,8 @@ fn refusal() -> Refusal {
 
 fn create(lifetime: LifetimeKind, sequence: Sequence, parents: bool) -> Operation {
     let (path, data) = ("/a/n-".to_owned(), Bytes::from_static(b"data"));
-    Operation::Create { path, data, lifetime, sequence, parents }
+    let acl = parents.then(acl);
+    Operation::Create { path, data, lifetime, sequence, parents, acl }
 }
 
 /// Each kind of operation, with each of its choices.
@@ -104,6 +109,16 @@ fn operations() -> Vec<Operation> {
         Operation::Delete { path: path(), condition: Condition::ANY },
         Operation::Check { path: path(), condition: Condition::version(0) },
         Operation::Call(call("acquire")),
+        Operation::SetAcl { path: path(), acl: Some(acl()), version: Some(300), is_forced: false },
+        Operation::SetAcl { path: path(), acl: None, version: None, is_forced: true },
+        access(AccessChange::Grant(object("/a"), rule("x509:CN=alice", None, "cdrwa"))),
+        access(AccessChange::Grant(
+            object("recipe:lock"),
+            rule("token:ci", Some("acquire"), "call"),
+        )),
+        access(AccessChange::Revoke(object("cluster"), rule("super:", None, "operate"))),
+        access(AccessChange::Revoke(object("recipe:*"), rule("ip:10.0.0.0/8", None, "deploy"))),
+        access(AccessChange::SetStance(Stance::Deny)),
         Operation::Check { path: path(), condition },
         Operation::CheckAbsent { path: path() },
         Operation::CreateOrGet { path: path(), data: data(), lifetime, parents: true },
@@ -116,6 +131,33 @@ fn operations() -> Vec<Operation> {
         Operation::Children { path: path(), page: Page::first(), with_data: false },
         Operation::Children { path: path(), page, with_data: true },
     ]
+}
+
+fn access(change: AccessChange) -> Operation {
+    Operation::Access { change, is_forced: false }
+}
+
+fn object(text: &str) -> Object {
+    Object::parse(text).expect("an object")
+}
+
+fn rule(who: &str, function: Option<&str>, permissions: &str) -> Rule {
+    let permissions = Permissions::parse(permissions).expect("permissions");
+    let who = Identity::parse(who).expect("an identity");
+    Rule { who, function: function.map(str::to_owned), permissions }
+}
+
+fn rules() -> Rules {
+    let mut rules = Rules::default();
+    for rule in [rule("token:ci", Some("acquire"), "call"), rule("world:anyone", None, "call")] {
+        rules.grant(rule).expect("there is room");
+    }
+    rules
+}
+
+fn acl() -> Acl {
+    let lines = ["world:anyone:r", "digest:alice:D/InIHSb7yEEbrWz8b9l71RjZJU=:cdrwa"];
+    Acl { entries: lines.map(|line| AclEntry::parse(line).expect("an entry")).into() }
 }
 
 fn call(function: &str) -> Call {
@@ -207,6 +249,15 @@ fn queries() -> Vec<Query> {
         Query::Snapshot { bulk: 300, go_on: None },
         Query::Snapshot { bulk: 1, go_on: Some(place()) },
         Query::Call(call("holder")),
+        Query::Access(AccessQuery::Acl(path())),
+        Query::Access(AccessQuery::RulesOn(object("/a"))),
+        Query::Access(AccessQuery::Rules { after: Some(object("recipe:lock")) }),
+        Query::Access(AccessQuery::May {
+            who: Some(vec![Identity::anyone()]),
+            permission: Permissions::CALL,
+            object: object("recipe:lock"),
+            function: Some("acquire".to_owned()),
+        }),
         Query::Watch(watch(Scope::Node, Some(Query::Get(path())))),
         Query::Watch(Watch {
             from: Some(Zxid(300)),
@@ -380,6 +431,15 @@ fn results() -> Vec<Results> {
         Results::Status(status()),
         Results::Snapshot(place()),
         Results::Called(Bytes::from_static(b"value")),
+        Results::Access(AccessResults::Acl { acl: Some(acl()), stat: stat() }),
+        Results::Access(AccessResults::Rules {
+            stance: Stance::Deny,
+            page: RulesPage { rules: vec![(object("recipe:lock"), rules())], has_more: true },
+        }),
+        Results::Access(AccessResults::May {
+            is_allowed: false,
+            decider: "the rules on /a".to_owned(),
+        }),
         Results::Watched(Watched::Open { first: None }),
         Results::Watched(Watched::Open { first: Some(Box::new(Ok(Results::Stat(stat())))) }),
         Results::Watched(Watched::Open { first: Some(Box::new(Err(refusal()))) }),

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use quorate_core::access::{Held, Identity};
+use quorate_core::access::{
+    Acl, AclEntry, Held, Identity, Object, Permissions, Rule, Rules, Stance,
+};
 use quorate_core::deployment::{Instances, Manifest, Mount, RunLimits, Version};
 use quorate_core::ids::{Millis, WriteNumber};
 use quorate_core::path::Path;
@@ -43,6 +45,50 @@ pub fn identities() -> impl Strategy<Value = Identity> {
         "super:",
     ];
     proptest::sample::select(texts).prop_map(|text| Identity::parse(text).expect("an identity"))
+}
+
+/// Short lists.
+pub fn acls() -> impl Strategy<Value = Acl> {
+    let entry =
+        (permissions(), identities()).prop_map(|(permissions, who)| AclEntry { permissions, who });
+    vec(entry, 0..4).prop_map(|entries| Acl { entries })
+}
+
+/// All sets.
+pub fn permissions() -> impl Strategy<Value = Permissions> {
+    (0..256_u32).prop_map(|bits| Permissions::from_bits(bits).expect("bits of permissions"))
+}
+
+/// Of each kind.
+pub fn objects() -> impl Strategy<Value = Object> {
+    let texts = vec!["/", "/a/\u{e9}", "recipe:lock", "recipe:*", "cluster"];
+    proptest::sample::select(texts).prop_map(|text| Object::parse(text).expect("an object"))
+}
+
+/// Any.
+pub fn a_rule() -> impl Strategy<Value = Rule> {
+    let function = proptest::option::of(text());
+    (identities(), function, permissions()).prop_map(|(who, function, permissions)| Rule {
+        who,
+        function,
+        permissions,
+    })
+}
+
+/// The rules on an object.
+pub fn rules() -> impl Strategy<Value = Rules> {
+    vec(a_rule(), 0..4).prop_map(|all| {
+        let mut rules = Rules::default();
+        for rule in all {
+            rules.grant(rule).expect("there is room");
+        }
+        rules
+    })
+}
+
+/// Both.
+pub fn stances() -> impl Strategy<Value = Stance> {
+    any::<bool>().prop_map(|denies| if denies { Stance::Deny } else { Stance::Open })
 }
 
 /// Manifests of deployments.

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
+use quorate_core::access::Asker;
 use quorate_core::apply::{self, Applied};
 use quorate_core::draft::{Draft, ReadRecords};
 use quorate_core::error::{ErrorCode, Refusal};
@@ -447,7 +448,8 @@ impl World {
             Query::Call(call) => {
                 let tree = self.tree.clone();
                 let mut recipes = Closures { compiling: self.compiling.clone() };
-                Results::Called(execute::read_call(tree, session, call, &mut recipes).1?)
+                let asker = Asker::of_session(session, None, tree.meta().time);
+                Results::Called(execute::read_call(tree, &asker, call, &mut recipes).1?)
             }
             Query::Status => Results::Status(status(self.tree.meta().zxid)),
             other => return Err(Refusal::new(ErrorCode::BadArguments, format!("{other:?}"))),

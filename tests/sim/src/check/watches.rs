@@ -128,7 +128,7 @@ mod tests {
         let transactions = (1..=6).map(|number| {
             let path = Path::parse(&format!("/n{number}")).expect("valid");
             let (data, lifetime) = (Bytes::new(), Lifetime::Persistent);
-            let created = Change::NodeCreated { path, data, lifetime };
+            let created = Change::NodeCreated { path, data, lifetime, acl: None };
             Transaction {
                 zxid: Zxid(number),
                 time: Millis(number),

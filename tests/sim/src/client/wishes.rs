@@ -152,6 +152,7 @@ impl Client {
                     lifetime: LifetimeKind::Ephemeral,
                     sequence: Sequence::Native,
                     parents: false,
+                    acl: None,
                 });
                 self.write(wire, body, Wish::Join, now_ms);
             }
@@ -199,7 +200,7 @@ impl Client {
                 let lifetime = LifetimeKind::Persistent;
                 let sequence = Sequence::None;
                 let path = path.clone();
-                let create = Operation::Create { path, data, lifetime, sequence, parents: false };
+                let create = Operation::Create { path, data, lifetime, sequence, parents: false, acl: None };
                 (ZnodeCall::Create(serial), create)
             }
             2 => {

@@ -148,6 +148,7 @@ impl Client {
                 lifetime: LifetimeKind::Persistent,
                 sequence: Sequence::None,
                 parents: false,
+                acl: None,
             }),
             address: None,
         };

@@ -24,6 +24,7 @@ fn entry() -> Entry {
             path: Path::parse(&format!("/n{number}")).unwrap(),
             data: Bytes::new(),
             lifetime: Lifetime::Persistent,
+            acl: None,
         }],
         outcome: Outcome::Replied(Bytes::new()),
     };

@@ -1,39 +1,69 @@
-//! `quorate auth`: who somebody is for the service. It does not know how that is proved, nor what follows from it.
+//! `quorate auth`: who somebody is for the service, and rules on subtrees, recipes and the cluster. Access lists of znodes are
+//! `quorate acl`'s.
 
+mod check;
+mod list;
+mod rules;
 mod token;
 mod whoami;
 
 use std::process::ExitCode;
 
+use quorate_core::error::Refusal;
+
 use crate::connect::Global;
+use crate::failure::Usage;
 
 /// `quorate auth`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   quorate auth whoami --token-file ci.token
-  quorate auth token ci --valid 8h --authority authority")]
+  quorate auth token ci --valid 8h --authority authority
+  quorate auth grant /apps/web token:ci rw
+  quorate auth list")]
 pub struct Auth {
     #[command(subcommand)]
     command: Command,
 }
 
+/// What can be done.
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Show who you are for the service
     Whoami(whoami::Whoami),
     /// Make a token: a name, for a time, signed by an authority
     Token(token::Token),
+    /// Permit something on a subtree, a recipe or the cluster
+    Grant(rules::Grant),
+    /// Take back what was permitted
+    Revoke(rules::Revoke),
+    /// Say what holds where there are no rules: open or deny
+    Default(rules::Default),
+    /// Show the rules
+    List(list::List),
+    /// Say whether somebody may do something, and which rule decides
+    Check(check::Check),
 }
 
 impl Auth {
     /// Runs it.
     ///
     /// # Errors
-    /// As its subcommands.
+    /// What the service refuses.
     pub async fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Whoami(whoami) => whoami.run(global).await,
             Command::Token(token) => token.run(global),
+            Command::Grant(grant) => grant.run(global).await,
+            Command::Revoke(revoke) => revoke.run(global).await,
+            Command::Default(default) => default.run(global).await,
+            Command::List(list) => list.run(global).await,
+            Command::Check(check) => check.run(global).await,
         }
     }
+}
+
+/// What was typed and means nothing is told like any other wrong usage.
+pub(super) fn typed<T>(parsed: Result<T, Refusal>) -> anyhow::Result<T> {
+    Ok(parsed.map_err(|refusal| Usage(refusal.message))?)
 }

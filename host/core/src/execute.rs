@@ -69,33 +69,29 @@ pub fn write(view: View, slot: Slot, request: &Request, recipes: &mut dyn Recipe
             Err(failure) => txn.abandon(&Reply::Refused(failure)),
         })
     };
+    let changed = |mut txn: Txn, change: &dyn Fn(&mut Txn) -> Result<Answer, Refusal>| {
+        let result = change(&mut txn);
+        plain(txn, result.map_err(Failure::from))
+    };
+    let session = request.session;
     match &request.body {
         Body::Single(Operation::Call(call)) => first_run(txn, request, call, recipes),
-        Body::Single(operation) => {
-            let mut txn = txn;
-            let result = tree_operation(&mut txn, operation).and_then(|answer| {
-                check_reply("bytes of a result", REPLY_HEAD_BYTES + answer.bytes_max())?;
-                Ok(answer)
-            });
-            plain(txn, result.map_err(Failure::from))
-        }
+        Body::Single(operation) => changed(txn, &|txn| {
+            let answer = tree_operation(txn, operation)?;
+            check_reply("bytes of a result", REPLY_HEAD_BYTES + answer.bytes_max())?;
+            Ok(answer)
+        }),
         Body::Multi(operations) => {
             let (txn, result) = multi(txn, request, operations, recipes);
             plain(txn, result)
         }
         // The wake-up is the sequencer's; the write itself only takes its number.
         Body::Cancel(_) => plain(txn, Ok(Answer::Done)),
-        Body::CloseSession => {
-            let mut txn = txn;
-            txn.end_session(request.session, End::Closed);
-            plain(txn, Ok(Answer::Done))
-        }
-        Body::StoreChunk(chunk) => {
-            let mut txn = txn;
-            let result =
-                deploy::store_chunk(&mut txn, request.session, chunk).map_err(Failure::from);
-            plain(txn, result)
-        }
+        Body::CloseSession => changed(txn, &|txn| {
+            txn.end_session(session, End::Closed);
+            Ok(Answer::Done)
+        }),
+        Body::StoreChunk(chunk) => changed(txn, &|txn| deploy::store_chunk(txn, session, chunk)),
         Body::Deploy(new) => {
             if let Err(refusal) = deploy::require_deploy(&txn, &new.recipe) {
                 return plain(txn, Err(refusal.into()));
@@ -110,22 +106,18 @@ pub fn write(view: View, slot: Slot, request: &Request, recipes: &mut dyn Recipe
             let (txn, result) = deploy::activate_old(txn, recipe, *version, recipes);
             plain(txn, result.map_err(Failure::from))
         }
-        Body::SetQuota { path, quota } => {
-            let mut txn = txn;
-            let set = txn.set_quota(path, quota.filter(|quota| !quota.is_empty()));
-            plain(txn, set.map(|()| Answer::Done).map_err(Failure::from))
-        }
-        Body::RemoveRecipe(recipe) => {
-            let mut txn = txn;
-            let result = deploy::require_deploy(&txn, recipe)
-                .and_then(|()| deploy::remove_recipe(&mut txn, recipe))
-                .map_err(Failure::from);
-            plain(txn, result)
-        }
+        Body::RemoveRecipe(recipe) => changed(txn, &|txn| {
+            deploy::require_deploy(txn, recipe)?;
+            deploy::remove_recipe(txn, recipe)
+        }),
+        Body::SetQuota { path, quota } => changed(txn, &|txn| {
+            let quota = quota.filter(|quota| !quota.is_empty());
+            txn.set_quota(path, quota).map(|()| Answer::Done)
+        }),
         Body::Identify(shown) => {
             let mut txn = txn;
             // Also on a full disk: who frees it needs the right to.
-            Executed::replied(match identify(&mut txn, request.session, shown) {
+            Executed::replied(match identify(&mut txn, session, shown) {
                 Ok(()) => txn.finish(&Reply::Done(Answer::Done)),
                 Err(refusal) => txn.abandon(&Reply::Refused(refusal.into())),
             })

@@ -271,6 +271,7 @@ fn read_outcome(reader: &mut Reader) -> Result<Outcome, Malformed> {
     }
 }
 
+#[allow(clippy::too_many_lines, reason = "one arm for each kind")]
 fn write_change(writer: &mut Writer, change: &Change) {
     match change {
         Change::NodeCreated { path, data, lifetime, acl } => {
@@ -392,6 +393,7 @@ fn tagged_upload(writer: &mut Writer, tag: u8, session: SessionId, component: &[
     writer.raw(component);
 }
 
+#[allow(clippy::too_many_lines, reason = "one arm for each kind")]
 fn read_change(reader: &mut Reader) -> Result<Change, Malformed> {
     const WHAT: &str = "change";
     Ok(match reader.u8(WHAT)? {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::Txn;
+use crate::access::Permissions;
+use crate::access::check::Target;
 use crate::change::Change;
 use crate::draft::ReadRecords;
 use crate::error::{ErrorCode, Refusal};
@@ -26,10 +28,11 @@ impl Txn {
     /// Bounds what may be in a subtree.
     ///
     /// # Errors
-    /// `bad-path`; `limit`, at the most quotas.
+    /// `bad-path`; `no-access`, for whoever may not operate the cluster; `limit`, at the most quotas.
     pub fn set_quota(&mut self, text: &str, quota: Option<Quota>) -> Result<(), Refusal> {
         self.check_may_change()?;
         let path = Path::parse(text)?;
+        self.require(Permissions::OPERATE, Target::Cluster)?;
         let pace = quota.map_or_else(Bounds::default, |quota| quota.writes_per_s);
         if let Some(per_s) = pace.soft.max(pace.hard).filter(|per_s| *per_s > PACE_PER_S_MAX) {
             return Err(Refusal::limit("writes a second of a quota", per_s, PACE_PER_S_MAX));

@@ -5,4 +5,5 @@
 pub mod invariants;
 pub mod pair;
 pub mod rights;
+pub mod steps;
 pub mod toys;

@@ -290,6 +290,7 @@ pub struct Status {
 const ROWS_MAX: usize = 10_000;
 
 impl Query {
+    #[allow(clippy::too_many_lines, reason = "one arm for each kind")]
     pub(crate) fn write(&self, writer: &mut Writer) {
         match self {
             Self::Get(path) => {
@@ -449,6 +450,7 @@ impl Query {
 }
 
 impl Results {
+    #[allow(clippy::too_many_lines, reason = "one arm for each kind")]
     pub(crate) fn write(&self, writer: &mut Writer) {
         match self {
             Self::Node { data, stat } => {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use quorate_core::access::{Acl, Held, Identity, Permissions};
 use quorate_core::condition::Condition;
+use quorate_core::draft::ReadRecords;
 use quorate_core::error::ErrorCode;
 use quorate_core::execute::{self, Executed};
 use quorate_core::ids::{SessionId, WriteNumber};
@@ -15,7 +16,7 @@ use quorate_core::key;
 use quorate_core::limits;
 use quorate_core::path::Path;
 use quorate_core::query::{self, Page};
-use quorate_core::read::{Direction, MemoryTree};
+use quorate_core::read::{Direction, MemoryTree, Read};
 use quorate_core::request::{Answer, Body, LifetimeKind, Operation, Reply, Request, Sequence};
 use quorate_core::session::{self, Acks, Admission, Opening};
 use quorate_core::transaction::Outcome;
@@ -204,6 +205,7 @@ impl Model {
     }
 
     /// Carries out an operation; the path that it made or touched.
+    #[allow(clippy::too_many_lines, reason = "one arm for each operation")]
     fn operate(
         &mut self,
         zxid: u64,

@@ -64,6 +64,9 @@ pub const WATCHES_MAX: usize = 256 * 1024;
 /// Bytes of events that may queue for one attachment, above which its watches are ended with their positions: the thread that
 /// applies can not wait for a client. More than the largest transaction with all its data.
 pub const EVENT_QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of an attachment's queued events at which they end altogether: what must be told beyond the limit above is a piece of
+/// the past, or that watches have ended, and a client that reads neither is not told for ever.
+pub const EVENT_QUEUE_BYTES_END: usize = 2 * EVENT_QUEUE_BYTES_MAX;
 /// Of these, bytes that each attachment has to itself; below it a watch that catches up adds to the queue.
 pub const EVENT_QUEUE_BYTES_OWN: usize = 64 * 1024;
 /// Bytes of events that may queue on this member beyond what each attachment has to itself.
@@ -186,6 +189,8 @@ const _: () = assert!(
     READ_CALL_BLOCKS_PER_LANE_MAX * READ_CALL_BLOCK_BYTES
         >= quorate_wire::message::LANE_FRAME_BYTES_MAX as usize
 );
+// Scans and snapshots of a lane together leave one of a connection's streams to its events.
+const _: () = assert!(SCANS_PER_LANE_MAX < quorate_net::limits::BULKS_OPEN_MAX as usize);
 const _: () = assert!(READ_CALLS_PER_LANE_TURN < READ_CALLS_QUEUE_MAX);
 const _: () = assert!(OUTSTANDING_BYTES_MAX > limits::FRAME_BYTES_MAX);
 const _: () = assert!(

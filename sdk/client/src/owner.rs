@@ -152,11 +152,7 @@ impl Owner {
                     Ok(Some(first)) => {
                         self.moving.stay();
                         let received = self.desk.receive(first, receiver);
-                        if let Some(members) = self.desk.members.take() {
-                            self.dialer.learn(&members);
-                            let count = self.dialer.addresses_count();
-                            self.desk.session.set_address(address, count);
-                        }
+                        self.learn(address);
                         if let ControlFlow::Break(reason) = received {
                             break reason;
                         }
@@ -196,6 +192,14 @@ impl Owner {
         tracing::info!(address = %wire.link.address, %reason, "left a member");
         self.leave(&wire.link.address);
         None
+    }
+
+    /// Takes over the addresses of the service, if the member at this one has told them.
+    fn learn(&mut self, address: &str) {
+        if let Some(members) = self.desk.members.take() {
+            self.dialer.learn(&members);
+            self.desk.session.set_address(address, self.dialer.addresses_count());
+        }
     }
 
     fn leave(&mut self, address: &str) {

@@ -17,12 +17,7 @@ pub enum Step {
     /// The n-th session expires.
     Expire(usize),
     /// A write of the n-th session, its acknowledgements as distances from its last write.
-    Write {
-        session: usize,
-        body: Box<Body>,
-        low: u64,
-        range: Option<(u64, u64)>,
-    },
+    Write { session: usize, body: Box<Body>, low: u64, range: Option<(u64, u64)> },
     /// The write before, once more.
     Resend(usize),
     /// The leader applies one entry and does not tell the view.

@@ -62,8 +62,12 @@ impl Lane {
     /// Goes on beside the lane until it is sent or the lane ends. A second one at a time is refused at once.
     pub(super) async fn start_snapshot(&mut self, read: WaitingRead) {
         let (face, attachment) = (self.face.clone(), self.attachment.clone());
-        let room = match snapshots::room(self.snapshot_room.clone()) {
-            Ok(room) => room,
+        // Its stream counts among those of scans: one is left to events.
+        let rooms = snapshots::room(self.snapshot_room.clone()).and_then(|room| {
+            Ok((room, self.scan_room.take("this session", limits::SCANS_PER_LANE_MAX)?))
+        });
+        let rooms = match rooms {
+            Ok(rooms) => rooms,
             Err(refusal) => {
                 // Waits for a client that does not read: it can not send more meanwhile.
                 let (zxid, refused) = (face.registry.zxid(), Err(refusal));
@@ -75,7 +79,7 @@ impl Lane {
         let client = self.client();
         let connection = self.connection.clone();
         self.reads.spawn(async move {
-            let _room = room;
+            let _rooms = rooms;
             let opened = async {
                 let is_linearizable = read.consistency == Consistency::Linearizable;
                 face.audit.admit_read(&read.query)?;

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use quorate_core::draft::ReadRecords;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::Zxid;
 use quorate_net::{BulkError, Connection, LaneError, LaneLimits};
@@ -30,11 +31,16 @@ impl Lane {
         let (face, attachment) = (self.face.clone(), self.attachment.clone());
         let client = self.client();
         let whose = (attachment.number, client);
-        let opening = match face.registry.watches().begin(whose, &attachment.outbox, &watch) {
+        let asked = Query::Watch(watch.clone());
+        let begun = face
+            .audit
+            .admit_read(&asked)
+            .and_then(|()| face.registry.watches().begin(whose, &attachment.outbox, &watch));
+        let opening = match begun {
             Ok(opening) => opening,
             Err(refusal) => {
                 let (zxid, refused) = (face.registry.zxid(), Err(refusal));
-                audit_read(&attachment, &Query::Watch(watch), zxid, &refused);
+                audit_read(&attachment, &asked, zxid, &refused);
                 attachment.deliver(read_reply(&attachment, zxid, request, refused)).await;
                 return;
             }
@@ -43,16 +49,16 @@ impl Lane {
             let (connection, attachment) = (self.connection.clone(), self.attachment.clone());
             self.reads.spawn(write_events(connection, attachment));
         }
-        // Waits for room: the lane is not read further, which holds its client back.
-        let Ok(room) = self.reads_room.clone().acquire_owned().await else { return };
+        let room = self.reads_room.clone();
         self.reads.spawn(async move {
-            let _room = room;
+            // Not on the lane, on which heartbeats come: how many watches may wait here is bounded by themselves.
+            let Ok(_room) = room.acquire().await else { return };
             let opened = open(&face, client, &attachment, opening, consistency, &watch).await;
             let (zxid, results) = match opened {
                 Ok((zxid, watched)) => (zxid, Ok(Results::Watched(watched))),
                 Err(refusal) => (face.registry.zxid(), Err(refusal)),
             };
-            audit_read(&attachment, &Query::Watch(watch), zxid, &results);
+            audit_read(&attachment, &asked, zxid, &results);
             deliver(&face, &attachment, request, zxid, results).await;
         });
     }
@@ -94,14 +100,30 @@ async fn open(
     }
 }
 
-/// Returns when this member has applied a position that a client brings.
+/// Returns when this member has applied a position that a client brings. One that no member can have applied is refused: it is of
+/// another cluster, or of this one before it was restored.
 async fn reached(face: &Face, position: Zxid) -> Result<(), Refusal> {
-    timeout(limits::READ_TIMEOUT, face.registry.reached(position)).await.map_err(|_| {
+    if face.registry.zxid() >= position {
+        return Ok(());
+    }
+    let reached = async {
+        // What was applied anywhere is applied here behind it.
+        face.barrier.pass().await?;
+        let applied = face.reads.tree().meta().zxid;
+        if applied < position {
+            let message =
+                format!("there is no transaction {position} yet: the last one is {applied}");
+            return Err(Refusal::new(ErrorCode::BadArguments, message));
+        }
+        face.registry.reached(position).await;
+        Ok(())
+    };
+    timeout(limits::READ_TIMEOUT, reached).await.unwrap_or_else(|_| {
         let message = format!(
             "this member has applied {}, and not the position {position} yet",
             face.registry.zxid()
         );
-        Refusal::new(ErrorCode::NoLeader, message)
+        Err(Refusal::new(ErrorCode::NoLeader, message))
     })
 }
 

@@ -165,8 +165,12 @@ impl Attachment {
         }
     }
 
-    /// Sends a message if the lane has room. A client that does not read what it asked for is cut off.
+    /// Sends a message if the lane has room. A client that does not read what it asked for is cut off. Nothing is sent on an
+    /// attachment that is over: its events have ended with it, and no reply may go without those before it.
     pub fn send(&self, message: &ServerMessage) {
+        if self.is_over() {
+            return;
+        }
         match self.lane.try_send(message.encode()) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
@@ -192,13 +196,13 @@ impl Attachment {
     pub async fn deliver(&self, frame: Bytes) {
         tokio::select! {
             biased;
+            () = self.over() => {}
             sent = self.lane.send(frame) => {
                 if let Err(error) = sent {
                     tracing::debug!(session = self.session.0, %error, "a message found its lane ended");
                     self.end();
                 }
             }
-            () = self.over() => {}
         }
     }
 

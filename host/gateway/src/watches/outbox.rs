@@ -130,7 +130,8 @@ impl Outbox {
         Ok(())
     }
 
-    /// Queues what must be told however much is queued. Nothing happens if the outbox has ended.
+    /// Queues what must be told however much is queued. Nothing happens if the outbox has ended; one that is told without end and
+    /// not read is ended: its client finds out, and goes on from its positions.
     pub(super) fn push_always(&self, frames: Vec<Bytes>) {
         let more: usize = frames.iter().map(cost).sum();
         let mut queue = self.lock();
@@ -138,6 +139,10 @@ impl Outbox {
             return;
         }
         let bytes = queue.bytes + more;
+        if bytes > limits::EVENT_QUEUE_BYTES_END {
+            drop(queue);
+            return self.end();
+        }
         let lent = beyond_own(bytes);
         if lent > queue.lent {
             self.budget.take(lent - queue.lent);

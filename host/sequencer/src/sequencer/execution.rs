@@ -78,7 +78,7 @@ impl Sequencer {
                 return;
             }
         }
-        let calls = self.calls_to_retire(&request);
+        let calls = self.calls_to_retire(request);
         if calls.is_empty() {
             self.execute_new(request, now);
         } else {

@@ -9,6 +9,7 @@ use quorate_core::quota::{Bounds, Quota as Bound};
 use serde_json::{Value as Json, json};
 
 use crate::connect::Global;
+use crate::failure::Usage;
 use crate::output::{FAINT, NAME};
 
 /// `quorate quota`
@@ -35,8 +36,12 @@ enum Command {
     /// Bound what may be in a subtree, in place of the quota that it has
     Set(Set),
     /// List quotas, and how much of each is used
+    #[command(after_help = "Examples:
+  quorate quota list")]
     List {},
     /// Remove the quota of a subtree
+    #[command(after_help = "Examples:
+  quorate quota remove /apps/web")]
     Remove {
         /// The top of the subtree
         path: String,
@@ -44,28 +49,29 @@ enum Command {
 }
 
 #[derive(Debug, clap::Args)]
-#[group(required = true, multiple = true, id = "bounds")]
+#[command(after_help = "Examples:
+  quorate quota set /apps/web --znodes 10000 --bytes 64000000 --bytes-soft 48000000
+  quorate quota set /apps/batch --writes 50")]
 struct Set {
     /// The top of the subtree
-    #[arg(group = "top")]
     path: String,
     /// Refuse more znodes than this, the top included
-    #[arg(long, value_name = "N", group = "bounds")]
+    #[arg(long, value_name = "N")]
     znodes: Option<u64>,
     /// Count creations and settings while there are more znodes than this
-    #[arg(long, value_name = "N", group = "bounds")]
+    #[arg(long, value_name = "N")]
     znodes_soft: Option<u64>,
     /// Refuse more bytes of data than this
-    #[arg(long, value_name = "N", group = "bounds")]
+    #[arg(long, value_name = "N")]
     bytes: Option<u64>,
     /// Count creations and settings while there are more bytes of data than this
-    #[arg(long, value_name = "N", group = "bounds")]
+    #[arg(long, value_name = "N")]
     bytes_soft: Option<u64>,
     /// Refuse more creations and settings a second than this; a second's worth may come at once
-    #[arg(long, value_name = "N", group = "bounds")]
+    #[arg(long, value_name = "N")]
     writes: Option<u64>,
     /// Count creations and settings above so many a second
-    #[arg(long, value_name = "N", group = "bounds")]
+    #[arg(long, value_name = "N")]
     writes_soft: Option<u64>,
 }
 
@@ -78,6 +84,10 @@ impl Quota {
         match self.command {
             Command::Set(set) => {
                 let (path, quota) = set.quota();
+                if quota.is_empty() {
+                    let missing = "a quota needs a bound at least: --znodes, --bytes or --writes, or one of their soft ones";
+                    return Err(Usage(missing.to_owned()).into());
+                }
                 let done = async |client: Client| Ok(client.set_quota(&path, Some(quota)).await?);
                 global.with_client(done).await?;
                 global.output().show(

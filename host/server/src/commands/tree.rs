@@ -270,7 +270,7 @@ impl Set {
             CreateOperation::new(&self.path).data(data).parents().or_set().map_err(Error::from)?
         } else {
             let condition = self.conditions.condition();
-            Operation::Set { path: self.path.clone(), data: data.into(), condition }
+            Operation::Set { path: self.path.clone(), data, condition }
         };
         let set = async |client| Ok(self.conditions.execute(&client, operation).await?);
         let stat = match global.with_client(set).await? {

@@ -188,6 +188,7 @@ pub fn decode(bytes: Bytes) -> Result<Body, Malformed> {
     Ok(body)
 }
 
+#[allow(clippy::too_many_lines, reason = "one arm for each kind")]
 fn write_operation(writer: &mut Writer, operation: &Operation) {
     match operation {
         Operation::Create { path, data, lifetime, sequence, parents, acl } => {

@@ -69,6 +69,7 @@ impl Audit {
     }
 
     /// Takes the next record.
+    #[allow(clippy::too_many_lines, reason = "one arm for each table")]
     pub(super) fn take(&mut self, key: &Bytes, value: &Bytes) -> Result<(), Malformed> {
         if key::counts_in_digest(key) {
             self.digest = self.digest.wrapping_add(record_hash(key, value));

@@ -34,6 +34,7 @@ fn version() -> Version {
 }
 
 /// Each change once.
+#[allow(clippy::too_many_lines, reason = "one of each kind")]
 fn changes() -> Vec<Change> {
     let session = SessionId(41);
     let call = CallId { session, write: WriteNumber(8) };

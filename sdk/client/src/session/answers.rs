@@ -1,6 +1,8 @@
 //! What a session does with events and answers, in the order in which `hold` lets them through. It does not know what its parts
 //! conclude from them.
 
+use std::ops::ControlFlow;
+
 use quorate_core::error::Refusal;
 use quorate_core::ids::Zxid;
 use quorate_wire::message::watch::EventMessage;
@@ -61,8 +63,8 @@ impl Session {
                     self.watches.saw(zxid);
                 }
                 let results = match self.watches.handle_answer(request, zxid, results, now_ms) {
-                    Ok(step) => return self.watched(step),
-                    Err(results) => results,
+                    ControlFlow::Break(step) => return self.watched(step),
+                    ControlFlow::Continue(results) => results,
                 };
                 match self.reads.handle(request, zxid, results, now_ms) {
                     ReadEnd::GoOn => {}

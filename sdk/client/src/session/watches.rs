@@ -13,6 +13,7 @@
 //!    when it was so at all addresses is the watch ended, with the position: a gap is never silent.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -368,13 +369,15 @@ impl Watches {
         zxid: Zxid,
         results: Result<Results, Refusal>,
         now_ms: u64,
-    ) -> Result<WatchStep, Result<Results, Refusal>> {
+    ) -> ControlFlow<WatchStep, Result<Results, Refusal>> {
         if let Some(id) = self.unwatching.remove(&request) {
             self.closing.remove(&id);
-            return Ok(WatchStep::GoOn);
+            return ControlFlow::Break(WatchStep::GoOn);
         }
         let mut asked = self.asked.iter_mut();
-        let Some(id) = asked.find_map(|asked| asked.remove(&request)) else { return Err(results) };
+        let Some(id) = asked.find_map(|asked| asked.remove(&request)) else {
+            return ControlFlow::Continue(results);
+        };
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.stage = Stage::Due(0);
         } else {
@@ -383,9 +386,9 @@ impl Watches {
             } else {
                 self.closing.remove(&id);
             }
-            return Ok(WatchStep::GoOn);
+            return ControlFlow::Break(WatchStep::GoOn);
         }
-        Ok(match results {
+        ControlFlow::Break(match results {
             Ok(Results::Watched(Watched::Open { first })) => self.opened(id, zxid, first),
             Ok(Results::Watched(Watched::NotHere { oldest })) => {
                 self.begin_again(id);
@@ -455,6 +458,8 @@ impl Watches {
         // It is asked for again where the session goes.
         entry.stage = Stage::Due(0);
         if entry.is_started {
+            // What the member says of its progress is not about this one any more.
+            entry.ask.outbox.closed();
             self.reopening.insert(id);
         }
         self.is_leaving = true;

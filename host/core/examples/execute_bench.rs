@@ -129,6 +129,7 @@ fn request(kind: Kind, index: u64) -> Request {
             lifetime: LifetimeKind::Persistent,
             sequence: Sequence::None,
             parents: false,
+            acl: None,
         },
     };
     Request {

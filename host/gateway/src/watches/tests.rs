@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use quorate_core::change::Change;
-use quorate_core::ids::{Epoch, Millis, Term};
+use quorate_core::ids::{Epoch, Millis, SessionId, Term};
 use quorate_core::transaction::{Entry, EntryBody, Origin, Outcome, Transaction};
 use quorate_core::znode::Lifetime;
 use quorate_wire::message::watch::{EventMessage, WatchEnd};

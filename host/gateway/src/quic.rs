@@ -1,6 +1,7 @@
 //! The native face: connections of clients, one lane a session. It reads frames, hands writes on in their order, settles
 //! how fresh a read must be, and lets go when the lane is over. What a frame's fields mean is quorate-wire's.
 
+mod administering;
 mod audited;
 mod bodies;
 mod calls;
@@ -8,7 +9,6 @@ mod scans;
 mod watching;
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -22,8 +22,8 @@ use quorate_core::limits as core_limits;
 use quorate_core::request::{Body, Request};
 use quorate_core::session::{Acks, Session};
 use quorate_net::{
-    CloseCode, Connection, Identity, LaneError, LaneLimits, LaneReceiver, LaneSender, Protocol,
-    QueueBudget, Server,
+    CloseCode, Connection, Identity, LaneLimits, LaneReceiver, LaneSender, Protocol, QueueBudget,
+    Server,
 };
 use quorate_wire::message::admin::Command;
 use quorate_wire::message::{
@@ -36,9 +36,10 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use self::administering::administer;
 use self::audited::{audit_attach, audit_read};
 use self::bodies::read_bodies;
-use crate::administration::{Administration, Requester};
+use crate::administration::Administration;
 use crate::audit::Audit;
 use crate::backlog::{Backlog, Message, WaitingRead};
 use crate::compile::Compiler;
@@ -588,49 +589,6 @@ enum First {
     Command(u64, Command),
     /// Its client speaks no protocol that is spoken here.
     Refused(Refusal),
-}
-
-/// Carries out commands to the cluster, one after the other.
-async fn administer(
-    face: &Face,
-    remote: SocketAddr,
-    first: (u64, Command),
-    sender: &LaneSender,
-    mut receiver: LaneReceiver,
-    mut stop: watch::Receiver<bool>,
-) -> Ended {
-    let asked_by = Requester { identities: Vec::new(), address: Some(remote.ip()) };
-    let mut next = first;
-    loop {
-        let (request, command) = next;
-        let administered = async {
-            face.audit.admit_command(&command)?;
-            face.administration.administer(command.clone(), Some(&asked_by)).await
-        };
-        let outcome = tokio::select! {
-            outcome = administered => outcome,
-            _ = stop.changed() => Err(Refusal::new(ErrorCode::ShuttingDown, "this member is shutting down")),
-        };
-        face.audit.commanded(remote, &command, &outcome);
-        let answer = ServerMessage::Administered { request, outcome };
-        if sender.send(answer.encode()).await.is_err() {
-            return Ended::Client;
-        }
-        let frame = tokio::select! {
-            frame = receiver.recv() => frame,
-            _ = stop.changed() => return Ended::Over,
-        };
-        next = match frame {
-            Ok(Some(frame)) => match ClientMessage::decode(frame) {
-                Ok(ClientMessage::Administer { request, command }) => (request, command),
-                Ok(_) => return Ended::Protocol("neither a session nor a command".to_owned()),
-                Err(error) => return error.into(),
-            },
-            // It has closed the connection as soon as it had its answer.
-            Ok(None) | Err(LaneError::ConnectionLost(_)) => return Ended::Client,
-            Err(error) => return Ended::Protocol(error.to_string()),
-        };
-    }
 }
 
 async fn receive_hello(

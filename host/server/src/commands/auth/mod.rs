@@ -13,6 +13,10 @@ use crate::failure::Usage;
 
 /// `quorate auth`
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  quorate auth grant /app token:reader r
+  quorate auth list
+  quorate auth check me write /app")]
 pub struct Auth {
     #[command(subcommand)]
     command: Command,

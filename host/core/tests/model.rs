@@ -3,6 +3,8 @@
 
 #[path = "model/compare.rs"]
 mod compare;
+#[path = "model/lists.rs"]
+mod lists;
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +26,7 @@ use quorate_core::session::{self, Acks, Admission, Opening};
 use quorate_core::transaction::Outcome;
 use quorate_core::znode::{Lifetime, Stat};
 
+use lists::distinct;
 use support::pair::Pair;
 use support::rights::{self, Rights};
 use support::toys::Toys;
@@ -94,17 +97,6 @@ struct Model {
     nodes: BTreeMap<String, ModelNode>,
     sessions: BTreeMap<SessionId, ModelSession>,
     rights: Rights,
-}
-
-/// Without the entries that stand there twice.
-fn distinct(acl: &Acl) -> Acl {
-    let mut entries = Vec::new();
-    for entry in &acl.entries {
-        if !entries.contains(entry) {
-            entries.push(entry.clone());
-        }
-    }
-    Acl { entries }
 }
 
 fn parent_of(path: &str) -> String {
@@ -371,34 +363,6 @@ impl Model {
             Answer::Done | Answer::Deleted { .. } => {}
             other => panic!("{operation:?}: {other:?}"),
         }
-    }
-
-    fn set_acl(
-        &mut self,
-        session: SessionId,
-        path: &str,
-        acl: Option<&Acl>,
-        version: Option<u64>,
-        is_forced: bool,
-    ) -> Result<(), ErrorCode> {
-        if acl.is_some_and(|acl| acl.entries.is_empty()) {
-            return Err(ErrorCode::InvalidAcl);
-        }
-        let node = self.expect(session, path, Permissions::ADMIN, &Condition::ANY)?;
-        if version.is_some_and(|version| version != node.aversion) {
-            return Err(ErrorCode::BadVersion);
-        }
-        let forced = is_forced && self.rights.is_super(&self.sessions[&session].known_as);
-        let keeps_admin = acl.is_none_or(|acl| {
-            acl.entries.iter().any(|entry| entry.permissions.has(Permissions::ADMIN))
-        });
-        if !keeps_admin && !forced {
-            return Err(ErrorCode::WouldLockOut);
-        }
-        let node = self.nodes.get_mut(path).expect("looked up above");
-        node.acl = acl.map(distinct);
-        node.aversion += 1;
-        Ok(())
     }
 
     fn end_session(&mut self, zxid: u64, id: SessionId) {

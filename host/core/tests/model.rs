@@ -1,6 +1,10 @@
 //! Random operations against a naive model, and random refusals of what was proposed. After every step the leader's view,
 //! the follower and the model agree, and the invariants of `support::invariants` hold. A failure prints its seed.
 
+#[path = "model/compare.rs"]
+mod compare;
+#[path = "model/lists.rs"]
+mod lists;
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,20 +12,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use quorate_core::access::{Acl, Held, Identity, Permissions};
 use quorate_core::condition::Condition;
-use quorate_core::draft::ReadRecords;
 use quorate_core::error::ErrorCode;
 use quorate_core::execute::{self, Executed};
 use quorate_core::ids::{SessionId, WriteNumber};
 use quorate_core::key;
 use quorate_core::limits;
 use quorate_core::path::Path;
-use quorate_core::query::{self, Page};
-use quorate_core::read::{Direction, MemoryTree, Read};
+use quorate_core::query::Page;
+use quorate_core::read::{Direction, Read};
 use quorate_core::request::{Answer, Body, LifetimeKind, Operation, Reply, Request, Sequence};
 use quorate_core::session::{self, Acks, Admission, Opening};
 use quorate_core::transaction::Outcome;
 use quorate_core::znode::{Lifetime, Stat};
 
+use lists::distinct;
 use support::pair::Pair;
 use support::rights::{self, Rights};
 use support::steps::{Step, step};
@@ -93,17 +97,6 @@ struct Model {
     nodes: BTreeMap<String, ModelNode>,
     sessions: BTreeMap<SessionId, ModelSession>,
     rights: Rights,
-}
-
-/// Without the entries that stand there twice.
-fn distinct(acl: &Acl) -> Acl {
-    let mut entries = Vec::new();
-    for entry in &acl.entries {
-        if !entries.contains(entry) {
-            entries.push(entry.clone());
-        }
-    }
-    Acl { entries }
 }
 
 fn parent_of(path: &str) -> String {
@@ -373,109 +366,12 @@ impl Model {
         }
     }
 
-    fn set_acl(
-        &mut self,
-        session: SessionId,
-        path: &str,
-        acl: Option<&Acl>,
-        version: Option<u64>,
-        is_forced: bool,
-    ) -> Result<(), ErrorCode> {
-        if acl.is_some_and(|acl| acl.entries.is_empty()) {
-            return Err(ErrorCode::InvalidAcl);
-        }
-        let node = self.expect(session, path, Permissions::ADMIN, &Condition::ANY)?;
-        if version.is_some_and(|version| version != node.aversion) {
-            return Err(ErrorCode::BadVersion);
-        }
-        let forced = is_forced && self.rights.is_super(&self.sessions[&session].known_as);
-        let keeps_admin = acl.is_none_or(|acl| {
-            acl.entries.iter().any(|entry| entry.permissions.has(Permissions::ADMIN))
-        });
-        if !keeps_admin && !forced {
-            return Err(ErrorCode::WouldLockOut);
-        }
-        let node = self.nodes.get_mut(path).expect("looked up above");
-        node.acl = acl.map(distinct);
-        node.aversion += 1;
-        Ok(())
-    }
-
     fn end_session(&mut self, zxid: u64, id: SessionId) {
         let owned = self.nodes.iter().filter(|(_, node)| node.lifetime.session() == Some(id));
         for path in owned.map(|(path, _)| path.clone()).collect::<Vec<_>>() {
             self.delete(zxid, &path);
         }
         self.sessions.get_mut(&id).expect("it was opened").is_live = false;
-    }
-
-    /// The tree holds what the model holds.
-    fn compare(&self, tree: &MemoryTree) {
-        assert_eq!(tree.meta().zxid.0, self.zxid);
-        let stored = support::invariants::nodes(tree);
-        assert_eq!(
-            stored.keys().map(Path::as_str).collect::<Vec<_>>(),
-            self.nodes.keys().map(String::as_str).collect::<Vec<_>>()
-        );
-        for (path, stored) in &stored {
-            let node = &self.nodes[path.as_str()];
-            let (data, stat) = query::get(tree, path).expect("it is there");
-            assert_eq!(data, node.data, "{path}");
-            assert_eq!(
-                (
-                    stat.version,
-                    stat.czxid.0,
-                    stat.mzxid.0,
-                    stat.pzxid.0,
-                    stat.lifetime,
-                    stat.mtime.0
-                ),
-                (node.version, node.czxid, node.mzxid, node.pzxid, node.lifetime, node.mtime),
-                "{path}"
-            );
-            assert_eq!((stat.aversion, &stored.acl), (node.aversion, &node.acl), "{path}");
-            assert_eq!(stat.cversion, node.children_created + node.children_deleted, "{path}");
-            assert_eq!(stored.children_created, node.children_created, "{path}");
-            self.compare_children(tree, path);
-        }
-        for (id, session) in &self.sessions {
-            let stored = tree.session(*id).expect("sessions are not forgotten here");
-            assert_eq!(stored.is_live(), session.is_live);
-            assert_eq!(stored.last_write.0, session.last_write);
-            let kept = tree.kept_replies(*id, WriteNumber(0), WriteNumber(u64::MAX));
-            let kept = kept.into_iter().map(|(write, kept)| {
-                (write.0, Reply::decode(kept.reply).expect("a kept reply decodes"))
-            });
-            assert_eq!(kept.collect::<BTreeMap<_, _>>(), session.kept);
-        }
-    }
-
-    fn compare_children(&self, tree: &MemoryTree, parent: &Path) {
-        let names = self.children(parent.as_str());
-        assert_eq!(query::first_child(tree, parent), Ok(names.first().cloned()));
-        for direction in [Direction::Forward, Direction::Backward] {
-            let mut expected = names.clone();
-            if direction == Direction::Backward {
-                expected.reverse();
-            }
-            // Two at a time, each page behind the last name of the one before.
-            let mut paged = Vec::new();
-            let mut page = Page { after: None, limit: 2, direction };
-            loop {
-                let listing = query::children(tree, parent, &page).expect("it is there");
-                page.after = listing.children.last().cloned();
-                paged.extend(listing.children);
-                assert_eq!(listing.has_more, paged.len() < expected.len());
-                if !listing.has_more {
-                    break;
-                }
-            }
-            assert_eq!(paged, expected);
-        }
-        for pair in names.windows(2) {
-            let path = parent.child(&pair[1]).expect("valid");
-            assert_eq!(query::child_before(tree, &path), Ok(Some(pair[0].clone())));
-        }
     }
 }
 

@@ -14,6 +14,9 @@ use crate::output::{FAINT, NAME};
 
 /// `quorate acl`
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  quorate acl get /app
+  quorate acl set /app auth::cdrwa world:anyone:r")]
 pub struct Acl {
     #[command(subcommand)]
     command: Command,

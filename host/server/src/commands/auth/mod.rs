@@ -20,6 +20,7 @@ use crate::failure::Usage;
   quorate auth whoami --token-file ci.token
   quorate auth token ci --valid 8h --authority authority
   quorate auth grant /apps/web token:ci rw
+  quorate auth check me write /apps/web
   quorate auth list")]
 pub struct Auth {
     #[command(subcommand)]

@@ -18,7 +18,6 @@ use quorate_core::ids::{SessionId, WriteNumber};
 use quorate_core::key;
 use quorate_core::limits;
 use quorate_core::path::Path;
-use quorate_core::query::Page;
 use quorate_core::read::{Direction, Read};
 use quorate_core::request::{Answer, Body, LifetimeKind, Operation, Reply, Request, Sequence};
 use quorate_core::session::{self, Acks, Admission, Opening};

@@ -55,7 +55,7 @@ pub struct Authentication {
 pub struct Caller {
     /// What it is known as, ascending, each once.
     pub identities: Vec<Identity>,
-    /// From where it is connected.
+    /// From where it has connected.
     pub remote: Option<SocketAddr>,
 }
 
@@ -63,7 +63,7 @@ impl Caller {
     /// Of whom nothing is known but where it is.
     #[must_use]
     pub fn of(connection: &Connection) -> Self {
-        Self { identities: Vec::new(), remote: Some(connection.remote_address()) }
+        Self { identities: Vec::new(), remote: Some(connection.proven_remote()) }
     }
 }
 

@@ -384,7 +384,7 @@ impl Lane {
     }
 
     fn client(&self) -> Client {
-        let address = Some(self.connection.remote_address().ip());
+        let address = Some(self.connection.proven_address());
         Client { session: self.attachment.session, address }
     }
 

@@ -16,7 +16,9 @@ use quorate_core::ids::{Millis, SessionId, Zxid};
 use quorate_core::key;
 use quorate_core::path::Path;
 use quorate_core::query as tree;
+use quorate_core::query::Listing;
 use quorate_core::query::ephemerals::ephemerals;
+use quorate_core::query::quota::QuotaUse;
 use quorate_core::query::subtree::subtree;
 use quorate_core::read::{Direction, Read, SharedRead};
 use quorate_core::session::Session;
@@ -186,17 +188,12 @@ impl Reads {
             }
             Query::Subtree(path) => Results::Subtree(subtree(tree, &readable(path)?)?),
             Query::Ephemerals { session, prefix, after, limit } => {
-                let prefix = Path::parse(prefix)?;
-                // One's own are no secret.
-                if asker.session != Some(*session) {
-                    require_on_path(tree, asker, &prefix, Permissions::READ)?;
-                }
-                Results::Names(ephemerals(tree, *session, &prefix, after.as_deref(), *limit))
+                let owned = Owned { session: *session, after: after.as_deref(), limit: *limit };
+                Results::Names(owned_by(tree, asker, prefix, owned)?)
             }
             Query::Many(queries) => Results::Many(self.answer_many(tree, asker, queries)?),
             Query::Quotas { after, limit } => {
-                let after = after.as_deref().map(Path::parse).transpose()?;
-                Results::Quotas(tree::quota::quotas(tree, after.as_ref(), *limit))
+                Results::Quotas(quotas(tree, asker, after.as_deref(), *limit)?)
             }
             Query::Recipes => recipes(tree),
             Query::History(recipe) => history(tree, recipe)?,
@@ -287,6 +284,51 @@ fn access(tree: &dyn Read, asker: &Asker, query: &AccessQuery) -> Result<AccessR
             AccessResults::May { is_allowed: verdict.is_allowed, decider }
         }
     })
+}
+
+/// Which page of a session's ephemeral znodes.
+struct Owned<'a> {
+    session: SessionId,
+    after: Option<&'a str>,
+    limit: u32,
+}
+
+/// The ephemeral znodes of a session at and below a path: of another's those that the asker may read.
+fn owned_by(
+    tree: &dyn Read,
+    asker: &Asker,
+    prefix: &str,
+    Owned { session, after, limit }: Owned<'_>,
+) -> Result<Listing<String>, Refusal> {
+    let prefix = Path::parse(prefix)?;
+    // One's own are no secret.
+    let is_own = asker.session == Some(session);
+    if !is_own {
+        require_on_path(tree, asker, &prefix, Permissions::READ)?;
+    }
+    let mut found = ephemerals(tree, session, &prefix, after, limit);
+    let may_read = |text: &str| {
+        Path::parse(text).is_ok_and(|path| ask::require_read(tree, asker, &path).is_ok())
+    };
+    found.children.retain(|path| is_own || may_read(path));
+    Ok(found)
+}
+
+/// A page of quotas: those of subtrees that the asker may read.
+fn quotas(
+    tree: &dyn Read,
+    asker: &Asker,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<Listing<QuotaUse>, Refusal> {
+    let after = after.map(Path::parse).transpose()?;
+    let mut found = tree::quota::quotas(tree, after.as_ref(), limit);
+    let may_read = |text: &str| {
+        Path::parse(text)
+            .is_ok_and(|path| require_on_path(tree, asker, &path, Permissions::READ).is_ok())
+    };
+    found.children.retain(|quota| may_read(&quota.path));
+    Ok(found)
 }
 
 fn recipes(tree: &dyn Read) -> Results {

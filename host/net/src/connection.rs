@@ -2,7 +2,7 @@
 //! who opened it and why.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use quinn::VarInt;
@@ -26,11 +26,14 @@ use crate::verify::is_of_member;
 pub struct Connection {
     inner: quinn::Connection,
     protocol: Protocol,
+    /// The peer's address when the handshake was done.
+    proven: IpAddr,
 }
 
 impl Connection {
     pub(crate) fn new(inner: quinn::Connection, protocol: Protocol) -> Self {
-        Self { inner, protocol }
+        let proven = canonical(inner.remote_address()).ip();
+        Self { inner, protocol, proven }
     }
 
     /// What is spoken on it.
@@ -189,7 +192,20 @@ impl Connection {
         self.inner.stable_id() == other.inner.stable_id()
     }
 
-    /// Where the peer is now. Changes when a client moves.
+    /// The address from which the connection was made, which the handshake has proved. Rights go by this one: that of
+    /// [`Connection::remote_address`] may be a sender's claim that nobody has looked into yet.
+    #[must_use]
+    pub fn proven_address(&self) -> IpAddr {
+        self.proven
+    }
+
+    /// The same, with the port from which the peer sends now.
+    #[must_use]
+    pub fn proven_remote(&self) -> SocketAddr {
+        SocketAddr::new(self.proven, self.inner.remote_address().port())
+    }
+
+    /// Where the peer is now, as it says. Changes when a client moves.
     #[must_use]
     pub fn remote_address(&self) -> SocketAddr {
         canonical(self.inner.remote_address())

@@ -4,7 +4,7 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::access::check::{Target, Wish, require};
-use crate::access::{Asker, Object, Permissions};
+use crate::access::{Asker, Identity, Object, Permissions};
 use crate::change::Change;
 use crate::deployment::{ComponentDigest, Manifest, Version, check_name};
 use crate::draft::{ReadRecords, View};
@@ -173,8 +173,11 @@ pub(super) fn activate_new(
         Err(refusal) => return (txn, Err(refusal)),
     };
     let number = txn.recipe(&deploy.recipe).map_or(0, |recipe| recipe.last_version) + 1;
-    let principal =
-        txn.session(request.session).map_or_else(String::new, |session| session.principal);
+    // Shown to everybody who asks for the history: without what a password could be tried by.
+    let principal = txn.session(request.session).map_or_else(String::new, |session| {
+        let identity = Identity::parse(&session.principal);
+        identity.map_or(session.principal, |identity| identity.masked().to_string())
+    });
     let version = Version {
         number,
         component: deploy.component,

@@ -135,7 +135,8 @@ impl Txn {
         if locks_out {
             let message =
                 format!("nobody could change the access list of {path}: it permits admin to none");
-            self.check_forced(is_forced, message)?;
+            let is_super = self.asker.as_ref().is_none_or(|asker| is_super(&self.draft, asker));
+            Self::check_forced((is_forced, is_super), message)?;
         }
         self.check_owned_acl(node.lifetime.session(), node.acl_bytes(), acl.as_ref())?;
         self.record(Change::AclSet { path: path.clone(), acl })?;
@@ -152,12 +153,15 @@ impl Txn {
     pub fn change_access(&mut self, change: &AccessChange, is_forced: bool) -> Result<(), Refusal> {
         self.check_may_change()?;
         let before = self.own_rights_on_cluster();
+        // By the rules that hold until now: super may insist also on what makes super of nobody.
+        let is_super = self.asker.as_ref().is_none_or(|asker| is_super(&self.draft, asker));
         let (recorded, ruled) = match change {
             AccessChange::Grant(object, rule) => {
                 rule.check(object)?;
                 self.require_rules_of(object)?;
                 let mut rules = self.draft.rules(object).unwrap_or_default();
-                if rules.all().is_empty() {
+                // Those who look after the cluster are not kept from it by the rules of others.
+                if rules.all().is_empty() && !is_super && *object != Object::Cluster {
                     self.check_room_for_rules()?;
                 }
                 rules.grant(rule.clone())?;
@@ -185,7 +189,7 @@ impl Txn {
             }
         };
         if let Some((object, rules)) = ruled {
-            self.check_keeps_admin(object, &rules, is_forced)?;
+            Self::check_keeps_admin(object, &rules, (is_forced, is_super))?;
         }
         self.record(recorded)?;
         self.note_lifetime(crate::znode::Lifetime::Persistent);
@@ -195,7 +199,7 @@ impl Txn {
                 "who asks would lose {} on the cluster; grant it to them first",
                 before.without(after).names()
             );
-            self.check_forced(is_forced, message)?;
+            Self::check_forced((is_forced, is_super), message)?;
         }
         Ok(())
     }
@@ -220,10 +224,9 @@ impl Txn {
 
     /// Rules that nobody could change are refused: on a subtree, and on the cluster.
     fn check_keeps_admin(
-        &self,
         object: &Object,
         rules: &Rules,
-        is_forced: bool,
+        forced: (bool, bool),
     ) -> Result<(), Refusal> {
         let is_kept = rules.all().is_empty()
             || !object.permissions().has(Permissions::ADMIN)
@@ -233,7 +236,7 @@ impl Txn {
         }
         let message =
             format!("nobody could change the rules on {object}: they permit admin to none");
-        self.check_forced(is_forced, message)
+        Self::check_forced(forced, message)
     }
 
     /// What the caller may do to the cluster.
@@ -247,10 +250,9 @@ impl Txn {
         held.fold(Permissions::NONE, Permissions::with)
     }
 
-    /// What would lock people out stands only if super insists on it.
-    fn check_forced(&self, is_forced: bool, message: String) -> Result<(), Refusal> {
-        let may_force = self.asker.as_ref().is_none_or(|asker| is_super(&self.draft, asker));
-        match (is_forced, may_force) {
+    /// What would lock people out stands only if super insists on it: whether it is insisted on, and by super.
+    fn check_forced(forced: (bool, bool), message: String) -> Result<(), Refusal> {
+        match forced {
             (true, true) => Ok(()),
             (true, false) => {
                 let message = format!("{message}; only super may force it");

@@ -27,10 +27,10 @@ impl ClientLane {
         }
     }
 
-    /// Where the client is now. It may move while its connection stands.
+    /// Where the client was when it connected: what the handshake has proved.
     pub(super) fn address(&self) -> Option<IpAddr> {
         match self {
-            Self::Quic(_, connection) => Some(connection.remote_address().ip()),
+            Self::Quic(_, connection) => Some(connection.proven_address()),
             #[cfg(test)]
             Self::Kept(_) => None,
         }

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::frames::{self, Told, data_after};
 use super::history::{History, Unread, WantBefore};
 use super::outbox::Outbox;
-use super::rights::RightsNow;
+use super::rights::{Rights, RightsNow};
 use super::{Asked, Watches};
 use crate::limits;
 
@@ -92,7 +92,7 @@ impl Opening {
             let Ok(_turn) = turn.turns.acquire().await else { return Err(shutting_down().into()) };
             let (history, asked) = (history.clone(), self.asked.clone());
             let watches = self.watches.clone();
-            let read = move || piece(&*history, &asked, &watches.rights.now(), position);
+            let read = move || piece(&*history, &asked, &watches.rights, position);
             let piece = task::spawn_blocking(read).await;
             let piece = piece.map_err(|_| shutting_down())??;
             for (zxid, frames) in piece.frames {
@@ -195,10 +195,12 @@ struct Piece {
 fn piece(
     history: &dyn History,
     asked: &Asked,
-    rights: &RightsNow<'_>,
+    rights: &Rights,
     after: Zxid,
 ) -> Result<Piece, NotOpen> {
     let entries = history.read(after, limits::CATCH_UP_ENTRIES_MAX).map_err(not_open)?;
+    // Behind the reading: no event is judged by rules that are older than it.
+    let rights = &rights.now();
     let mut piece = Piece { frames: Vec::new(), position: after };
     let mut bytes = 0;
     for entry in entries {

@@ -12,6 +12,8 @@ use quorate_core::query::Page;
 use quorate_core::quota::Quota;
 use quorate_core::request::{Body, Call, Chunk, Deploy, Fence, LifetimeKind, Operation, Sequence};
 
+use sha2::{Digest as _, Sha256};
+
 use super::access::{read_change, write_change};
 use super::credential::Credential;
 use super::{read_refusal, write_refusal};
@@ -21,10 +23,14 @@ const CREDENTIAL: u8 = 0x20;
 /// Kind of a body with what came of one: from members only.
 const IDENTIFY: u8 = 0x80;
 
-/// The hash by which a resend is told from another request.
+/// The hash by which a resend is told from another request: of SHA-256 the first 16 bytes. Not one for which a client can make
+/// another body: what runs again later is known by it, and its caller's right is not asked again.
 #[must_use]
 pub fn hash(body: &[u8]) -> u128 {
-    xxhash_rust::xxh3::xxh3_128(body)
+    let whole: [u8; 32] = Sha256::digest(body).into();
+    let mut first = [0; 16];
+    first.copy_from_slice(&whole[..16]);
+    u128::from_le_bytes(first)
 }
 
 /// The body's bytes.

@@ -95,10 +95,10 @@ fn a_format_file_that_is_not_ours_newer_or_damaged_is_refused() {
     assert!(matches!(refusal(b"SQLite format 3"), OpenError::Foreign { .. }));
     assert!(matches!(refusal(&vec![7; 1 << 20]), OpenError::Foreign { .. }));
     let mut newer = good.clone();
-    newer[8] = 2;
+    newer[8] = 3;
     let newer = refusal(&newer);
-    assert!(matches!(newer, OpenError::UnknownVersion { found: 2, .. }), "{newer}");
-    assert!(newer.to_string().contains("the format version is 2, this program reads 1"));
+    assert!(matches!(newer, OpenError::UnknownVersion { found: 3, .. }), "{newer}");
+    assert!(newer.to_string().contains("the format version is 3, this program reads 2"));
     let mut damaged = good.clone();
     damaged[20] ^= 1;
     assert!(matches!(refusal(&damaged), OpenError::Corrupt { .. }));

@@ -114,7 +114,10 @@ fn tree(corpora: &mut Corpora) -> io::Result<()> {
         timeout_ms: 10_000,
         secret_hash: [7; 32],
         principal: "alice".to_owned(),
-        identities: vec![Held { identity: Identity::parse("token:ci").map_err(io::Error::other)?, expires: Some(Millis(9)) }],
+        identities: vec![Held {
+            identity: Identity::parse("token:ci").map_err(io::Error::other)?,
+            expires: Some(Millis(9)),
+        }],
         opened: Millis(5),
         last_write: WriteNumber(9),
         acked: WriteNumber(3),

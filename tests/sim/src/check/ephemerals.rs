@@ -109,7 +109,12 @@ mod tests {
 
     fn created() -> Change {
         let path = Path::parse("/e/x").expect("a path");
-        Change::NodeCreated { path, data: Bytes::new(), lifetime: Lifetime::Ephemeral(SESSION), acl: None }
+        Change::NodeCreated {
+            path,
+            data: Bytes::new(),
+            lifetime: Lifetime::Ephemeral(SESSION),
+            acl: None,
+        }
     }
 
     #[test]

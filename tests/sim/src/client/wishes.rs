@@ -200,7 +200,8 @@ impl Client {
                 let lifetime = LifetimeKind::Persistent;
                 let sequence = Sequence::None;
                 let path = path.clone();
-                let create = Operation::Create { path, data, lifetime, sequence, parents: false, acl: None };
+                let create =
+                    Operation::Create { path, data, lifetime, sequence, parents: false, acl: None };
                 (ZnodeCall::Create(serial), create)
             }
             2 => {

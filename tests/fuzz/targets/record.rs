@@ -55,7 +55,7 @@ fuzz_target!(|data: &[u8]| {
         14 => check_part!(Held, data),
         15 => check_part!(Object, data),
         11 => check!(Below, data),
-        12 => check!(Metered, data),
+        20 => check!(Metered, data),
         _ => {}
     }
 });

@@ -66,6 +66,7 @@ impl Rights {
         own: impl Fn(&str) -> Option<Acl>,
     ) -> Result<(), ErrorCode> {
         let before = self.rights_on_cluster(known);
+        // By the rules that hold until now.
         let forced = is_forced && self.is_super(known);
         match change {
             AccessChange::SetStance(stance) => {
@@ -107,7 +108,6 @@ impl Rights {
             }
         }
         let after = self.rights_on_cluster(known);
-        let forced = is_forced && self.is_super(known);
         if before.iter().all(|one| after.contains(one)) || forced {
             Ok(())
         } else {

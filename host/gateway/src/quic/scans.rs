@@ -1,12 +1,14 @@
 //! A lane's scans and snapshots: taken in, made fresh, answered, and sent beside everything else. The lane waits for none of
 //! it, but for a client that does not take its refusals.
 
+use quorate_core::error::Refusal;
 use quorate_wire::message::{Consistency, Results};
 use tokio::time::timeout;
 
-use super::{Lane, audit_read, deliver, fresh, read_reply};
+use super::{Face, Lane, audit_read, deliver, fresh, read_reply};
 use crate::backlog::WaitingRead;
 use crate::limits;
+use crate::registry::Attachment;
 use crate::scans;
 use crate::snapshots;
 
@@ -23,10 +25,7 @@ impl Lane {
             Ok(rooms) => rooms,
             Err(refusal) => {
                 // Waits for a client that does not read: it can not send more meanwhile.
-                let (zxid, refused) = (face.registry.zxid(), Err(refusal));
-                audit_read(&attachment, &read.query, zxid, &refused);
-                attachment.deliver(read_reply(&attachment, zxid, read.request, refused)).await;
-                return;
+                return refuse(&face, &attachment, &read, refusal).await;
             }
         };
         let (connection, client) = (self.connection.clone(), self.client());
@@ -50,11 +49,7 @@ impl Lane {
                     }
                     scans::send(&connection, opened).await;
                 }
-                Err(refusal) => {
-                    let (zxid, refused) = (face.registry.zxid(), Err(refusal));
-                    audit_read(&attachment, &read.query, zxid, &refused);
-                    attachment.deliver(read_reply(&attachment, zxid, read.request, refused)).await;
-                }
+                Err(refusal) => refuse(&face, &attachment, &read, refusal).await,
             }
         });
     }
@@ -70,10 +65,7 @@ impl Lane {
             Ok(rooms) => rooms,
             Err(refusal) => {
                 // Waits for a client that does not read: it can not send more meanwhile.
-                let (zxid, refused) = (face.registry.zxid(), Err(refusal));
-                audit_read(&attachment, &read.query, zxid, &refused);
-                attachment.deliver(read_reply(&attachment, zxid, read.request, refused)).await;
-                return;
+                return refuse(&face, &attachment, &read, refusal).await;
             }
         };
         let client = self.client();
@@ -102,12 +94,15 @@ impl Lane {
                     }
                     snapshots::send(&connection, outgoing).await;
                 }
-                Err(refusal) => {
-                    let refused = Err(refusal);
-                    audit_read(&attachment, &read.query, zxid, &refused);
-                    attachment.deliver(read_reply(&attachment, zxid, read.request, refused)).await;
-                }
+                Err(refusal) => refuse(&face, &attachment, &read, refusal).await,
             }
         });
     }
+}
+
+/// Answers with a refusal, and audits it.
+async fn refuse(face: &Face, attachment: &Attachment, read: &WaitingRead, refusal: Refusal) {
+    let (zxid, refused) = (face.registry.zxid(), Err(refusal));
+    audit_read(attachment, &read.query, zxid, &refused);
+    attachment.deliver(read_reply(attachment, zxid, read.request, refused)).await;
 }

@@ -39,6 +39,7 @@ use self::turned::Place;
 use crate::audit::Audit;
 use crate::leader::SequencerHandle;
 use crate::limits;
+use crate::principals::{Kind, Principals};
 use crate::watches::Watches;
 
 /// A session that is being opened.
@@ -77,6 +78,7 @@ pub struct Registry {
     watches: Arc<Watches>,
     sequencer: SequencerHandle,
     audit: Audit,
+    principals: Principals,
     /// The last epoch that was this member's own.
     own: Mutex<Option<Tag>>,
 }
@@ -107,6 +109,7 @@ impl Registry {
             watches: Arc::default(),
             sequencer,
             audit,
+            principals: Principals::default(),
             own: Mutex::default(),
         }
     }
@@ -184,6 +187,13 @@ impl Registry {
         Ok(attachment)
     }
 
+    /// What is asked on this lane counts for the principal of its session. To be called before anything is.
+    pub fn count_for(&self, attachment: &Attachment, principal: &str) {
+        if let Some(principal) = self.principals.named(principal) {
+            attachment.count_for(principal);
+        }
+    }
+
     /// A lane has ended, and its watches with it. The session lives on.
     pub fn detach(&self, attachment: &Attachment) {
         attachment.end();
@@ -246,10 +256,18 @@ impl Registry {
         if attachment.is_over() {
             return Ok(());
         }
-        let place = self.place(&waiting, gate.route.as_ref(), &request, bytes)?;
+        let principal = attachment.principal();
+        let place = self.place(&waiting, principal, gate.route.as_ref(), &request, bytes)?;
         attachment.note_taken(request.write);
         let is_parked = matches!(place, Place::Joined { is_parked: true });
-        let entry = WaitingWrite { request_id, request: request.clone(), bytes, is_parked };
+        let entry = WaitingWrite {
+            request_id,
+            request: request.clone(),
+            bytes,
+            is_parked,
+            _counted: principal
+                .map(|one| [one.add(Kind::Writes, 1), one.add(Kind::WriteBytes, bytes)]),
+        };
         waiting.bytes += bytes;
         self.total_bytes.fetch_add(bytes, Ordering::Relaxed);
         if let Some(before) = waiting.writes.insert(request.write, entry) {

@@ -36,6 +36,9 @@ pub(super) async fn attach(
     let lane = (sender.handle(), connection.clone());
     let attachment = face.registry.attach(id, lane, sent)?;
     let record = face.reads.tree().session(id);
+    if let Some(record) = &record {
+        face.registry.count_for(&attachment, &record.principal);
+    }
     let executed = record.as_ref().map_or(WriteNumber(0), |record| record.last_write);
     attachment.note_doubtful(executed);
     let welcome = Welcome {

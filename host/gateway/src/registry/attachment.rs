@@ -19,6 +19,7 @@ use super::lane::ClientLane;
 use super::lock;
 use super::turned::is_final;
 use crate::audit::Auditor;
+use crate::principals::{Counted, Principal};
 use crate::watches::Outbox;
 
 /// One lane, attached to one session.
@@ -44,6 +45,8 @@ pub struct Attachment {
     pub(super) is_welcomed: AtomicBool,
     /// Set before anything is asked on the lane, if there is an audit log.
     auditor: OnceLock<Auditor>,
+    /// Set before anything is asked on the lane, if its session has one.
+    principal: OnceLock<Arc<Principal>>,
 }
 
 #[derive(Default)]
@@ -63,6 +66,8 @@ pub(super) struct WaitingWrite {
     pub(super) bytes: usize,
     /// Its first run was applied and it waits: reads of its session need not wait for it (DESIGN D12).
     pub(super) is_parked: bool,
+    /// What its principal has of it: one write, and its bytes.
+    pub(super) _counted: Option<[Counted; 2]>,
 }
 
 impl Attachment {
@@ -87,6 +92,7 @@ impl Attachment {
             is_over: AtomicBool::new(false),
             is_welcomed: AtomicBool::new(false),
             auditor: OnceLock::new(),
+            principal: OnceLock::new(),
         }
     }
 
@@ -99,6 +105,17 @@ impl Attachment {
     #[must_use]
     pub fn auditor(&self) -> Option<&Auditor> {
         self.auditor.get()
+    }
+
+    /// From now on what is asked on this lane is counted for this principal, too. The first one counts.
+    pub(super) fn count_for(&self, principal: Arc<Principal>) {
+        self.principal.get_or_init(|| principal);
+    }
+
+    /// Whose session it is, if it has a principal.
+    #[must_use]
+    pub fn principal(&self) -> Option<&Arc<Principal>> {
+        self.principal.get()
     }
 
     /// The highest write that a lane of this session has taken on this member.

@@ -19,6 +19,7 @@ use crate::rig::{Lane, Rig};
 
 mod elsewhere;
 mod members;
+mod principals;
 mod watching;
 
 const SESSION: SessionId = SessionId(7);

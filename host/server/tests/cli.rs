@@ -25,6 +25,8 @@ mod histories;
 mod lock;
 #[path = "cli/namespace.rs"]
 mod namespace;
+#[path = "cli/quota.rs"]
+mod quota;
 #[path = "cli/recipe.rs"]
 mod recipe;
 #[path = "cli/refusals.rs"]

@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use quorate_core::draft::ReadRecords;
-use quorate_core::ids::Zxid;
 use quorate_core::path::Path;
 use quorate_core::query::Listing;
 use quorate_core::query::quota::{QuotaUse, quotas};

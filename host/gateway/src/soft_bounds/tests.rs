@@ -155,7 +155,7 @@ fn a_look_says_so_much_and_the_next_ones_the_rest() {
 async fn all_quotas_of_a_tree_are_looked_at_and_those_above_are_told_of() {
     use std::sync::Arc;
 
-    use quorate_core::ids::Millis;
+    use quorate_core::ids::{Millis, Zxid};
     use quorate_core::key;
     use quorate_core::read::MemoryTree;
     use quorate_core::znode::{Lifetime, Node};

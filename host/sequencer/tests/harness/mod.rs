@@ -194,7 +194,8 @@ impl World {
         let mut draft = Draft::new(tree.clone());
         let applied = apply::entry(&mut draft, &logged.entry, logged.term);
         if applied == Applied::Taken {
-            before::check(tree.clone(), &logged.entry).expect("what changes say of what was before");
+            before::check(tree.clone(), &logged.entry)
+                .expect("what changes say of what was before");
             apply::seal(&mut draft);
             tree.commit(draft.into_parts().1);
         }

@@ -189,7 +189,7 @@ impl Kind {
 
     /// Whether it brings an access list.
     pub fn has_acl(self) -> bool {
-        matches!(variant_of(self), Variant::Create | Variant::SetAcl)
+        self.has_lifetime() || self == Self::SetAcl
     }
 
     /// Whether it asks for a version, or a token.
@@ -285,10 +285,10 @@ fn operation(given: &Given) -> Operation {
         Kind::Check => Operation::Check { path, condition },
         Kind::CheckAbsent => Operation::CheckAbsent { path },
         Kind::CreateOrGetNew | Kind::CreateOrGetThere => {
-            Operation::CreateOrGet { path, data, lifetime, parents }
+            Operation::CreateOrGet { path, data, lifetime, parents, acl: given.acl() }
         }
         Kind::SetOrCreateNew | Kind::SetOrCreateThere => {
-            Operation::SetOrCreate { path, data, lifetime, parents }
+            Operation::SetOrCreate { path, data, lifetime, parents, acl: given.acl() }
         }
         Kind::Fence => {
             let token = given.token();

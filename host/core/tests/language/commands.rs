@@ -432,7 +432,7 @@ fn read(world: &mut World, command: &str, words: &mut Words) -> Said {
             vec![format!("{}, {}", show::short(&data), show::stat(&stat, &name))]
         }),
         "quotas" => {
-            let all = query::quota::quotas(&tree, None, 0).children;
+            let all = query::quota::quotas(&tree, None, 0, |_| true).children;
             Ok(all.iter().map(show::quota).collect())
         }
         "ls" => return list(&tree, words),
@@ -492,7 +492,7 @@ fn owned(world: &World, tree: &MemoryTree, words: &mut Words) -> Said {
     let session = world.session(&words.next("a session")?)?;
     let prefix = Path::parse(&words.path()?).map_err(|refusal| refusal.to_string())?;
     let after = page.after.as_deref();
-    let found = query::ephemerals::ephemerals(tree, session, &prefix, after, page.limit);
+    let found = query::ephemerals::ephemerals(tree, session, &prefix, after, page.limit, |_| true);
     let more = if found.has_more { " and more" } else { "" };
     Ok(vec![format!("[{}]{more}", found.children.join(" "))])
 }

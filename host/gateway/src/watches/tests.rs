@@ -2,6 +2,7 @@
 
 mod ends;
 mod resumes;
+mod rights;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 

@@ -29,6 +29,8 @@ mod namespace;
 mod recipe;
 #[path = "cli/refusals.rs"]
 mod refusals;
+#[path = "cli/root.rs"]
+mod root;
 #[path = "cli/rounds.rs"]
 mod rounds;
 #[path = "cli/small_disk.rs"]

@@ -190,8 +190,8 @@ impl Root {
             | Operation::Check { path, condition: _ }
             | Operation::SetAcl { path, acl: _, version: _, is_forced: _ }
             | Operation::CheckAbsent { path }
-            | Operation::CreateOrGet { path, data: _, lifetime: _, parents: _ }
-            | Operation::SetOrCreate { path, data: _, lifetime: _, parents: _ }
+            | Operation::CreateOrGet { path, data: _, lifetime: _, parents: _, acl: _ }
+            | Operation::SetOrCreate { path, data: _, lifetime: _, parents: _, acl: _ }
             | Operation::Get { path }
             | Operation::Stat { path }
             | Operation::Exists { path }

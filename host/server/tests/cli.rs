@@ -31,6 +31,8 @@ mod quota;
 mod recipe;
 #[path = "cli/refusals.rs"]
 mod refusals;
+#[path = "cli/root.rs"]
+mod root;
 #[path = "cli/rounds.rs"]
 mod rounds;
 #[path = "cli/small_disk.rs"]

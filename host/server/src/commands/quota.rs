@@ -19,6 +19,7 @@ use crate::output::{FAINT, NAME};
 every one of them holds.
 What is there stays. Above a hard bound, what would grow further is refused: with quota-passed, or with
 too-many-writes. Above a soft one it goes on, is counted, and the leader's log warns of it. Deletions are always free.
+With --root, those at and below the root are listed; others above it hold as well.
 
 Examples:
   quorate quota set /apps/web --znodes 10000 --bytes 64000000 --bytes-soft 48000000

@@ -238,6 +238,8 @@ pub enum Operation {
         lifetime: LifetimeKind,
         /// Create missing parents too, persistent and empty.
         parents: bool,
+        /// Its own access list, if it is created.
+        acl: Option<Acl>,
     },
     /// Set the data of the znode that is there, or create it.
     SetOrCreate {
@@ -249,6 +251,8 @@ pub enum Operation {
         lifetime: LifetimeKind,
         /// Create missing parents too, persistent and empty.
         parents: bool,
+        /// Its own access list, if it is created.
+        acl: Option<Acl>,
     },
     /// Delete a znode and all below it.
     DeleteTree {

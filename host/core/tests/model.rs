@@ -98,6 +98,10 @@ struct Model {
     rights: Rights,
 }
 
+fn is_empty(acl: Option<&Acl>) -> bool {
+    acl.is_some_and(|acl| acl.entries.is_empty())
+}
+
 fn parent_of(path: &str) -> String {
     match path.rsplit_once('/') {
         Some(("", _)) | None => "/".to_owned(),
@@ -206,7 +210,7 @@ impl Model {
     ) -> Result<String, ErrorCode> {
         match operation {
             Operation::Create { path, data, lifetime, sequence, parents, acl } => {
-                if acl.as_ref().is_some_and(|acl| acl.entries.is_empty()) {
+                if is_empty(acl.as_ref()) {
                     return Err(ErrorCode::InvalidAcl);
                 }
                 let mut missing = Vec::new();
@@ -277,6 +281,11 @@ impl Model {
                 }
                 None => Ok(path.clone()),
             },
+            Operation::CreateOrGet { path, acl, .. } | Operation::SetOrCreate { path, acl, .. }
+                if self.nodes.contains_key(path) && is_empty(acl.as_ref()) =>
+            {
+                Err(ErrorCode::InvalidAcl)
+            }
             Operation::CreateOrGet { path, .. } if self.nodes.contains_key(path) => {
                 self.require(session, path, Permissions::READ)?;
                 Ok(path.clone())
@@ -286,15 +295,15 @@ impl Model {
                 let set = Operation::Set { path, data, condition: Condition::ANY };
                 self.operate(zxid, session, &set)
             }
-            Operation::CreateOrGet { path, data, lifetime, parents }
-            | Operation::SetOrCreate { path, data, lifetime, parents } => {
+            Operation::CreateOrGet { path, data, lifetime, parents, acl }
+            | Operation::SetOrCreate { path, data, lifetime, parents, acl } => {
                 let create = Operation::Create {
                     path: path.clone(),
                     data: data.clone(),
                     lifetime: *lifetime,
                     sequence: Sequence::None,
                     parents: *parents,
-                    acl: None,
+                    acl: acl.clone(),
                 };
                 self.operate(zxid, session, &create)
             }

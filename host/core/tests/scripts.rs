@@ -52,6 +52,7 @@ scripts! {
     containers
     create
     create_or
+    create_or_lists
     delete_tree
     delete_tree_by_clients
     deployments

@@ -6,24 +6,25 @@
 //! cargo build -p quorate-server
 //! cargo run -p quorate-server --example budget_bench -- sessions [COUNT ...]   # 10000 50000
 //! cargo run -p quorate-server --example budget_bench -- znodes [COUNT]         # 1000000
+//! cargo run -p quorate-server --example budget_bench -- history [MIB]          # 700: more than is kept
 //! ```
 #![allow(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
 #[path = "common/server.rs"]
 mod server;
 
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{bail, ensure};
 use bytes::Bytes;
 use quorate_client::Client;
+use quorate_client::core::condition::Condition;
 use quorate_client::core::request::{Body, LifetimeKind, Operation, Reply, Sequence};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use server::Server;
+use server::{REST, Server, disk_bytes, settle};
 
 /// Bytes of a znode's data: as in the budget.
 const DATA_BYTES: usize = 100;
@@ -33,14 +34,14 @@ const CHILDREN: usize = 1_000;
 const OPENING: usize = 16;
 /// Sessions that keep their connection: below what one member takes.
 const CONNECTED: usize = 2_000;
-/// Time without a change after which the disk is said to be at rest.
-const REST: Duration = Duration::from_secs(5);
-/// Between two looks at the disk or the server.
-const LOOK: Duration = Duration::from_millis(250);
 /// Reads under way at a time.
 const READING: usize = 64;
 /// Reads that warm the cache.
 const READS: usize = 200_000;
+/// Bytes of data that fill the log.
+const HISTORY_DATA_BYTES: usize = 1_024;
+/// Znodes that are set again and again for that.
+const HISTORY_ZNODES: usize = 1_000;
 const MIB: f64 = 1024.0 * 1024.0;
 
 #[tokio::main]
@@ -52,7 +53,8 @@ async fn main() -> anyhow::Result<()> {
         "sessions" if counts.is_empty() => sessions(&[10_000, 50_000]).await,
         "sessions" => sessions(&counts).await,
         "znodes" => znodes(counts.first().copied().unwrap_or(1_000_000)).await,
-        _ => bail!("say `sessions [COUNT ...]` or `znodes [COUNT]`"),
+        "history" => history(counts.first().copied().unwrap_or(700)).await,
+        _ => bail!("say `sessions [COUNT ...]`, `znodes [COUNT]` or `history [MIB]`"),
     }
 }
 
@@ -140,15 +142,20 @@ fn path(number: usize) -> String {
 
 /// Bytes that do not compress.
 fn data(number: usize) -> Bytes {
+    noise(number, DATA_BYTES)
+}
+
+/// So many of them.
+fn noise(number: usize, bytes: usize) -> Bytes {
     let mut state = number as u64 ^ 0x9e37_79b9_7f4a_7c15;
-    let mut data = Vec::with_capacity(DATA_BYTES + 8);
-    while data.len() < DATA_BYTES {
+    let mut data = Vec::with_capacity(bytes + 8);
+    while data.len() < bytes {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
         data.extend_from_slice(&state.to_le_bytes());
     }
-    data.truncate(DATA_BYTES);
+    data.truncate(bytes);
     data.into()
 }
 
@@ -185,21 +192,59 @@ async fn znodes(count: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Creates the znodes, each a request of its own, as many under way as the client has room for.
+/// A restart with as much of the log as is kept for watches that resume: sets of a few znodes, so that the tree is small.
+async fn history(mib: usize) -> anyhow::Result<()> {
+    let directory = TempDir::new()?;
+    let server = Server::start(directory.path(), "127.0.0.1:0")?;
+    let client = server.client().await?;
+    load(&client, HISTORY_ZNODES).await?;
+    let sets = (mib << 20) / HISTORY_DATA_BYTES;
+    let began = Instant::now();
+    let operations = (0..sets).map(|number| Operation::Set {
+        path: path(number % HISTORY_ZNODES),
+        data: noise(number, HISTORY_DATA_BYTES),
+        condition: Condition::ANY,
+    });
+    send_all(&client, operations).await?;
+    println!(
+        "{sets} sets of {HISTORY_DATA_BYTES} bytes in {:.1} s, {:.0} a second",
+        began.elapsed().as_secs_f64(),
+        sets as f64 / began.elapsed().as_secs_f64()
+    );
+    settle(directory.path()).await;
+    usage("at rest", &client, directory.path()).await?;
+    drop(client);
+    let address = server.kill()?;
+    let count = Some(HISTORY_ZNODES);
+    let server = restarted("kill -9", directory.path(), &address, count).await?;
+    usage("after it", &server.client().await?, directory.path()).await?;
+    let (_, stopped) = server.stop()?;
+    println!("stops in {:.2} s", stopped.as_secs_f64());
+    restarted("a clean stop", directory.path(), &address, count).await?;
+    Ok(())
+}
+
+/// Creates the znodes.
 async fn load(client: &Client, count: usize) -> anyhow::Result<()> {
+    let creations = (0..count).map(|number| Operation::Create {
+        path: path(number),
+        data: data(number),
+        lifetime: LifetimeKind::Persistent,
+        sequence: Sequence::None,
+        parents: number % CHILDREN == 0,
+        acl: None,
+    });
+    send_all(client, creations).await
+}
+
+/// Each a request of its own, as many under way as the client has room for.
+async fn send_all(
+    client: &Client,
+    operations: impl Iterator<Item = Operation>,
+) -> anyhow::Result<()> {
     let mut waiting = JoinSet::new();
-    for number in 0..count {
-        let write = client
-            .send(Body::Single(Operation::Create {
-                path: path(number),
-                data: data(number),
-                lifetime: LifetimeKind::Persistent,
-                sequence: Sequence::None,
-                parents: number % CHILDREN == 0,
-                acl: None,
-            }))
-            .await?;
-        waiting.spawn(write);
+    for operation in operations {
+        waiting.spawn(client.send(Body::Single(operation)).await?);
         while let Some(done) = waiting.try_join_next() {
             let (_, reply) = done??;
             ensure!(matches!(reply, Reply::Done(_)), "refused: {reply:?}");
@@ -245,29 +290,6 @@ async fn usage(when: &str, client: &Client, directory: &Path) -> anyhow::Result<
         disk("log")
     );
     Ok(())
-}
-
-/// Waits until flushes and compactions have ended.
-async fn settle(directory: &Path) {
-    let tree = directory.join("data/tree");
-    let (mut bytes, mut since) = (disk_bytes(&tree), Instant::now());
-    while since.elapsed() < REST {
-        tokio::time::sleep(LOOK).await;
-        let now = disk_bytes(&tree);
-        if now != bytes {
-            (bytes, since) = (now, Instant::now());
-        }
-    }
-}
-
-/// What the files of a directory take of the disk.
-fn disk_bytes(directory: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(directory) else { return 0 };
-    entries
-        .flatten()
-        .filter_map(|entry| entry.metadata().ok())
-        .map(|found| found.blocks() * 512)
-        .sum()
 }
 
 /// Starts a server and reads one znode.

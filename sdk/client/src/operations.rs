@@ -113,8 +113,8 @@ impl CreateOperation {
     /// # Errors
     /// `bad-arguments` for a sequential one, which is always new.
     pub fn or_get(self) -> Result<Operation, Refusal> {
-        let Self { path, data, lifetime, parents, .. } = self.not_sequential()?;
-        Ok(Operation::CreateOrGet { path, data, lifetime, parents })
+        let Self { path, data, lifetime, parents, acl, .. } = self.not_sequential()?;
+        Ok(Operation::CreateOrGet { path, data, lifetime, parents, acl })
     }
 
     /// The operation that sets the znode's data if it is there, and creates it if not.
@@ -122,8 +122,8 @@ impl CreateOperation {
     /// # Errors
     /// `bad-arguments` for a sequential one, which is always new.
     pub fn or_set(self) -> Result<Operation, Refusal> {
-        let Self { path, data, lifetime, parents, .. } = self.not_sequential()?;
-        Ok(Operation::SetOrCreate { path, data, lifetime, parents })
+        let Self { path, data, lifetime, parents, acl, .. } = self.not_sequential()?;
+        Ok(Operation::SetOrCreate { path, data, lifetime, parents, acl })
     }
 
     fn not_sequential(self) -> Result<Self, Refusal> {

@@ -26,14 +26,15 @@ pub(super) fn tree_operation(txn: &mut Txn, operation: &Operation) -> Result<Ans
         }
         Operation::Check { path, condition } => txn.check(path, *condition).map(Answer::Stat),
         Operation::CheckAbsent { path } => txn.check_absent(path).map(|()| Answer::Done),
-        Operation::CreateOrGet { path, data, lifetime, parents } => {
+        Operation::CreateOrGet { path, data, lifetime, parents, acl } => {
             let options = options(*lifetime, Sequence::None, *parents)?;
-            let met = txn.create_or_get(path, data.clone(), options)?;
+            let met = txn.create_or_get(path, data.clone(), options, acl.as_ref())?;
             Ok(met_as(met, |(data, stat)| Answer::Node { data, stat }))
         }
-        Operation::SetOrCreate { path, data, lifetime, parents } => {
+        Operation::SetOrCreate { path, data, lifetime, parents, acl } => {
             let options = options(*lifetime, Sequence::None, *parents)?;
-            Ok(met_as(txn.set_or_create(path, data.clone(), options)?, Answer::Stat))
+            let met = txn.set_or_create(path, data.clone(), options, acl.as_ref())?;
+            Ok(met_as(met, Answer::Stat))
         }
         Operation::DeleteTree { path, condition } => {
             Ok(Answer::Deleted { count: txn.delete_tree(path, *condition)? })

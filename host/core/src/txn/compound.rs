@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use super::{CreateOptions, Txn, check_data};
-use crate::access::Permissions;
+use crate::access::{Acl, Permissions};
 use crate::change::Change;
 use crate::condition::Condition;
 use crate::draft::ReadRecords;
@@ -40,36 +40,42 @@ impl Txn {
     /// The data and stat of a znode; created if it is not there.
     ///
     /// # Errors
-    /// As `create`, but for `node-exists`; its arguments are looked at also if the znode is there. `no-access` for whoever may not
+    /// As `create_with_acl`, but for `node-exists`; its arguments are looked at also if the znode is there. `no-access` for whoever may not
     /// read it then.
     pub fn create_or_get(
         &mut self,
         text: &str,
         data: Bytes,
         options: CreateOptions,
+        acl: Option<&Acl>,
     ) -> Result<Met<(Bytes, Stat)>, Refusal> {
-        match self.meet(text, &data, options)? {
+        match self.meet(text, &data, options, acl)? {
             Some(path) => {
                 self.readable(path.as_str())?;
                 query::get(&self.draft, &path).map(Met::There)
             }
-            None => self.create(text, data, options).map(|(path, stat)| Met::Created(path, stat)),
+            None => self
+                .create_with_acl(text, data, options, acl)
+                .map(|(path, stat)| Met::Created(path, stat)),
         }
     }
 
     /// Sets a znode's data; created if it is not there.
     ///
     /// # Errors
-    /// As `create`, but for `node-exists`; its arguments are looked at also if the znode is there.
+    /// As `create_with_acl`, but for `node-exists`; its arguments are looked at also if the znode is there.
     pub fn set_or_create(
         &mut self,
         text: &str,
         data: Bytes,
         options: CreateOptions,
+        acl: Option<&Acl>,
     ) -> Result<Met<Stat>, Refusal> {
-        match self.meet(text, &data, options)? {
+        match self.meet(text, &data, options, acl)? {
             Some(path) => self.set(path.as_str(), data, Condition::ANY).map(Met::There),
-            None => self.create(text, data, options).map(|(path, stat)| Met::Created(path, stat)),
+            None => self
+                .create_with_acl(text, data, options, acl)
+                .map(|(path, stat)| Met::Created(path, stat)),
         }
     }
 
@@ -79,12 +85,17 @@ impl Txn {
         text: &str,
         data: &Bytes,
         options: CreateOptions,
+        acl: Option<&Acl>,
     ) -> Result<Option<Path>, Refusal> {
         self.check_may_change()?;
         self.lifetime(options.lifetime)?;
         check_data(data)?;
         let path = Path::parse(text).ok();
-        Ok(path.filter(|path| query::node(&self.draft, path).is_some()))
+        let there = path.filter(|path| query::node(&self.draft, path).is_some());
+        if there.is_some() {
+            self.resolved(acl)?;
+        }
+        Ok(there)
     }
 
     /// Deletes a znode and all that is below it; how many were deleted. A refusal for the bound comes before any change.

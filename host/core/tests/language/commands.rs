@@ -148,13 +148,15 @@ fn operation(verb: &str, words: &mut Words) -> Result<Operation, String> {
         "check-absent" => Operation::CheckAbsent { path: words.path()? },
         "create-or-get" => {
             let (lifetime, parents) = (lifetime(words)?, words.flag("parents"));
+            let acl = access::acl(words.option("acl"))?;
             let (path, data) = (words.path()?, words.data()?);
-            Operation::CreateOrGet { path, data, lifetime, parents }
+            Operation::CreateOrGet { path, data, lifetime, parents, acl }
         }
         "set-or-create" => {
             let (lifetime, parents) = (lifetime(words)?, words.flag("parents"));
+            let acl = access::acl(words.option("acl"))?;
             let (path, data) = (words.path()?, words.data()?);
-            Operation::SetOrCreate { path, data, lifetime, parents }
+            Operation::SetOrCreate { path, data, lifetime, parents, acl }
         }
         "delete-tree" => Operation::DeleteTree { path: words.path()?, condition },
         "fence" => Operation::Fence(Fence {

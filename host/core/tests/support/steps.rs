@@ -71,7 +71,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => Just(Sequence::ZooKeeper)
     ];
     let some_acl = prop_oneof![4 => Just(None), 1 => rights::acl()];
-    let wanted = (path(), data(), lifetime.clone(), any::<bool>());
+    let wanted = (path(), data(), lifetime.clone(), any::<bool>(), some_acl.clone());
     let page = || Page::first();
     prop_oneof![
         6 => (path(), data(), lifetime, sequence, any::<bool>(), some_acl).prop_map(
@@ -87,11 +87,11 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => (path(), condition())
             .prop_map(|(path, condition)| Operation::Check { path, condition }),
         1 => path().prop_map(|path| Operation::CheckAbsent { path }),
-        2 => (wanted, any::<bool>()).prop_map(|((path, data, lifetime, parents), is_set)| {
+        2 => (wanted, any::<bool>()).prop_map(|((path, data, lifetime, parents, acl), is_set)| {
             if is_set {
-                Operation::SetOrCreate { path, data, lifetime, parents }
+                Operation::SetOrCreate { path, data, lifetime, parents, acl }
             } else {
-                Operation::CreateOrGet { path, data, lifetime, parents }
+                Operation::CreateOrGet { path, data, lifetime, parents, acl }
             }
         }),
         1 => (path(), condition())

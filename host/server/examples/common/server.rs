@@ -3,12 +3,18 @@
 #![allow(dead_code, reason = "each benchmark needs a part of it")]
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use quorate_client::{Authority, Client, Options};
+
+/// Time without a change after which the disk is said to be at rest.
+pub const REST: Duration = Duration::from_secs(5);
+/// Between two looks at the disk.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// A running `quorate dev`.
 pub struct Server {
@@ -89,4 +95,27 @@ impl Drop for Server {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// Waits until flushes and compactions of the server in this directory have ended.
+pub async fn settle(directory: &Path) {
+    let tree = directory.join("data/tree");
+    let (mut bytes, mut since) = (disk_bytes(&tree), Instant::now());
+    while since.elapsed() < REST {
+        tokio::time::sleep(LOOK).await;
+        let now = disk_bytes(&tree);
+        if now != bytes {
+            (bytes, since) = (now, Instant::now());
+        }
+    }
+}
+
+/// What the files of a directory take of the disk.
+pub fn disk_bytes(directory: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(directory) else { return 0 };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.metadata().ok())
+        .map(|found| found.blocks() * 512)
+        .sum()
 }

@@ -23,7 +23,7 @@ use crate::{duration, fence, json};
 /// `quorate multi`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "An operation is one argument, or one line of a file or of standard input:
-  create PATH [DATA] [sequential] [parents] [container] [ttl=TIME] [or-get|or-set]
+  create PATH [DATA] [sequential] [parents] [container] [ttl=TIME] [acl=ENTRY ...] [or-get|or-set]
   set PATH DATA [FIELD=N ...]
   check PATH [FIELD=N ...]      fields of the stat: version czxid mzxid pzxid cversion aversion
   check PATH absent
@@ -279,6 +279,7 @@ impl Line {
 fn create(create: CreateOperation, words: impl Iterator<Item = Word>) -> Result<Operation, String> {
     let mut create = create;
     let mut or = None;
+    let mut acl = Vec::new();
     for word in words {
         create = match &*word.text {
             "sequential" => create.sequential(),
@@ -288,15 +289,22 @@ fn create(create: CreateOperation, words: impl Iterator<Item = Word>) -> Result<
                 or = Some(word.text == "or-get");
                 create
             }
-            other => match other.strip_prefix("ttl=") {
-                Some(ttl) => create.ttl(duration::parse(ttl)?),
-                None => {
+            other => match other.split_once('=') {
+                Some(("ttl", ttl)) => create.ttl(duration::parse(ttl)?),
+                Some(("acl", entry)) => {
+                    acl.push(entry.to_owned());
+                    create
+                }
+                _ => {
                     return Err(format!(
-                        "\"{other}\" is none of `sequential`, `parents`, `container`, `ttl=TIME`, `or-get`, `or-set`"
+                        "\"{other}\" is none of `sequential`, `parents`, `container`, `ttl=TIME`, `acl=ENTRY`, `or-get`, `or-set`"
                     ));
                 }
             },
         };
+    }
+    if !acl.is_empty() {
+        create = create.acl(super::acl::parse(&acl).map_err(|error| error.to_string())?);
     }
     match or {
         None => Ok(create.into()),
@@ -442,9 +450,17 @@ mod tests {
         let tree_of = Operation::DeleteTree { path: path(), condition };
         assert_eq!(tree("rm /a recursive mzxid=7 cversion=0"), tree_of);
         let lifetime = LifetimeKind::Persistent;
-        let or_set =
-            Operation::SetOrCreate { path: path(), data: "x".into(), lifetime, parents: true };
-        assert_eq!(tree("create /a x or-set parents"), or_set);
+        let or_set = |acl| {
+            let data = "x".into();
+            Operation::SetOrCreate { path: path(), data, lifetime, parents: true, acl }
+        };
+        assert_eq!(tree("create /a x or-set parents"), or_set(None));
+        let entries = ["auth::cdrwa", "world:anyone:r"].map(str::to_owned);
+        let acl = super::super::acl::parse(&entries).expect("valid");
+        assert_eq!(
+            tree("create /a x acl=auth::cdrwa acl=world:anyone:r or-set parents"),
+            or_set(Some(acl))
+        );
         let page = Page { after: Some("b".to_owned()), limit: 3, ..Page::first() };
         assert_eq!(
             tree("ls /a after=b limit=3"),
@@ -508,6 +524,7 @@ mod tests {
             "check /a size=1",
             "check /a absent version=1",
             "create /a x sequential or-get",
+            "create /a x acl=anyone",
             "get /a x",
             "ls /a limit=x",
             "fence /a",

@@ -323,7 +323,7 @@ pub struct Create {
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     ttl: Option<Duration>,
     /// If it is there, show it and change nothing
-    #[arg(long, conflicts_with_all = ["sequential", "acl"])]
+    #[arg(long, conflicts_with = "sequential")]
     or_get: bool,
     /// Only while a lock or a leadership holds: what `quorate lock` gives its command as QUORATE_GRANT
     #[arg(long, value_name = "RECIPE:ZNODE=TOKEN", value_parser = fence::parse)]

@@ -243,13 +243,13 @@ fn write_operation(writer: &mut Writer, operation: &Operation) {
             writer.bool(*is_forced);
         }
         Operation::CheckAbsent { path } => write_path(writer, 5, path),
-        Operation::CreateOrGet { path, data, lifetime, parents } => {
+        Operation::CreateOrGet { path, data, lifetime, parents, acl } => {
             writer.u8(6);
-            write_wanted(writer, (path, data), *lifetime, *parents);
+            write_wanted(writer, (path, data), *lifetime, *parents, acl.as_ref());
         }
-        Operation::SetOrCreate { path, data, lifetime, parents } => {
+        Operation::SetOrCreate { path, data, lifetime, parents, acl } => {
             writer.u8(7);
-            write_wanted(writer, (path, data), *lifetime, *parents);
+            write_wanted(writer, (path, data), *lifetime, *parents, acl.as_ref());
         }
         Operation::DeleteTree { path, condition } => {
             write_path(writer, 8, path);
@@ -282,11 +282,13 @@ fn write_wanted(
     (path, data): (&str, &Bytes),
     lifetime: LifetimeKind,
     parents: bool,
+    acl: Option<&Acl>,
 ) {
     writer.text(path);
     writer.bytes(data);
     write_lifetime(writer, lifetime);
     writer.bool(parents);
+    writer.option(acl, |writer, acl| acl.write(writer));
 }
 
 fn write_lifetime(writer: &mut Writer, lifetime: LifetimeKind) {
@@ -349,12 +351,14 @@ fn read_operation(reader: &mut Reader) -> Result<Operation, Malformed> {
             data: reader.bytes("data")?,
             lifetime: read_lifetime(reader)?,
             parents: reader.bool("parents")?,
+            acl: reader.option("access list", Acl::read)?,
         },
         7 => Operation::SetOrCreate {
             path: reader.text("path")?,
             data: reader.bytes("data")?,
             lifetime: read_lifetime(reader)?,
             parents: reader.bool("parents")?,
+            acl: reader.option("access list", Acl::read)?,
         },
         8 => Operation::DeleteTree {
             path: reader.text("path")?,

@@ -92,7 +92,8 @@ fn operations() -> impl Strategy<Value = Operation> {
     ];
     let sequences = select(vec![Sequence::None, Sequence::Native, Sequence::ZooKeeper]);
     let lifetimes_of_others = lifetimes.clone();
-    let wanted = move || (text(), bytes(), lifetimes_of_others.clone(), any::<bool>());
+    let wanted =
+        move || (text(), bytes(), lifetimes_of_others.clone(), any::<bool>(), option::of(acls()));
     let version = || option::of(any::<u64>());
     let changes = prop_oneof![
         (text(), bytes(), lifetimes, sequences, any::<bool>(), option::of(acls())).prop_map(
@@ -111,17 +112,19 @@ fn operations() -> impl Strategy<Value = Operation> {
             condition
         }),
         (text(), conditions()).prop_map(|(path, condition)| Operation::Delete { path, condition }),
-        wanted().prop_map(|(path, data, lifetime, parents)| Operation::CreateOrGet {
+        wanted().prop_map(|(path, data, lifetime, parents, acl)| Operation::CreateOrGet {
             path,
             data,
             lifetime,
-            parents
+            parents,
+            acl
         }),
-        wanted().prop_map(|(path, data, lifetime, parents)| Operation::SetOrCreate {
+        wanted().prop_map(|(path, data, lifetime, parents, acl)| Operation::SetOrCreate {
             path,
             data,
             lifetime,
-            parents
+            parents,
+            acl
         }),
         (text(), conditions())
             .prop_map(|(path, condition)| Operation::DeleteTree { path, condition }),

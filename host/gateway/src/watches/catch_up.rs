@@ -288,7 +288,7 @@ fn missed(
             previous_bytes += data.len();
             previous_bytes <= limits::CATCH_UP_PREVIOUS_BYTES_MAX
         });
-        told.push(Told::new(event, previous));
+        told.push(Told { event, previous });
     }
     Ok(frames::frames(asked.form(), (transaction.zxid, transaction.time.0), &told))
 }

@@ -1,6 +1,5 @@
 //! From a transaction to the frames that tell a watch of it. It does not know who is told.
 
-use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -14,22 +13,10 @@ use quorate_wire::message::watch as wire;
 /// An event, and the data before it as far as it is known.
 pub(super) struct Told<'a> {
     pub(super) event: Event<'a>,
-    previous: Option<Bytes>,
-    /// Its bytes as watches are told of it, made for the first one: without data, with data, and both with what was before.
-    encoded: [OnceCell<Bytes>; 4],
+    pub(super) previous: Option<Bytes>,
 }
 
-impl<'a> Told<'a> {
-    pub(super) fn new(event: Event<'a>, previous: Option<Bytes>) -> Self {
-        Self { event, previous, encoded: Default::default() }
-    }
-
-    fn encoded(&self, Form { with_data, with_previous, .. }: Form) -> Bytes {
-        let at = usize::from(with_data) + 2 * usize::from(with_previous);
-        let encode = || self.encode_with(with_data, with_previous).encode();
-        self.encoded.get(at).map_or_else(encode, |made| made.get_or_init(encode).clone())
-    }
-
+impl Told<'_> {
     fn encode_with(&self, with_data: bool, with_previous: bool) -> wire::Event {
         let version = match self.event.kind {
             EventKind::Created { .. } => 0,
@@ -64,24 +51,25 @@ pub(super) fn frames<'a>(
     (zxid, time_ms): (Zxid, u64),
     told: impl IntoIterator<Item = &'a Told<'a>>,
 ) -> Vec<Bytes> {
-    let frame = |events: &[Bytes], has_more| {
-        wire::encode_events(form.watch, (zxid, time_ms), events, has_more)
-    };
+    let Form { watch, with_data, with_previous } = form;
     let mut frames = Vec::new();
-    let mut events: Vec<Bytes> = Vec::new();
-    let mut bytes = 0;
+    let mut events: Vec<wire::Event> = Vec::new();
+    let mut weight = 0;
     for told in told {
-        let event = told.encoded(form);
-        if !events.is_empty() && bytes + event.len() > wire::EVENT_FRAME_BYTES {
-            frames.push(frame(&events, true));
-            events.clear();
-            bytes = 0;
+        let event = told.encode_with(with_data, with_previous);
+        let more = event.weight();
+        if !events.is_empty() && weight + more > wire::EVENT_FRAME_BYTES {
+            let events = std::mem::take(&mut events);
+            let frame = wire::EventMessage::Events { watch, zxid, time_ms, events, has_more: true };
+            frames.push(frame.encode());
+            weight = 0;
         }
-        bytes += event.len();
+        weight += more;
         events.push(event);
     }
     if !events.is_empty() {
-        frames.push(frame(&events, false));
+        let frame = wire::EventMessage::Events { watch, zxid, time_ms, events, has_more: false };
+        frames.push(frame.encode());
     }
     frames
 }
@@ -106,7 +94,7 @@ impl Replaced {
                 Some(data) => self.now.insert(event.path.clone(), data.clone()),
                 None => self.now.remove(event.path.as_str()),
             };
-            Told::new(event, previous)
+            Told { event, previous }
         });
         told.collect()
     }
@@ -115,7 +103,7 @@ impl Replaced {
 /// The events of a transaction, of which nobody wants to know what was before.
 pub(super) fn events(transaction: &Transaction) -> Vec<Told<'_>> {
     let events = transaction.changes.iter().filter_map(Event::of);
-    events.map(|event| Told::new(event, None)).collect()
+    events.map(|event| Told { event, previous: None }).collect()
 }
 
 /// The last data that a transaction has given to a znode.

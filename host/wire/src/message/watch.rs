@@ -323,38 +323,6 @@ impl EventMessage {
     }
 }
 
-/// The bytes of [`EventMessage::Events`] with these events, which were encoded before ([`Event::encode`]): so that what is told
-/// to many watches is encoded once.
-#[must_use]
-pub fn encode_events(
-    watch: u64,
-    (zxid, time_ms): (Zxid, u64),
-    events: &[Bytes],
-    has_more: bool,
-) -> Bytes {
-    let numbers = [watch, zxid.0, time_ms, events.len() as u64];
-    let head_bytes = 2 + numbers.into_iter().map(number_bytes).sum::<usize>();
-    let events_bytes = events.iter().map(Bytes::len).sum::<usize>();
-    // Just so much: the bytes are not moved again.
-    let mut writer = Writer::with_capacity(head_bytes + events_bytes);
-    writer.u8(0xa1);
-    writer.u64(watch);
-    writer.u64(zxid.0);
-    writer.u64(time_ms);
-    writer.bool(has_more);
-    writer.u64(events.len() as u64);
-    for event in events {
-        writer.raw(event);
-    }
-    writer.finish()
-}
-
-/// Bytes of a number.
-fn number_bytes(value: u64) -> usize {
-    let bits = u64::BITS - (value | 1).leading_zeros();
-    bits.div_ceil(7) as usize
-}
-
 fn read_events(reader: &mut Reader, bytes_max: usize) -> Result<Vec<Event>, Malformed> {
     const WHAT: &str = "events";
     let count = reader.count(WHAT, bytes_max)?;
@@ -404,14 +372,6 @@ impl Event {
         EVENT_HEAD_BYTES_MAX + self.path.len() + self.data.as_ref().map_or(0, Bytes::len) + previous
     }
 
-    /// Its bytes in a frame.
-    #[must_use]
-    pub fn encode(&self) -> Bytes {
-        let mut writer = Writer::with_capacity(self.weight());
-        self.write(&mut writer);
-        writer.finish()
-    }
-
     fn write(&self, writer: &mut Writer) {
         match self.kind {
             EventKind::Created(lifetime) => {
@@ -453,33 +413,5 @@ impl Event {
                 _ => return Err(malformed("previous data")),
             },
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn events_that_were_encoded_before_make_the_same_frame() {
-        let event = |data: usize| Event {
-            path: "/a".to_owned(),
-            kind: EventKind::Set,
-            version: 300,
-            data: Some(vec![7; data].into()),
-            previous: Previous::Data(Bytes::from_static(b"before")),
-        };
-        for (watch, zxid, count) in [(0, 1, 1), (127, 128, 2), (1 << 40, u64::MAX, 130)] {
-            let events: Vec<Event> = (0..count).map(event).collect();
-            let encoded: Vec<Bytes> = events.iter().map(Event::encode).collect();
-            for has_more in [false, true] {
-                let (zxid, time_ms) = (Zxid(zxid), 1_700_000_000_000);
-                let frame = encode_events(watch, (zxid, time_ms), &encoded, has_more);
-                let events = events.clone();
-                let message = EventMessage::Events { watch, zxid, time_ms, events, has_more };
-                assert_eq!(frame, message.encode());
-            }
-        }
-        assert_eq!([0, 127, 128, 1 << 56, u64::MAX].map(number_bytes), [1, 1, 2, 9, 10]);
     }
 }

@@ -161,6 +161,24 @@ impl Authentication {
         ))
     }
 
+    /// Whether who was known so is served at this time: what has expired vouches for nobody.
+    ///
+    /// # Errors
+    /// `authentication-required`, saying what to do.
+    pub fn check_still_somebody(&self, known: &[Held], now: Millis) -> Result<(), Refusal> {
+        let valid: Vec<Held> = known.iter().filter(|held| held.is_at(now)).cloned().collect();
+        self.check_somebody(&valid).map_err(|refusal| {
+            if valid.len() == known.len() {
+                return refusal;
+            }
+            Refusal::new(
+                ErrorCode::AuthenticationRequired,
+                "nobody is served here without a certificate or a token, and the tokens that this session was known by have \
+                 expired: open another session; one that is to be kept must be shown the next token before the last one expires",
+            )
+        })
+    }
+
     /// Who gives a command to the cluster on this connection.
     ///
     /// # Errors

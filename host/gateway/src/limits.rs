@@ -86,6 +86,9 @@ pub const MEMBER_EVENT_QUEUE_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// An attachment may hold at most what is left of that, divided by this, as lanes of theirs
 /// (`quorate_net::limits::BUDGET_SHARE_DIVISOR`).
 pub const EVENT_QUEUE_SHARE_DIVISOR: usize = 16;
+/// What a watch that catches up queues beyond its attachment's own part comes out of that memory, divided by this: the rest is
+/// for what happens now. 400 slow clients with a piece each; where there is no room, few of them go on at a time.
+pub const EVENT_QUEUE_PAST_DIVISOR: usize = 2;
 /// Bytes of events that wait in the lane itself, behind the attachment's queue.
 pub const EVENT_LANE_QUEUE_BYTES: u32 = 64 * 1024;
 /// Pairs of an event and a watch of one transaction that are looked at together: 16 MiB. Ten thousand watches on one znode are
@@ -93,7 +96,7 @@ pub const EVENT_LANE_QUEUE_BYTES: u32 = 64 * 1024;
 pub const EVENT_PAIRS_MAX: usize = 1024 * 1024;
 /// How often attachments without events are told up to where there are none.
 pub const EVENT_MARK_EVERY: Duration = Duration::from_secs(2);
-/// Watches that read history and have not handed it to their client yet, on all lanes of this member.
+/// Watches that read history at a time, on all lanes of this member, or have queued what there is no memory for.
 pub const CATCH_UPS_MAX: usize = 64;
 /// Entries that a watch reads of history in one go.
 pub const CATCH_UP_ENTRIES_MAX: usize = 256;
@@ -101,8 +104,10 @@ pub const CATCH_UP_ENTRIES_MAX: usize = 256;
 pub const CATCH_UP_BYTES: usize = 256 * 1024;
 /// Bytes of data before its events that a watch is told with one transaction, when it reads that from history.
 pub const CATCH_UP_PREVIOUS_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// How long a client may take for what was queued for a watch that catches up: 64 KiB, and what came to it.
+/// How long a client may take for what was queued for a watch that catches up, beside the time that the next line gives it.
 pub const CATCH_UP_PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes of it that a client must take in a second: 1 Mbit/s, as of a scan.
+pub const CATCH_UP_BYTES_PER_SECOND_MIN: u64 = 128 * 1024;
 /// Components that wait to be compiled. One that finds no place is asked for again by whoever deploys it.
 pub const COMPILE_QUEUE_MAX: usize = 256;
 /// Bytes of the log's queue: a batch in flight each, at its usual size, and as much again.

@@ -432,6 +432,10 @@ impl Lane {
         let mut linearizable = Vec::new();
         let mut session = Vec::new();
         for read in reads {
+            if let Err(refusal) = self.attachment.require_session() {
+                scans::refuse(&self.face, &self.attachment, &read, refusal).await;
+                continue;
+            }
             let WaitingRead { request, consistency, query } = read;
             let read = match query {
                 Query::Call(call) => {
@@ -512,7 +516,8 @@ async fn fresh(face: &Face, attachment: &Attachment, is_linearizable: bool) -> R
     };
     timeout(limits::READ_TIMEOUT, fresh).await.unwrap_or_else(|_| {
         Err(Refusal::new(ErrorCode::NoLeader, "the read could not be made fresh in time"))
-    })
+    })?;
+    attachment.require_session()
 }
 
 async fn answer(face: &Face, client: Client, attachment: &Attachment, read: WaitingRead) {

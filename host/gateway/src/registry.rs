@@ -8,6 +8,7 @@
 //! again gets it. A lane that is full is cut off for that reason, with its position known to its client.
 
 mod attachment;
+mod ended;
 mod lane;
 mod members;
 mod route;
@@ -19,9 +20,11 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use bytes::Bytes;
 use quorate_core::change::Change;
+use quorate_core::draft::ReadRecords;
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{SessionId, WriteNumber, Zxid};
 use quorate_core::path::Path;
+use quorate_core::read::Read;
 use quorate_core::request::{Class, Request};
 use quorate_core::session::Opening;
 use quorate_core::transaction::{Entry, EntryBody, Origin, Outcome, Transaction};
@@ -138,11 +141,13 @@ impl Registry {
         }
     }
 
-    /// The tree was replaced by a snapshot that stands at this transaction. Replies that went by meanwhile are in no entry
-    /// that comes here: whoever keeps the link to the leader opens a new one, over which all is handed over again.
-    pub fn installed(&self, zxid: Zxid) {
+    /// The tree was replaced by this one, out of a snapshot. Replies that went by meanwhile are in no entry that comes here:
+    /// whoever keeps the link to the leader opens a new one, over which all is handed over again.
+    pub fn installed(&self, tree: &(impl Read + ?Sized)) {
+        let zxid = tree.meta().zxid;
         self.watches.installed(zxid);
         self.advance(zxid);
+        self.check_sessions(tree);
         self.replaced.send_modify(|()| {});
     }
 
@@ -393,6 +398,7 @@ impl Registry {
         self.watches.applied(transactions, before);
         for transaction in transactions {
             self.reply_with(transaction);
+            self.end_sessions(transaction);
         }
         if let Some(last) = transactions.last() {
             self.advance(last.zxid);
@@ -406,11 +412,6 @@ impl Registry {
                 && let Some(auditor) = attachment.auditor()
             {
                 auditor.identify(held.identity.masked().to_string());
-            }
-            if let Change::SessionEnded { session, .. } | Change::SessionForgotten { session } =
-                change
-            {
-                lock(&self.taken).remove(session);
             }
         }
         let (Origin::Write { session, write, hash, .. } | Origin::Rerun { session, write, hash }) =

@@ -61,7 +61,7 @@ impl Listener {
 
     fn installed(&self) {
         if let Some(tree) = self.tree.get() {
-            self.registry.installed(tree.meta().zxid);
+            self.registry.installed(&**tree);
             self.mesh.set_cluster_level(tree.level());
         }
         if let Some(compiler) = self.compiler.get() {

@@ -148,9 +148,13 @@ impl Outbox {
     pub(crate) fn opened(&self, zxid: Zxid) {
         let mut state = self.lock();
         state.position = state.position.max(zxid);
-        if state.queue.is_empty() {
-            state.taken = state.position;
-        }
+        // What is queued already has come behind what its reader knows: with the read that the watch began with, for one.
+        let next = match state.queue.front() {
+            Some((_, Notice::Change(change))) => Zxid(change.zxid.0.saturating_sub(1)),
+            Some((_, Notice::Progress(zxid))) => *zxid,
+            None => state.position,
+        };
+        state.taken = state.taken.max(next.min(state.position));
         state.open_since = Some(self.seen.load(Ordering::Acquire));
     }
 

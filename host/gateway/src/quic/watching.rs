@@ -33,8 +33,12 @@ impl Lane {
         let client = self.client();
         let whose = (attachment.number, client);
         let asked = Query::Watch(watch.clone());
-        let begun =
-            face.audit.admit_read(&asked).and_then(|()| begin(&face, whose, &attachment, &watch));
+        let begun = face
+            .audit
+            .admit_read(&asked)
+            .and_then(|()| begin(&face, whose, &attachment, &watch))
+            // Its session may have ended just before.
+            .and_then(|opening| attachment.require_session().map(|()| opening));
         let opening = match begun {
             Ok(opening) => opening,
             Err(refusal) => {
@@ -53,6 +57,8 @@ impl Lane {
             // Not on the lane, on which heartbeats come: how many watches may wait here is bounded by themselves.
             let Ok(_room) = room.acquire().await else { return };
             let opened = open(&face, client, &attachment, opening, consistency, &watch).await;
+            let opened =
+                opened.map_err(|refusal| attachment.require_session().err().unwrap_or(refusal));
             let (zxid, results) = match opened {
                 Ok((zxid, watched)) => (zxid, Ok(Results::Watched(watched))),
                 Err(refusal) => (face.registry.zxid(), Err(refusal)),

@@ -43,6 +43,8 @@ pub struct Attachment {
     is_over: AtomicBool,
     /// Whether it has had its first word.
     pub(super) is_welcomed: AtomicBool,
+    /// Why nothing is read on it any more.
+    session_ended: OnceLock<Refusal>,
     /// Set before anything is asked on the lane, if there is an audit log.
     auditor: OnceLock<Auditor>,
     /// Set before anything is asked on the lane, if its session has one.
@@ -91,6 +93,7 @@ impl Attachment {
             over: Notify::new(),
             is_over: AtomicBool::new(false),
             is_welcomed: AtomicBool::new(false),
+            session_ended: OnceLock::new(),
             auditor: OnceLock::new(),
             principal: OnceLock::new(),
         }
@@ -134,6 +137,18 @@ impl Attachment {
     /// A write of this lane, for the leader.
     pub(super) fn submission(&self, tag: Tag, request: Arc<Request>) -> ToLeader {
         ToLeader::Submit { tag, token: self.number, request }
+    }
+
+    pub(super) fn note_session_ended(&self, refusal: Refusal) {
+        self.session_ended.get_or_init(|| refusal);
+    }
+
+    /// Refuses what is not for a session that has ended, as far as this member has applied it.
+    ///
+    /// # Errors
+    /// `session-ended`; `no-session`, if that was so long ago that it is forgotten.
+    pub fn require_session(&self) -> Result<(), Refusal> {
+        self.session_ended.get().cloned().map_or(Ok(()), Err)
     }
 
     /// From where the client is connected, as this member sees it.

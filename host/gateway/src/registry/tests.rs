@@ -18,6 +18,7 @@ use super::*;
 use crate::rig::{Lane, Rig};
 
 mod elsewhere;
+mod ended;
 mod members;
 mod principals;
 mod watching;

@@ -86,6 +86,8 @@ struct Asked {
     client: Client,
     path: Path,
     scope: Scope,
+    /// It names no position to begin behind.
+    begins_now: bool,
     is_once: bool,
     with_data: bool,
     with_previous: bool,
@@ -182,6 +184,7 @@ impl Watches {
             client: client.into(),
             path,
             scope: scope(watch.scope),
+            begins_now: watch.from.is_none(),
             is_once: watch.once,
             with_data: watch.with_data,
             with_previous: watch.with_previous,

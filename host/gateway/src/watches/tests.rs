@@ -54,7 +54,7 @@ impl History for Past {
         Ok(entries[first..].iter().take(count_max.min(piece)).cloned().collect())
     }
 
-    fn want_before(&self) -> WantBefore {
+    fn want_before(&self) -> (WantBefore, Zxid) {
         struct Wanting(Arc<AtomicUsize>);
         impl Drop for Wanting {
             fn drop(&mut self) {
@@ -62,7 +62,8 @@ impl History for Past {
             }
         }
         self.wanted.fetch_add(1, Ordering::SeqCst);
-        Box::new(Wanting(self.wanted.clone()))
+        let shown = lock(&self.entries).last().map_or(Zxid(0), |entry| span(entry).1);
+        (Box::new(Wanting(self.wanted.clone())), shown)
     }
 }
 
@@ -110,8 +111,12 @@ fn asked(watch: u64, text: &str, scope: wire::Scope) -> wire::Watch {
 
 impl Rig {
     fn new() -> Self {
+        Self::over(Watches::new())
+    }
+
+    fn over(watches: Watches) -> Self {
         let past: Arc<Past> = Arc::default();
-        let watches = Arc::new(Watches::new());
+        let watches = Arc::new(watches);
         watches.start(past.clone(), Zxid(0));
         Self { watches, past, zxid: Mutex::default() }
     }
@@ -126,6 +131,13 @@ impl Rig {
         transactions: Vec<Vec<Change>>,
         before: Option<&BTreeMap<Path, Bytes>>,
     ) -> Zxid {
+        let transactions = self.change_tree(transactions);
+        self.watches.applied(&transactions, before);
+        transactions.last().unwrap().zxid
+    }
+
+    /// The tree shows these transactions of an entry; nobody is told of them yet.
+    fn change_tree(&self, transactions: Vec<Vec<Change>>) -> Vec<Transaction> {
         let mut zxid = lock(&self.zxid);
         let base = *zxid;
         let mut all = Vec::new();
@@ -137,8 +149,7 @@ impl Rig {
         }
         let body = EntryBody::Batch { base, transactions: all.clone() };
         self.past.push(Arc::new(Entry { term: Term(1), epoch: Epoch(1), body }));
-        self.watches.applied(&all, before);
-        *zxid
+        all
     }
 
     fn begin(&self, outbox: &Arc<Outbox>, watch: &wire::Watch) -> Result<Opening, Refusal> {
@@ -146,7 +157,8 @@ impl Rig {
     }
 
     async fn open(&self, outbox: &Arc<Outbox>, watch: &wire::Watch, from: u64) -> Zxid {
-        let mut opening = self.begin(outbox, watch).unwrap();
+        let watch = wire::Watch { from: Some(Zxid(from)), ..watch.clone() };
+        let mut opening = self.begin(outbox, &watch).unwrap();
         opening.prepare().await.unwrap();
         opening.open(Zxid(from)).await.unwrap()
     }

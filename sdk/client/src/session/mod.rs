@@ -251,8 +251,8 @@ impl Session {
         }
     }
 
-    /// Nobody reads this watch any more.
-    pub(crate) fn close_watch(&mut self, watch: u64) {
+    /// Nobody reads this watch any more. Answers that have waited for it to be open again are handed over.
+    pub(crate) fn close_watch(&mut self, watch: u64, now_ms: u64) -> Flow {
         let is_it = |waiting: &Waiting| match &waiting.ask {
             Ask::Watch(ask) => ask.watch.watch == watch,
             _ => false,
@@ -262,6 +262,10 @@ impl Session {
             None => self.watches.close(watch),
         };
         self.outcomes.extend(token.map(|token| (token, given_up())));
+        match self.release(now_ms) {
+            Flow::GoOn if self.watches.wants_another_member() => Flow::Leave,
+            flow => flow,
+        }
     }
 
     /// Tells the readers of watches that the session is over. To be called when it is known why ([`Session::state`]).

@@ -168,6 +168,11 @@ impl Writes {
             || self.unanswered.values().next().is_some_and(|write| write.purpose == Purpose::Probe)
     }
 
+    /// Whether the end of the session was asked for, and is not answered.
+    pub(super) fn is_closing(&self) -> bool {
+        self.unanswered.values().any(|write| write.purpose == Purpose::Close)
+    }
+
     /// Whether one was sent on this connection and is not answered.
     pub(super) fn is_waiting(&self) -> bool {
         !self.copies.is_empty()

@@ -153,8 +153,7 @@ impl Node {
                 known.address
             )));
         }
-        let changes = ChangeMembers::AddNodes(BTreeMap::from([(member, contact)]));
-        self.change(changes, true).await
+        self.change(ChangeMembers::AddNodes(BTreeMap::from([(member, contact)]))).await
     }
 
     /// Tells the cluster the new addresses of a member that belongs to it.
@@ -172,8 +171,7 @@ impl Node {
         if *known == contact {
             return Ok(());
         }
-        let changes = ChangeMembers::SetNodes(BTreeMap::from([(member, contact)]));
-        self.change(changes, true).await
+        self.change(ChangeMembers::SetNodes(BTreeMap::from([(member, contact)]))).await
     }
 
     /// Makes a learner a voter.
@@ -195,7 +193,7 @@ impl Node {
         self.check_caught_up(member)?;
         let voters = members.voters.iter().copied().chain([member]).collect();
         self.check_quorum(&voters, &format!("with member {member} as a voter")).await?;
-        self.change(ChangeMembers::AddVoterIds(BTreeSet::from([member])), true).await
+        self.change(ChangeMembers::AddVoterIds(BTreeSet::from([member]))).await
     }
 
     /// Takes a member out of the cluster, voter or learner, alive or dead; also the leader, which hands over first.
@@ -209,7 +207,7 @@ impl Node {
         }
         let one = BTreeSet::from([member]);
         if !members.voters.contains(&member) {
-            self.change(ChangeMembers::RemoveNodes(one), false).await?;
+            self.change(ChangeMembers::RemoveNodes(one)).await?;
         } else {
             let voters: BTreeSet<u64> =
                 members.voters.iter().copied().filter(|voter| *voter != member).collect();
@@ -218,7 +216,7 @@ impl Node {
                 return Err(ChangeRefusal::Refused(cause));
             }
             self.check_quorum(&voters, &format!("without member {member}")).await?;
-            self.change(ChangeMembers::RemoveVoters(one), false).await?;
+            self.change(ChangeMembers::RemoveVoters(one)).await?;
         }
         self.acknowledged.forget(member);
         Ok(())
@@ -358,11 +356,8 @@ impl Node {
         )))
     }
 
-    async fn change(
-        &self,
-        changes: ChangeMembers<u64, Contact>,
-        retain: bool,
-    ) -> Result<(), ChangeRefusal> {
+    /// Makes a change, and with it ends one that was left unfinished.
+    async fn change(&self, changes: ChangeMembers<u64, Contact>) -> Result<(), ChangeRefusal> {
         if let ChangeMembers::AddNodes(new) | ChangeMembers::SetNodes(new) = &changes {
             check_contacts(new).map_err(ChangeRefusal::Refused)?;
             if self.members().contacts.len() >= MEMBERS_MAX
@@ -375,7 +370,8 @@ impl Node {
         let Ok(_changing) = self.changing.try_lock() else {
             return Err(ChangeRefusal::Refused(UNDER_WAY.to_owned()));
         };
-        match self.raft.change_membership(changes, retain).await {
+        // No voter stays as a learner: who votes no more was being removed, by this change or by the one before it.
+        match self.raft.change_membership(changes, false).await {
             Ok(_) => Ok(()),
             Err(RaftError::Fatal(fatal)) => Err(ChangeRefusal::Stopped(fatal.to_string())),
             Err(RaftError::APIError(error)) => Err(match error {

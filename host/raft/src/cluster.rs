@@ -8,6 +8,7 @@ use openraft::ChangeMembers;
 use openraft::async_runtime::{Instant as _, WatchReceiver};
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::{RaftMetrics, ServerState};
+use quorate_core::ids::Term;
 
 use crate::codec::MEMBERS_MAX;
 use crate::contact::{CLIENT_ADDRESSES_MAX, Contact};
@@ -133,10 +134,17 @@ impl Node {
     }
 
     /// Members that this leader refuses because they have lost entries that they had acknowledged, with a sentence for
-    /// people.
+    /// people. None where another leads: what it refuses is its own matter.
     #[must_use]
     pub fn reverted(&self) -> BTreeMap<u64, String> {
-        self.acknowledged.reverted()
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        if metrics.state != ServerState::Leader {
+            return BTreeMap::new();
+        }
+        let mut found = self.acknowledged.reverted(Term(metrics.vote.leader_id.term));
+        found.retain(|member, _| metrics.membership_config.membership().get_node(member).is_some());
+        found
     }
 
     /// Adds a member that gets the log and does not vote. Returns when the change is committed; the member may still be

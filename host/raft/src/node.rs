@@ -33,7 +33,7 @@ use crate::history::{History, Tail};
 use crate::housekeeping::Housekeeper;
 use crate::leadership::{self, Leader, Leadership};
 use crate::level::{self, LevelTooHigh};
-use crate::log_store::{BeforeFirstVote, LogStore};
+use crate::log_store::{LogStore, OnFirstVote};
 use crate::namespace::Scoped;
 use crate::network::{Network, Ways};
 use crate::position::Position;
@@ -60,8 +60,8 @@ pub struct Store {
     pub tree: Arc<Tree>,
     /// Directory for trees that other members send; what is in it is nobody's after a restart.
     pub incoming: PathBuf,
-    /// See [`BeforeFirstVote`].
-    pub before_first_vote: Option<BeforeFirstVote>,
+    /// See [`OnFirstVote`].
+    pub on_first_vote: Option<OnFirstVote>,
 }
 
 impl Store {
@@ -225,7 +225,7 @@ impl Node {
         listener: ApplyListener,
     ) -> Result<Self, StartError> {
         let raft_config = Arc::new(config.openraft()?);
-        let Store { log, tree, incoming, before_first_vote } = store;
+        let Store { log, tree, incoming, on_first_vote } = store;
         let namespace = config.namespace;
         let found = level::of_tree(&tree, namespace);
         if found > config.level {
@@ -244,7 +244,7 @@ impl Node {
         );
         let checkpoints = Arc::new(checkpoints.map_err(recovery)?);
 
-        let log_store = LogStore::new(Arc::clone(&log), namespace).noting(before_first_vote);
+        let log_store = LogStore::new(Arc::clone(&log), namespace).noting(on_first_vote);
         if let Some(applied) = standing.applied {
             if !log_store.has_vote() {
                 let cause = "the tree has entries, and the log has not even a vote: the log was lost, and what this \

@@ -535,13 +535,14 @@ impl Node {
         Arc::new(Scoped { namespace: self.config.namespace, reader: self.tree.snapshot() })
     }
 
-    /// The same, with the index of the last entry that is in it.
-    #[must_use]
-    pub fn tree_at_index(&self) -> (Option<u64>, SharedRead) {
+    /// The same, with the index of the last entry that is in it; `None` if there was none yet.
+    ///
+    /// # Errors
+    /// The record that says so can not be read.
+    pub fn tree_at_index(&self) -> std::io::Result<(Option<u64>, SharedRead)> {
         let snapshot = self.tree.snapshot();
-        let standing = Standing::read(&snapshot, self.config.namespace);
-        let index = standing.ok().and_then(|standing| standing.applied).map(|at| at.index);
-        (index, Arc::new(Scoped { namespace: self.config.namespace, reader: snapshot }))
+        let index = Standing::read(&snapshot, self.config.namespace)?.applied.map(|at| at.index);
+        Ok((index, Arc::new(Scoped { namespace: self.config.namespace, reader: snapshot })))
     }
 
     /// The namespace's part of the tree as a stream of bytes: with everything that was applied on this member before the

@@ -161,19 +161,25 @@ impl Registry {
     /// the session is over.
     ///
     /// # Errors
-    /// What [`Registry::goodbye`] was called with.
+    /// What [`Registry::goodbye`] was called with; `session-moved` for a lane whose client has given it up, and may have another
+    /// one by now.
     pub fn attach(
         &self,
         session: SessionId,
         lane: impl Into<ClientLane>,
         sent: WriteNumber,
     ) -> Result<Arc<Attachment>, Refusal> {
+        let lane = lane.into();
+        if lane.is_gone() {
+            let message = "the client has left before its session was attached";
+            return Err(Refusal::new(ErrorCode::SessionMoved, message));
+        }
         let taken = lock(&self.taken).entry(session).or_default().clone();
         let number = self.next_token.fetch_add(1, Ordering::Relaxed);
         let total_bytes = self.total_bytes.clone();
         let outbox = self.watches.outbox();
         let attachment =
-            Arc::new(Attachment::new(number, session, lane.into(), outbox, total_bytes, taken));
+            Arc::new(Attachment::new(number, session, lane, outbox, total_bytes, taken));
         // Before it can be found: see `Attachment::is_replaced_by`.
         attachment.note_doubtful(sent);
         let before = {

@@ -444,7 +444,14 @@ impl World {
             }
             Query::Ephemerals { session, prefix, after, limit } => {
                 let (prefix, after) = (Path::parse(prefix)?, after.as_deref());
-                Results::Names(tree::ephemerals::ephemerals(read, *session, &prefix, after, *limit))
+                Results::Names(tree::ephemerals::ephemerals(
+                    read,
+                    *session,
+                    &prefix,
+                    after,
+                    *limit,
+                    |_| true,
+                ))
             }
             Query::Quotas { after, .. } => {
                 let after = after.as_deref().map(Path::parse).transpose()?;

@@ -53,8 +53,13 @@ pub const MEMBER_LANE_QUEUE_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Writes of all sessions of one principal that wait for their reply on this member, parked calls among them: sixteen sessions'
 /// worth. Above this, new ones are refused, but for those that only free something.
 pub const OUTSTANDING_WRITES_PER_PRINCIPAL_MAX: usize = 16 * OUTSTANDING_WRITES_MAX;
-/// Bytes of those: a quarter of what may wait on this member.
+/// Bytes of those: a quarter of what may wait on this member. Above this, larger ones are refused than the next two lines say.
 pub const OUTSTANDING_BYTES_PER_PRINCIPAL_MAX: usize = MEMBER_OUTSTANDING_BYTES_MAX / 4;
+/// Bytes up to which a write is small: a call that others of its principal wait for, say, which may have all the bytes above. As
+/// many as may wait have as many bytes again.
+pub const SMALL_WRITE_BYTES: usize = 1024;
+/// Bytes up to which a write that only frees something is small: some hundred deletions.
+pub const SMALL_RELIEF_BYTES: usize = 64 * 1024;
 /// Reads of all sessions of one principal that wait on this member: sixteen sessions' worth. Above this they are refused: were
 /// its lanes not read further, one client that does not take its answers would hold up the heartbeats of the others.
 pub const OUTSTANDING_READS_PER_PRINCIPAL_MAX: usize = 16 * OUTSTANDING_READS_MAX;
@@ -216,6 +221,10 @@ const _: () = assert!(
     "a principal whose calls all wait on one member can still write there"
 );
 const _: () = assert!(OUTSTANDING_BYTES_PER_PRINCIPAL_MAX > OUTSTANDING_BYTES_MAX);
+const _: () = assert!(
+    OUTSTANDING_WRITES_PER_PRINCIPAL_MAX * SMALL_WRITE_BYTES <= OUTSTANDING_BYTES_PER_PRINCIPAL_MAX,
+    "small writes of a principal leave half of the member to the others"
+);
 const _: () = assert!(READ_CALL_BLOCKS_PER_PRINCIPAL_MAX > READ_CALL_BLOCKS_PER_LANE_MAX);
 const _: () = assert!(WATCHES_PER_PRINCIPAL_MAX > WATCHES_PER_ATTACHMENT_MAX);
 const _: () = assert!(QUOTA_CALM.as_secs() > 2 * QUOTA_LOOK_EVERY.as_secs());

@@ -127,17 +127,20 @@ impl Principal {
         Err(Refusal::new(code, message))
     }
 
-    /// Whether there is room for a new write. One that only frees something is never refused for its principal's sake.
+    /// Whether there is room for a new write. How many there are is never a reason against one that only frees something, and
+    /// how many bytes they have never against a small one: either may be what the others wait for.
     ///
     /// # Errors
     /// As [`Principal::check`].
     pub fn check_write(&self, class: Class, bytes: usize) -> Result<(), Refusal> {
-        match class {
-            Class::Relief => Ok(()),
+        let small = match class {
             Class::Ordinary => {
-                self.check(Kind::Writes, 1).and_then(|()| self.check(Kind::WriteBytes, bytes))
+                self.check(Kind::Writes, 1)?;
+                limits::SMALL_WRITE_BYTES
             }
-        }
+            Class::Relief => limits::SMALL_RELIEF_BYTES,
+        };
+        if bytes <= small { Ok(()) } else { self.check(Kind::WriteBytes, bytes) }
     }
 
     /// Counts so much, whether there is room or not: what was taken before has its place.

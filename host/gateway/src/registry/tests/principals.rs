@@ -83,6 +83,38 @@ async fn bytes_of_a_principal_are_bounded_too() {
 }
 
 #[tokio::test]
+async fn waiting_calls_that_have_all_bytes_of_their_principal_leave_what_may_end_them() {
+    let rig = Attached::new().await;
+    let lanes: Vec<_> = (11..16).map(|session| lane_of(&rig, session, "alice")).collect();
+    let each = limits::OUTSTANDING_BYTES_MAX;
+    let submit = |lane: &Attachment, write: u64, operation: Operation, bytes: usize| {
+        let request = of_session(lane.session.0, write, Body::Single(operation));
+        rig.registry.submit(lane, write, request, bytes)
+    };
+    let fitting = limits::OUTSTANDING_BYTES_PER_PRINCIPAL_MAX / each;
+    for lane in &lanes[..fitting] {
+        submit(lane, 1, set(), each).unwrap();
+        lane.note_parked(WriteNumber(1));
+    }
+    // What they wait for may be a small call of their own principal.
+    let other = &lanes[fitting];
+    submit(other, 1, set(), limits::SMALL_WRITE_BYTES).unwrap();
+    let delete = || Operation::Delete { path: "/n".to_owned(), condition: Condition::ANY };
+    submit(other, 2, delete(), limits::SMALL_RELIEF_BYTES).unwrap();
+    for (operation, bytes) in
+        [(set(), limits::SMALL_WRITE_BYTES), (delete(), limits::SMALL_RELIEF_BYTES)]
+    {
+        let refused = refusal(submit(other, 3, operation, bytes + 1));
+        assert!(refused.message.starts_with("bytes of writes"), "{refused}");
+    }
+    // Their count is bounded all the same.
+    let max = limits::OUTSTANDING_WRITES_PER_PRINCIPAL_MAX;
+    let _others = other.principal().unwrap().add(Kind::Writes, max);
+    let refused = refusal(submit(other, 3, set(), 1));
+    assert!(refused.message.starts_with("writes that wait"), "{refused}");
+}
+
+#[tokio::test]
 async fn what_was_sent_before_is_taken_whatever_its_principal_has_here() {
     let rig = Attached::new().await;
     rig.open();

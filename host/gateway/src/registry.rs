@@ -295,9 +295,10 @@ impl Registry {
                 waiting.doubtful = waiting.doubtful.max(request.write);
             }
         }
+        waiting.again_count += usize::from(matches!(place, Place::Again));
         // Handed over under the locks: the writes of a session reach the sequencer in their order, and behind those that are
         // handed over again.
-        if let (Some(route), Place::New) = (&gate.route, place) {
+        if let (Some(route), Place::New | Place::Again) = (&gate.route, place) {
             self.hand_over(route, attachment.submission(route.tag, request), bytes);
         }
         Ok(())

@@ -58,6 +58,8 @@ pub(super) struct Waiting {
     /// Of the writes up to this one there may be copies of which nothing is known here: taken by an older lane or
     /// another member, executed before this member was started, or taken twice by this lane.
     pub(super) doubtful: WriteNumber,
+    /// How many of these were taken because they were sent before, without a look at what they add to.
+    pub(super) again_count: usize,
     /// Tokens of heartbeats, each used once, and their requests, oldest first.
     pub(super) heartbeats: VecDeque<(u64, u64)>,
 }

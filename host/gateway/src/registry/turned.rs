@@ -37,6 +37,8 @@ impl NotTaken {
 pub(super) enum Place {
     /// To the sequencer.
     New,
+    /// To the sequencer, whatever waits there: it was sent before.
+    Again,
     /// Nowhere: it waits already, and is answered from there.
     Joined {
         /// As a call whose first run was applied.
@@ -64,8 +66,11 @@ impl Registry {
             Some(before) if before.request.hash == request.hash => {
                 Ok(Place::Joined { is_parked: before.is_parked })
             }
-            // No more of these come than were taken before.
-            None if is_doubtful => Ok(Place::New),
+            // No more of these come than were taken before. That they were is only what their client says, so no more go by
+            // than could have waited elsewhere.
+            None if is_doubtful && waiting.again_count < limits::OUTSTANDING_WRITES_MAX => {
+                Ok(Place::Again)
+            }
             _ if route.is_some_and(|route| self.is_overloaded(route, request.body.class())) => {
                 Err(not_taken(crate::leader::overloaded()))
             }

@@ -134,6 +134,26 @@ async fn what_was_sent_before_is_taken_whatever_its_principal_has_here() {
 }
 
 #[tokio::test]
+async fn a_client_that_says_it_has_sent_everything_skips_no_more_checks_than_writes_may_wait() {
+    let rig = Attached::new().await;
+    rig.open();
+    let lane = ClientLane::Kept(Arc::default());
+    let lane = rig.registry.attach(SessionId(11), lane, WriteNumber(u64::MAX)).unwrap();
+    rig.registry.count_for(&lane, "alice");
+    let _others =
+        lane.principal().unwrap().add(Kind::Writes, limits::OUTSTANDING_WRITES_PER_PRINCIPAL_MAX);
+    let max = limits::OUTSTANDING_WRITES_MAX as u64;
+    for write in 1..=max {
+        rig.set(&lane, write).unwrap();
+        lane.answer(WriteNumber(write), |request| ServerMessage::Confirmed { request });
+    }
+    // Nothing is claimed of what it may have sent: the lane ends.
+    assert!(is_unknown(&rig.set(&lane, max + 1)));
+    drop(_others);
+    rig.set(&lane, max + 1).unwrap();
+}
+
+#[tokio::test]
 async fn what_a_principal_has_waiting_is_given_back_however_it_ends() {
     let rig = Attached::new().await;
     rig.open();

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::{Face, Lane, audit_read, deliver, fresh, read_reply};
 use crate::limits;
-use crate::principals::{Kind, Principal};
+use crate::principals::{Counted, Kind, Principal};
 use crate::reads::Client;
 use crate::registry::Attachment;
 use crate::watches::{NotOpen, Opening};
@@ -78,6 +78,15 @@ impl Lane {
     }
 }
 
+/// A watch is one of its principal's from now on, if that may have one more. One that goes on from where it was is not refused
+/// for that: its member may have gone, and those of the clients that are left have their bounds, and the member its own.
+fn counted(principal: &Arc<Principal>, watch: &Watch) -> Result<Counted, Refusal> {
+    match watch.from {
+        Some(_) => Ok(principal.add(Kind::Watches, 1)),
+        None => principal.take(Kind::Watches, 1),
+    }
+}
+
 /// Takes a watch in, if its client and the client's principal may have one more.
 fn begin(
     face: &Face,
@@ -85,8 +94,7 @@ fn begin(
     attachment: &Attachment,
     watch: &Watch,
 ) -> Result<Opening, Refusal> {
-    let of_principal = |principal: &Arc<Principal>| principal.take(Kind::Watches, 1);
-    let counted = attachment.principal().map(of_principal).transpose()?;
+    let counted = attachment.principal().map(|principal| counted(principal, watch)).transpose()?;
     let opening = face.registry.watches().begin(whose, &attachment.outbox, watch)?;
     opening.count(counted);
     Ok(opening)
@@ -181,4 +189,35 @@ enum EventLaneError {
     Open(#[from] BulkError),
     #[error("{0}")]
     Send(#[from] LaneError),
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use quorate_wire::message::watch::Scope;
+
+    use super::*;
+    use crate::principals::Principals;
+
+    #[test]
+    fn watches_that_come_from_a_member_that_is_gone_are_let_in_above_their_principal_s_bound() {
+        let alice = Principals::default().named("alice").unwrap();
+        let new = Watch {
+            watch: 1,
+            path: "/".to_owned(),
+            scope: Scope::Node,
+            from: None,
+            once: false,
+            with_data: false,
+            with_previous: false,
+            first: None,
+        };
+        let resumed = Watch { from: Some(Zxid(7)), ..new.clone() };
+        let last = alice.add(Kind::Watches, limits::WATCHES_PER_PRINCIPAL_MAX - 1);
+        let _one = counted(&alice, &new).unwrap();
+        assert_eq!(counted(&alice, &new).err().unwrap().code, ErrorCode::TooManyWatches);
+        let resumed: Vec<_> = (0..3).map(|_| counted(&alice, &resumed).unwrap()).collect();
+        drop(last);
+        assert_eq!(alice.count(Kind::Watches), 1 + resumed.len());
+    }
 }

@@ -21,7 +21,7 @@ use crate::limits;
 /// What was found of one quota, and said of it.
 struct Known {
     quota: Quota,
-    /// Writes above a soft bound so far.
+    /// Writes above a soft bound so far, but for those of which is still to be said that there were some.
     warned_count: u64,
     /// That it is above, as long as nothing else was said.
     said: Option<Said>,
@@ -45,6 +45,12 @@ struct Told {
     look: u64,
     /// Lines that this look may still have.
     lines_left: usize,
+    /// Where the look before had no line left. Those before that had their turn, and have it again in the next look.
+    from: String,
+    /// The first one for which this look has no line left.
+    next: Option<String>,
+    /// Whether something was to be said in this look and was not.
+    is_behind: bool,
 }
 
 /// A line for the log.
@@ -57,41 +63,33 @@ enum Line {
 }
 
 impl Told {
-    /// A new look at all quotas begins.
+    /// A new look at all quotas begins, in the order of their paths.
     fn begin(&mut self) {
         self.look += 1;
         self.lines_left = limits::QUOTA_LINES_PER_LOOK_MAX;
+        self.from = self.next.take().unwrap_or_default();
+        self.is_behind = false;
     }
 
     /// What is to be said of a quota, by how it is now.
     fn look_at(&mut self, found: &QuotaUse, now: Instant) -> Option<Line> {
-        if self.lines_left == 0 {
-            // As if it had not been looked at: its turn comes when the others have been told.
-            if let Some(known) = self.quotas.get_mut(&found.path) {
-                known.look = self.look;
-            }
-            return None;
-        }
-        let line = self.judge(found, now);
-        self.lines_left -= usize::from(line.is_some());
-        line
-    }
-
-    fn judge(&mut self, found: &QuotaUse, now: Instant) -> Option<Line> {
-        let Some(known) = self.quotas.get_mut(&found.path) else {
-            // What happened before this member led was another's to tell.
-            let mut known = Known::of(found, self.look);
-            let line = known.judge(found, false, now);
-            self.quotas.insert(found.path.clone(), known);
-            return line;
-        };
+        // What happened before this member led was another's to tell.
+        let new = || Known::of(found, self.look);
+        let known = self.quotas.entry(found.path.clone()).or_insert_with(new);
         if known.quota != found.metered.quota {
             *known = Known::of(found, self.look);
         }
-        let grew = found.metered.warned_count > known.warned_count;
         known.look = self.look;
-        known.warned_count = found.metered.warned_count;
-        known.judge(found, grew, now)
+        let due = known.see(found, now)?;
+        if self.lines_left > 0 && found.path >= self.from {
+            self.lines_left -= 1;
+            return Some(known.tell(due, found, now));
+        }
+        self.is_behind = true;
+        if self.lines_left == 0 {
+            self.next.get_or_insert_with(|| found.path.clone());
+        }
+        None
     }
 
     /// All quotas were looked at: those that were not there are gone.
@@ -102,8 +100,14 @@ impl Told {
 
     /// Whether something may have to be said later although nothing is written any more.
     fn waits(&self) -> bool {
-        self.lines_left == 0 || self.quotas.values().any(|known| known.said.is_some())
+        self.is_behind || self.quotas.values().any(|known| known.said.is_some())
     }
+}
+
+/// What is to be said.
+enum Due {
+    Above,
+    Below,
 }
 
 impl Known {
@@ -112,30 +116,43 @@ impl Known {
         Self { quota, warned_count, said: None, look }
     }
 
-    /// `grew`: whether there were writes above a soft bound since the look before.
-    fn judge(&mut self, found: &QuotaUse, grew: bool, now: Instant) -> Option<Line> {
+    /// Notes how a quota is now. What is due stays so until it is told.
+    fn see(&mut self, found: &QuotaUse, now: Instant) -> Option<Due> {
         let warned_count = found.metered.warned_count;
+        // There were writes above a soft bound since it was last noted how many there were.
+        let grew = warned_count > self.warned_count;
         let is_above = grew || Passed::sizes(found).next().is_some();
+        if self.said.is_some() || !is_above {
+            self.warned_count = warned_count;
+        }
         match &mut self.said {
-            None if is_above => {
-                self.said = Some(Said { at: now, warned_count, above: now });
-                Some(Line::Above(above(found)))
-            }
-            None => None,
+            None => is_above.then_some(Due::Above),
             Some(said) if is_above => {
                 said.above = now;
-                let is_due = now.duration_since(said.at) >= limits::QUOTA_WARN_EVERY;
-                if !is_due || warned_count == said.warned_count {
-                    return None;
-                }
+                let is_again = now.duration_since(said.at) >= limits::QUOTA_WARN_EVERY
+                    && warned_count != said.warned_count;
+                is_again.then_some(Due::Above)
+            }
+            Some(said) => {
+                let is_calm = now.duration_since(said.above) >= limits::QUOTA_CALM;
+                is_calm.then_some(Due::Below)
+            }
+        }
+    }
+
+    /// Says what is due.
+    fn tell(&mut self, due: Due, found: &QuotaUse, now: Instant) -> Line {
+        let warned_count = found.metered.warned_count;
+        self.warned_count = warned_count;
+        match due {
+            Due::Above => {
                 self.said = Some(Said { at: now, warned_count, above: now });
-                Some(Line::Above(above(found)))
+                Line::Above(above(found))
             }
-            Some(said) if now.duration_since(said.above) >= limits::QUOTA_CALM => {
+            Due::Below => {
                 self.said = None;
-                Some(Line::Below(below(found)))
+                Line::Below(below(found))
             }
-            Some(_) => None,
         }
     }
 }
@@ -168,10 +185,11 @@ impl fmt::Display for Passed {
 fn above(found: &QuotaUse) -> String {
     let passed: Vec<String> = Passed::sizes(found).map(|one| one.to_string()).collect();
     let QuotaUse { path, metered, used } = found;
-    let count = metered.warned_count;
+    let (quota, count) = (&metered.quota, metered.warned_count);
+    let has_sizes = quota.znodes.soft.is_some() || quota.bytes.soft.is_some();
     let what = if !passed.is_empty() {
         format!("has {}", passed.join(", and "))
-    } else if let Some(per_s) = metered.quota.writes_per_s.soft {
+    } else if let (Some(per_s), false) = (quota.writes_per_s.soft, has_sizes) {
         format!("was written faster than its soft bound of {per_s} creations and settings a second")
     } else {
         let (znodes, bytes) = (used.znodes, used.bytes);

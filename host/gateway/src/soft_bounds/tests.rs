@@ -106,6 +106,16 @@ fn a_pace_is_told_of_by_the_writes_that_passed_it() {
 }
 
 #[test]
+fn what_has_a_bound_of_a_size_too_is_not_said_to_have_been_too_fast() {
+    let mut watcher = Watcher::new(soft(Some(5), None, Some(50)));
+    assert_eq!(watcher.after(LOOK), [""; 0]);
+    watcher.write(4, 9, 3);
+    let line = "warn: the subtree /a was above a soft bound for a while; now it has 4 znodes and 9 bytes of data; writes above a soft \
+                bound so far: 3";
+    assert_eq!(watcher.after(LOOK), [line]);
+}
+
+#[test]
 fn a_leader_says_what_is_so_when_it_begins_and_not_what_was() {
     // Written above it before, and within it now.
     let mut watcher = Watcher::new(soft(Some(5), None, None));
@@ -149,6 +159,72 @@ fn a_look_says_so_much_and_the_next_ones_the_rest() {
         (said, told.waits())
     };
     assert_eq!([look(), look(), look(), look()], [(max, true), (max, true), (1, true), (0, true)]);
+}
+
+/// One look at these, in their order: the paths that were told of.
+fn look_at_all(told: &mut Told, found: &[QuotaUse], now: Instant) -> Vec<String> {
+    told.begin();
+    let said = found.iter().filter(|found| told.look_at(found, now).is_some());
+    let said = said.map(|found| found.path.clone()).collect();
+    told.end();
+    said
+}
+
+fn many(quota: Quota, count: usize) -> Vec<QuotaUse> {
+    let found = Watcher::new(quota).found;
+    (0..count).map(|number| QuotaUse { path: format!("/{number:05}"), ..found.clone() }).collect()
+}
+
+#[test]
+fn all_have_their_turn_however_many_are_written_above_their_bounds_all_the_time() {
+    let looks = limits::QUOTA_WARN_EVERY.as_secs().div_ceil(LOOK.as_secs());
+    let looks = usize::try_from(looks).unwrap();
+    let mut found = many(soft(Some(5), None, None), (looks + 5) * limits::QUOTA_LINES_PER_LOOK_MAX);
+    let (mut told, mut now) = (Told::default(), Instant::now());
+    let mut said = std::collections::BTreeSet::new();
+    for _ in 0..2 * looks {
+        now += LOOK;
+        for one in &mut found {
+            one.used.znodes = 6;
+            one.metered.warned_count += 1;
+        }
+        said.extend(look_at_all(&mut told, &found, now));
+    }
+    assert_eq!(said.len(), found.len());
+}
+
+#[test]
+fn a_pace_that_was_passed_while_others_were_told_of_is_told_of_later() {
+    let max = limits::QUOTA_LINES_PER_LOOK_MAX;
+    let mut found = many(soft(None, None, Some(5)), max + 1);
+    let (mut told, now) = (Told::default(), Instant::now());
+    assert_eq!(look_at_all(&mut told, &found, now), [""; 0]);
+    found.iter_mut().for_each(|one| one.metered.warned_count += 1);
+    assert_eq!(look_at_all(&mut told, &found, now).len(), max);
+    assert!(told.waits());
+    assert_eq!(look_at_all(&mut told, &found, now), [found[max].path.clone()]);
+    assert_eq!(look_at_all(&mut told, &found, now), [""; 0]);
+}
+
+#[test]
+fn one_that_was_above_while_others_were_told_of_is_not_within_again_at_once() {
+    let looks = usize::try_from(limits::QUOTA_CALM.as_secs() / LOOK.as_secs()).unwrap() + 2;
+    let mut found = many(soft(Some(5), None, None), looks * limits::QUOTA_LINES_PER_LOOK_MAX + 1);
+    let (mut told, mut now) = (Told::default(), Instant::now());
+    let last = found.len() - 1;
+    found[last].used.znodes = 6;
+    assert_eq!(look_at_all(&mut told, &found, now), [found[last].path.clone()]);
+    found[..last].iter_mut().for_each(|one| one.used.znodes = 6);
+    for _ in 0..looks {
+        now += LOOK;
+        let said = look_at_all(&mut told, &found, now);
+        assert_eq!(said.len(), limits::QUOTA_LINES_PER_LOOK_MAX);
+    }
+    found[last].used.znodes = 4;
+    now += LOOK;
+    assert_eq!(look_at_all(&mut told, &found, now), [""; 0]);
+    now += limits::QUOTA_CALM;
+    assert_eq!(look_at_all(&mut told, &found, now), [found[last].path.clone()]);
 }
 
 #[tokio::test]

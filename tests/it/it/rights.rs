@@ -132,20 +132,21 @@ async fn what_a_client_may_not_read_no_way_of_reading_shows() -> Result<()> {
 }
 
 /// Commands that change the members; all there are.
-fn commands() -> Vec<Command> {
+fn commands(rig: &Rig) -> Vec<Command> {
+    let address = rig.address().to_string();
     let all = vec![
-        Command::Add { member: 2, address: "127.0.0.1:1".to_owned() },
+        Command::Add { member: 2, address: address.clone() },
         Command::Promote { member: 2 },
         Command::Remove { member: 1 },
         Command::TransferLeader { to: 1 },
         Command::Update {
             member: 1,
-            address: "127.0.0.1:1".to_owned(),
+            address: address.clone(),
             incarnation: [0; 16],
             clients: Vec::new(),
         },
         Command::Status,
-        Command::Initialize { members: vec![(1, "127.0.0.1:1".to_owned())] },
+        Command::Initialize { members: vec![(1, address)] },
     ];
     // One more needs a line above.
     for command in &all {
@@ -165,7 +166,7 @@ fn commands() -> Vec<Command> {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_may_not_operate_the_cluster_is_refused_each_command_to_it() -> Result<()> {
     let (rig, ops, alice) = ruled().await?;
-    for command in commands() {
+    for command in commands(&rig) {
         let done = admin::command(options_of(&rig, "alice")?, command.clone()).await;
         match (&command, done) {
             (Command::Status, done) => drop(done?),

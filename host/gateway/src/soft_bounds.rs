@@ -211,9 +211,8 @@ async fn look(tree: &SharedRead, told: &mut Told) {
     told.begin();
     let mut behind: Option<Path> = None;
     loop {
-        // Its own log may name them all.
-        let page = quotas(tree, behind.as_ref(), limits::QUOTAS_PAGE, |_| true);
-        let Listing { children, has_more } = page;
+        let Listing { children, has_more } =
+            quotas(tree, behind.as_ref(), limits::QUOTAS_PAGE, |_| true);
         for found in &children {
             match told.look_at(found, Instant::now()) {
                 None => {}

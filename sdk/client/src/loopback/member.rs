@@ -444,12 +444,19 @@ impl World {
             }
             Query::Ephemerals { session, prefix, after, limit } => {
                 let (prefix, after) = (Path::parse(prefix)?, after.as_deref());
-                Results::Names(tree::ephemerals::ephemerals(read, *session, &prefix, after, *limit))
+                Results::Names(tree::ephemerals::ephemerals(
+                    read,
+                    *session,
+                    &prefix,
+                    after,
+                    *limit,
+                    |_| true,
+                ))
             }
             Query::Quotas { after, .. } => {
                 let after = after.as_deref().map(Path::parse).transpose()?;
                 // Pages of two, so that some have nothing for whoever sees a part.
-                Results::Quotas(tree::quota::quotas(read, after.as_ref(), 2))
+                Results::Quotas(tree::quota::quotas(read, after.as_ref(), 2, |_| true))
             }
             Query::Interface(_) => {
                 let listed: &[&str] =

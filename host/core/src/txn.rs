@@ -3,6 +3,7 @@
 
 mod access;
 mod compound;
+mod principals;
 mod quotas;
 mod sessions;
 
@@ -524,21 +525,6 @@ impl Txn {
         let changes = self.creations_up_to(path)?;
         self.has_persistent_writes |= !changes.is_empty();
         self.record_all(changes)
-    }
-
-    fn check_owned(&self, lifetime: Lifetime) -> Result<(), Refusal> {
-        let Some(id) = lifetime.session() else { return Ok(()) };
-        let Some(session) = self.draft.session(id).filter(|session| session.is_live()) else {
-            return Err(Refusal::new(ErrorCode::SessionEnded, format!("session {id} has ended")));
-        };
-        if session.owned_count >= limits::EPHEMERALS_PER_SESSION_MAX {
-            return Err(Refusal::limit(
-                "ephemeral znodes of a session",
-                session.owned_count + 1,
-                limits::EPHEMERALS_PER_SESSION_MAX,
-            ));
-        }
-        Ok(())
     }
 
     fn note_lifetime(&mut self, lifetime: Lifetime) {

@@ -31,8 +31,8 @@ impl History for NoHistory {
         Ok(Vec::new())
     }
 
-    fn want_before(&self) -> WantBefore {
-        Box::new(())
+    fn want_before(&self) -> (WantBefore, Zxid) {
+        (Box::new(()), Zxid(0))
     }
 }
 

@@ -42,7 +42,10 @@ pub trait Surroundings: Send + Sync {
     fn at_once(&self) -> SharedRead;
 
     /// How this member is.
-    fn status(&self) -> Status;
+    ///
+    /// # Errors
+    /// `internal`: its tree does not say where it stands.
+    fn status(&self) -> Result<Status, Refusal>;
 }
 
 /// Whose a read is, and from where it was asked.
@@ -209,7 +212,7 @@ impl Reads {
                 Results::Logs(self.surroundings.logs(recipe, *limit))
             }
             Query::Access(query) => Results::Access(access(tree, asker, query)?),
-            Query::Status => Results::Status(self.surroundings.status()),
+            Query::Status => Results::Status(self.surroundings.status()?),
             Query::Snapshot { .. }
             | Query::Call(_)
             | Query::Watch(_)

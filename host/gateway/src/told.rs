@@ -21,6 +21,7 @@ use crate::level::Levels;
 use crate::limits;
 use crate::mesh::Mesh;
 use crate::registry::Registry;
+use crate::soft_bounds;
 
 /// Who hears of entries. The compiler and the tree come after raft has begun to tell.
 pub(crate) struct Listener {
@@ -60,7 +61,7 @@ impl Listener {
 
     fn installed(&self) {
         if let Some(tree) = self.tree.get() {
-            self.registry.installed(tree.meta().zxid);
+            self.registry.installed(&**tree);
             self.mesh.set_cluster_level(tree.level());
         }
         if let Some(compiler) = self.compiler.get() {
@@ -138,6 +139,7 @@ pub(crate) async fn tell_leadership(
         sequencer.send(Input::Lead(quorate_sequencer::Leadership { term }));
         tokio::select! {
             () = levels.keep(now, raise) => return,
+            () = soft_bounds::watch(levels.tree.clone()) => return,
             changed = leadership.changed() => if changed.is_err() { return },
         }
     }

@@ -149,11 +149,12 @@ pub struct History {
 }
 
 impl History {
-    /// While what this gives is held, entries that the tree did not show at the return are told with the data that they
-    /// replaced. Waits for a batch that is being applied.
+    /// While what this gives is held, entries behind the transaction that the tree shows at the return are told with the data
+    /// that they replaced. Waits for a batch that is being applied.
     #[must_use]
-    pub fn want_before(&self) -> WantBefore {
-        self.wanted.want()
+    pub fn want_before(&self) -> (WantBefore, Zxid) {
+        let wanted = self.wanted.want();
+        (wanted, self.applied(&Arc::new(self.tree.snapshot())))
     }
 
     /// The next entries with transactions behind this one, in order and without a hole, up to `count_max` of them and as many

@@ -185,7 +185,9 @@ impl Owner {
                     return Some(moved);
                 },
                 submission = self.submissions.recv() => self.take_all(submission),
-                Some(cancel) = self.cancels.recv() => self.desk.cancel(cancel),
+                Some(cancel) = self.cancels.recv() => if self.desk.cancel(cancel) != Flow::GoOn {
+                    break "the member can not serve a watch".to_owned();
+                },
                 () = self.desk.clock.until(timer) => {}
             }
         };
@@ -375,10 +377,13 @@ async fn next_event(events: &mut Option<FrameReceiver>) -> Result<Option<Bytes>,
 }
 
 impl Desk {
-    fn cancel(&mut self, cancel: Cancel) {
+    fn cancel(&mut self, cancel: Cancel) -> Flow {
         match cancel {
-            Cancel::Request(token) => self.session.cancel(token),
-            Cancel::Watch(watch) => self.session.close_watch(watch),
+            Cancel::Request(token) => {
+                self.session.cancel(token);
+                Flow::GoOn
+            }
+            Cancel::Watch(watch) => self.session.close_watch(watch, self.clock.now_ms()),
         }
     }
 
@@ -448,7 +453,10 @@ impl Desk {
                 Some(submission) => self.take(submission),
                 None => self.session.abandon(),
             },
-            Some(cancel) = cancels.recv() => self.cancel(cancel),
+            Some(cancel) = cancels.recv() => {
+                // There is no member to leave.
+                self.cancel(cancel);
+            }
             () = self.clock.until(timer) => {}
         }
     }

@@ -2,7 +2,7 @@
 //! what they show is kept nowhere.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
@@ -227,6 +227,28 @@ async fn where_nobody_anonymous_is_served_who_shows_nothing_is_told_what_to_do()
     let house = rig.member.as_ref().context("it runs")?.house_credential();
     of_the_house.credentials.push(Credential::AsSent(house));
     assert_eq!(texts(&Client::connect(of_the_house).await?.whoami().await?), ["super:"]);
+    rig.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_whose_tokens_have_expired_is_not_gone_on_with_where_nobody_anonymous_is_served()
+-> Result<()> {
+    let rig = start(|options, _| options.auth.anonymous = Anonymous::Refused).await?;
+    let mut brief = options(&rig);
+    let token = token_for(&authority(&rig), "ci", Duration::from_secs(2))?;
+    brief.credentials.push(Credential::Token(token));
+    let (first, second) = (Client::connect(brief.clone()).await?, Client::connect(brief).await?);
+    second.authenticate(&Credential::Token(token_for(&authority(&rig), "next", HOUR)?)).await?;
+    let expires = first.whoami().await?.identities[0].expires.context("a token's")?;
+    let expires = UNIX_EPOCH + Duration::from_millis(expires.0);
+    while SystemTime::now() < expires {
+        first.whoami().await?;
+    }
+    let refused = Client::resume(options(&rig), first.session()).await;
+    assert_eq!(code(refused)?, ErrorCode::AuthenticationRequired);
+    let resumed = Client::resume(options(&rig), second.session()).await?;
+    assert!(texts(&resumed.whoami().await?).contains(&"token:next".to_owned()));
     rig.stop().await;
     Ok(())
 }

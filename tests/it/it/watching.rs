@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 
 use anyhow::{Context, Result, bail, ensure};
 use quorate_core::condition::Condition;
+use quorate_core::error::ErrorCode;
 use quorate_core::ids::Zxid;
-use quorate_core::request::{Body, Operation};
+use quorate_core::request::{Body, Operation, Reply};
 use quorate_net::{Connection, FrameReceiver};
 use quorate_wire::message::watch::{
     EVENT_FRAME_BYTES_MAX, EVENT_LANE, Event, EventKind, EventMessage, Previous, Scope, Watch,
@@ -254,6 +255,53 @@ async fn watches_end_when_they_are_ended_when_they_have_fired_and_with_their_lan
         Raw::connect(&rig, Attach::New { timeout_ms: 10_000, credentials: Vec::new() }).await?;
     other.done(&create("/c", "")).await?;
     assert_eq!(newer_events.events().await?.2[0].path, "/c");
+    rig.stop().await;
+    Ok(())
+}
+
+async fn every_read_is_refused(raw: &mut Raw) -> Result<()> {
+    let (path, after) = ("/a".to_owned(), None);
+    let queries = [
+        Query::Get(path.clone()),
+        Query::Whoami,
+        Query::Scan { bulk: 7, path, after, with_data: false },
+        Query::Watch(watch(2, "/a", Scope::Node)),
+    ];
+    for query in queries {
+        for consistency in [Consistency::Stale, Consistency::Linearizable] {
+            let request = raw.start_read(consistency, query.clone()).await?;
+            let told = raw.answer(request).await?;
+            let is_refused = matches!(&told, ServerMessage::ReadReply { results: Err(refusal), .. }
+                if refusal.code == ErrorCode::SessionEnded);
+            ensure!(is_refused, "{query:?}: {told:?}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_session_end_its_watches_and_its_reads_and_its_writes_are_still_answered()
+-> Result<()> {
+    let rig = Rig::start().await?;
+    let (mut raw, mut other) = (rig.client().await?, rig.client().await?);
+    open(&mut raw, watch(1, "/a", Scope::Node)).await?;
+    let mut events = Events::accept(&raw.connection, &raw).await?;
+    raw.done(&create("/a", "")).await?;
+    assert_eq!(events.events().await?.0, 1);
+    raw.done(&Body::CloseSession).await?;
+    match events.next().await? {
+        EventMessage::Ended { watch: 1, end: WatchEnd::Refused(refusal), .. } => {
+            assert_eq!(refusal.code, ErrorCode::SessionEnded);
+        }
+        other => bail!("not ended: {other:?}"),
+    }
+    other.done(&set("/a", "x")).await?;
+    every_read_is_refused(&mut raw).await?;
+    let mut resumed = Raw::connect(&rig, raw.resume()).await?;
+    every_read_is_refused(&mut resumed).await?;
+    // What its first write came to is still known.
+    let request = resumed.send_write(1, &create("/a", "")).await?;
+    ensure!(matches!(resumed.reply(request).await?, (_, Reply::Done(_))));
     rig.stop().await;
     Ok(())
 }

@@ -13,6 +13,7 @@ use quorate_core::key;
 use quorate_core::level::Level;
 use quorate_core::limits;
 use quorate_core::path::Path;
+use quorate_core::principal::Holdings;
 use quorate_core::query::{self, Page};
 use quorate_core::quota::{Bounds, Quota};
 use quorate_core::read::{Direction, MemoryTree, Read};
@@ -455,12 +456,26 @@ fn read(world: &mut World, command: &str, words: &mut Words) -> Said {
             )])
         }
         "session" => Ok(session(world, world.session(&words.next("a session")?)?)),
+        "principals" => Ok(principals(&tree)),
         "components" => Ok(components(&tree)),
         "recipe" => Ok(recipe(&tree, &words.next("a name")?)),
         "name" => check_name(&words.path()?).map(|()| vec!["well formed".to_owned()]),
         other => return Err(format!("no command is called {other}")),
     };
     Ok(said.unwrap_or_else(|refusal| vec![refusal.to_string()]))
+}
+
+/// What the sessions of each principal hold together.
+fn principals(tree: &MemoryTree) -> Vec<String> {
+    let (from, to) = key::principals();
+    let all = tree.range(&from, &to, Direction::Forward).filter_map(|(key, _)| {
+        let name = key::principal_name(&key)?;
+        let Holdings { sessions_count, parked_count, owned_count } = tree.holdings(name);
+        Some(format!(
+            "{name}: sessions {sessions_count}, parked {parked_count}, owns {owned_count}"
+        ))
+    });
+    all.collect()
 }
 
 /// How many components are whole, and how many chunks are stored.

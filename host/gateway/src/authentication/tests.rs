@@ -60,6 +60,28 @@ fn password(user: &str, password: &str) -> Credential {
 }
 
 #[test]
+fn what_has_expired_vouches_for_nobody() {
+    let held = |text: &str, expires: Option<u64>| Held {
+        identity: Identity::parse(text).unwrap(),
+        expires: expires.map(Millis),
+    };
+    let desk = |anonymous| desk(anonymous).authentication;
+    let token = held("token:ci", Some(1_000));
+    let password = held("digest:ann:x+L4EihwQJnnn+F1+VlPm5MJ/vE=", None);
+    let (required, served) = (desk(Anonymous::Refused), desk(Anonymous::Served));
+    let known = [password, token.clone()];
+    assert_eq!(required.check_still_somebody(&known, Millis(999)), Ok(()));
+    let refusal = required.check_still_somebody(&known, Millis(1_000)).unwrap_err();
+    assert_eq!(refusal.code, ErrorCode::AuthenticationRequired);
+    assert!(refusal.message.contains("expired"), "{refusal}");
+    assert_eq!(served.check_still_somebody(&known, Millis(1_000)), Ok(()));
+    let with_certificate = [token, held("x509:CN=ann", None)];
+    assert_eq!(required.check_still_somebody(&with_certificate, Millis(1_000)), Ok(()));
+    let nobody = required.check_still_somebody(&[], Millis(1_000)).unwrap_err();
+    assert!(nobody.message.contains("nothing was shown"), "{nobody}");
+}
+
+#[test]
 fn each_kind_of_credential_makes_an_identity_of_its_own() {
     let desk = desk(Anonymous::Served);
     let shown = [desk.token("ci", 60), password("super", "admin")];

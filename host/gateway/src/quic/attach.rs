@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::authentication;
+use crate::reads::wall_clock;
 
 /// Attaches a lane to a new session or an old one. The welcome names no members yet.
 pub(super) async fn attach(
@@ -28,14 +29,20 @@ pub(super) async fn attach(
             within(limits::ATTACH_TIMEOUT, face.barrier.pass()).await?;
             let record = check_secret(face.reads.tree().session(*session), *session, secret)?;
             // The secret is the right to go on as whom the session is known; what this connection shows adds nothing to that.
-            face.authentication.check_somebody(&record.identities)?;
+            let now = wall_clock().max(face.reads.tree().meta().time);
+            face.authentication.check_still_somebody(&record.identities, now)?;
             (*session, *secret, *sent)
         }
     };
     // Attached before the record is read: a write that is applied in between answers this lane, or is in the record.
     let lane = (sender.handle(), connection.clone());
     let attachment = face.registry.attach(id, lane, sent)?;
+    // What ended before is in the tree, and what ends from now on finds the lane.
+    face.registry.check_session(&attachment, face.reads.tree());
     let record = face.reads.tree().session(id);
+    if let Some(record) = &record {
+        face.registry.count_for(&attachment, &record.principal);
+    }
     let executed = record.as_ref().map_or(WriteNumber(0), |record| record.last_write);
     attachment.note_doubtful(executed);
     let welcome = Welcome {

@@ -101,7 +101,12 @@ impl Lane {
 }
 
 /// Answers with a refusal, and audits it.
-async fn refuse(face: &Face, attachment: &Attachment, read: &WaitingRead, refusal: Refusal) {
+pub(super) async fn refuse(
+    face: &Face,
+    attachment: &Attachment,
+    read: &WaitingRead,
+    refusal: Refusal,
+) {
     let (zxid, refused) = (face.registry.zxid(), Err(refusal));
     audit_read(attachment, &read.query, zxid, &refused);
     attachment.deliver(read_reply(attachment, zxid, read.request, refused)).await;

@@ -101,8 +101,8 @@ impl Surroundings for Around {
         self.0.clone()
     }
 
-    fn status(&self) -> Status {
-        some_status()
+    fn status(&self) -> Result<Status, Refusal> {
+        Ok(some_status())
     }
 }
 

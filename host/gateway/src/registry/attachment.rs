@@ -19,6 +19,7 @@ use super::lane::ClientLane;
 use super::lock;
 use super::turned::is_final;
 use crate::audit::Auditor;
+use crate::principals::{Counted, Principal};
 use crate::watches::Outbox;
 
 /// One lane, attached to one session.
@@ -42,8 +43,12 @@ pub struct Attachment {
     is_over: AtomicBool,
     /// Whether it has had its first word.
     pub(super) is_welcomed: AtomicBool,
+    /// Why nothing is read on it any more.
+    session_ended: OnceLock<Refusal>,
     /// Set before anything is asked on the lane, if there is an audit log.
     auditor: OnceLock<Auditor>,
+    /// Set before anything is asked on the lane, if its session has one.
+    principal: OnceLock<Arc<Principal>>,
 }
 
 #[derive(Default)]
@@ -63,6 +68,8 @@ pub(super) struct WaitingWrite {
     pub(super) bytes: usize,
     /// Its first run was applied and it waits: reads of its session need not wait for it (DESIGN D12).
     pub(super) is_parked: bool,
+    /// What its principal has of it: one write, and its bytes.
+    pub(super) _counted: Option<[Counted; 2]>,
 }
 
 impl Attachment {
@@ -86,7 +93,9 @@ impl Attachment {
             over: Notify::new(),
             is_over: AtomicBool::new(false),
             is_welcomed: AtomicBool::new(false),
+            session_ended: OnceLock::new(),
             auditor: OnceLock::new(),
+            principal: OnceLock::new(),
         }
     }
 
@@ -99,6 +108,17 @@ impl Attachment {
     #[must_use]
     pub fn auditor(&self) -> Option<&Auditor> {
         self.auditor.get()
+    }
+
+    /// From now on what is asked on this lane is counted for this principal, too. The first one counts.
+    pub(super) fn count_for(&self, principal: Arc<Principal>) {
+        self.principal.get_or_init(|| principal);
+    }
+
+    /// Whose session it is, if it has a principal.
+    #[must_use]
+    pub fn principal(&self) -> Option<&Arc<Principal>> {
+        self.principal.get()
     }
 
     /// The highest write that a lane of this session has taken on this member.
@@ -117,6 +137,18 @@ impl Attachment {
     /// A write of this lane, for the leader.
     pub(super) fn submission(&self, tag: Tag, request: Arc<Request>) -> ToLeader {
         ToLeader::Submit { tag, token: self.number, request }
+    }
+
+    pub(super) fn note_session_ended(&self, refusal: Refusal) {
+        self.session_ended.get_or_init(|| refusal);
+    }
+
+    /// Refuses what is not for a session that has ended, as far as this member has applied it.
+    ///
+    /// # Errors
+    /// `session-ended`; `no-session`, if that was so long ago that it is forgotten.
+    pub fn require_session(&self) -> Result<(), Refusal> {
+        self.session_ended.get().cloned().map_or(Ok(()), Err)
     }
 
     /// From where the client is connected, as this member sees it.

@@ -1,8 +1,9 @@
 //! A watch on its way from its position to where the others are: what it has missed is read from history, piece by piece, and
 //! queued as fast as its client takes it; then it is live. It does not know how history is kept.
 //!
-//! A piece is read and put together beside the async threads. Pieces are bounded, and few are there at a time: one for each
-//! attachment, and no more than `CATCH_UPS_MAX` on the member until their clients have taken them.
+//! A piece is read and put together beside the async threads. Pieces are bounded: one for each attachment, and no more than
+//! `CATCH_UPS_MAX` on the member until they are queued. Nobody else waits for a client that takes its piece slowly, as long as
+//! the outboxes' memory has room for that; where it has none, these few have it until their clients have taken it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use super::outbox::Outbox;
 use super::rights::{Rights, RightsNow};
 use super::{Asked, Watches};
 use crate::limits;
+use crate::principals::Counted;
 
 /// Why a watch is not open.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,15 +52,25 @@ pub struct Opening {
     outbox: Arc<Outbox>,
     asked: Asked,
     want_before: Option<WantBefore>,
+    /// Entries up to this transaction may be told without what they replaced.
+    without_before: Zxid,
 }
 
 impl Opening {
     pub(super) fn new(watches: Arc<Watches>, key: u64, outbox: Arc<Outbox>, asked: Asked) -> Self {
-        Self { watches, key: Some(key), outbox, asked, want_before: None }
+        Self { watches, key: Some(key), outbox, asked, want_before: None, without_before: Zxid(0) }
+    }
+
+    /// What it counts for its client's principal is kept for as long as the watch is there.
+    pub fn count(&self, counted: Option<Counted>) {
+        let Some(key) = self.key else { return };
+        if let Some(one) = self.watches.lock().all.get_mut(&key) {
+            one._counted = counted;
+        }
     }
 
     /// To be called before the position is taken from the tree: from then on entries are told with what they replace, if the
-    /// watch asks for that.
+    /// watch asks for that. What the tree shows by then, and nobody was told of yet, is read back as the past is.
     ///
     /// # Errors
     /// `no-leader`, while this member starts.
@@ -66,55 +78,80 @@ impl Opening {
         if self.asked.with_previous {
             let history = self.watches.history()?;
             let wanted = task::spawn_blocking(move || history.want_before()).await;
-            self.want_before = Some(wanted.map_err(|_| shutting_down())?);
+            let (want_before, shown) = wanted.map_err(|_| shutting_down())?;
+            (self.want_before, self.without_before) = (Some(want_before), shown);
         }
         Ok(())
     }
 
-    /// Queues all its events behind this position, and makes it live; returns up to where they are queued then. The member has
-    /// applied the position. Dropped before it is ready, the watch is gone; some events may have been queued.
+    /// Queues all its events behind this position, and makes it live; returns the zxid of its answer: up to where its events are
+    /// queued, or, if it begins with now, the position, which is the state that its client was shown. The member has applied
+    /// the position. Dropped before it is ready, the watch is gone; some events may have been queued.
     ///
     /// # Errors
     /// [`NotOpen`]; some events may have been queued.
-    pub async fn open(mut self, mut position: Zxid) -> Result<Zxid, NotOpen> {
+    pub async fn open(mut self, position: Zxid) -> Result<Zxid, NotOpen> {
+        let queued = self.catch_up(position).await?;
+        Ok(if self.asked.begins_now { position } else { queued })
+    }
+
+    async fn catch_up(&mut self, mut position: Zxid) -> Result<Zxid, NotOpen> {
         let history = self.watches.history()?;
-        loop {
-            if self.go_live(position)? {
-                return Ok(position);
-            }
-            let outbox = self.outbox.clone();
+        let (watches, outbox) = (self.watches.clone(), self.outbox.clone());
+        while !self.go_live(position)? {
             let _own_turn = outbox.turn.lock().await;
-            within(limits::CATCH_UP_PATIENCE, outbox.eased()).await?;
+            eased(&outbox).await?;
             if outbox.is_ended() {
                 return Err(cancelled());
             }
-            let turn = self.watches.clone();
-            let Ok(_turn) = turn.turns.acquire().await else { return Err(shutting_down().into()) };
-            let (history, asked) = (history.clone(), self.asked.clone());
-            let watches = self.watches.clone();
-            let read = move || piece(&*history, &asked, &watches.rights, position);
-            let piece = task::spawn_blocking(read).await;
-            let piece = piece.map_err(|_| shutting_down())??;
-            for (zxid, frames) in piece.frames {
-                self.queue(zxid, frames)?;
-                if self.asked.is_once {
-                    self.fire();
-                    return Ok(zxid);
+            let Ok(_turn) = watches.turns.acquire().await else {
+                return Err(shutting_down().into());
+            };
+            let piece = self.read(history.clone(), position).await?;
+            let (upto, has_room) = self.queue_all(piece)?;
+            position = upto;
+            if !has_room {
+                let eased = eased(&outbox).await;
+                if eased.is_err() {
+                    // Its client finds out, and goes on from its positions.
+                    outbox.end();
                 }
+                eased?;
             }
-            position = piece.position;
-            if self.go_live(position)? {
+            if self.key.is_none() {
                 return Ok(position);
             }
-            // Others have their turn when this client has taken what was queued for it.
-            within(limits::CATCH_UP_PATIENCE, outbox.eased()).await?;
         }
+        Ok(position)
+    }
+
+    async fn read(&self, history: Arc<dyn History>, position: Zxid) -> Result<Piece, NotOpen> {
+        let (asked, watches) = (self.asked.clone(), self.watches.clone());
+        let read = move || piece(&*history, &asked, &watches.rights, position);
+        task::spawn_blocking(read).await.map_err(|_| shutting_down())?
+    }
+
+    /// Queues a piece; up to where its events are queued then, and whether there was room for them. One that is for one
+    /// transaction is gone with it.
+    fn queue_all(&mut self, piece: Piece) -> Result<(Zxid, bool), NotOpen> {
+        let mut has_room = true;
+        for (zxid, frames) in piece.frames {
+            has_room &= self.queue(zxid, frames)?;
+            if self.asked.is_once {
+                self.fire();
+                return Ok((zxid, has_room));
+            }
+        }
+        Ok((piece.position, has_room))
     }
 
     /// Makes it live if nothing lies between what is queued for the others and this position.
     fn go_live(&mut self, position: Zxid) -> Result<bool, NotOpen> {
         let mut state = self.watches.lock();
-        if position < state.queued {
+        if self.key.is_none_or(|key| !state.all.contains_key(&key)) {
+            return Err(cancelled());
+        }
+        if position < state.queued.max(self.without_before) {
             return Ok(false);
         }
         let one = self.key.and_then(|key| state.all.get_mut(&key)).ok_or_else(cancelled)?;
@@ -129,16 +166,16 @@ impl Opening {
         Ok(true)
     }
 
-    /// Queues what one transaction has for it, however much is queued: it was eased before, and pieces are bounded.
-    fn queue(&self, zxid: Zxid, mut frames: Vec<Bytes>) -> Result<(), NotOpen> {
+    /// Queues what one transaction has for it, however much is queued: it was eased before, and pieces are bounded. Whether there
+    /// was room for it.
+    fn queue(&self, zxid: Zxid, mut frames: Vec<Bytes>) -> Result<bool, NotOpen> {
         // Under the lock: nothing is queued for a watch that was closed.
         let state = self.watches.lock();
         let one = self.key.and_then(|key| state.all.get(&key)).ok_or_else(cancelled)?;
         if one.asked.is_once {
             frames.push(one.ended(zxid, WatchEnd::Fired));
         }
-        one.outbox.push_always(frames);
-        Ok(())
+        Ok(one.outbox.push_always(frames))
     }
 
     fn fire(&mut self) {
@@ -163,8 +200,11 @@ impl Watches {
     }
 }
 
-async fn within<T>(patience: Duration, work: impl Future<Output = T>) -> Result<T, NotOpen> {
-    timeout(patience, work).await.map_err(|_| {
+/// Waits until a client has taken enough of what is queued for it.
+async fn eased(outbox: &Outbox) -> Result<(), NotOpen> {
+    let seconds = outbox.bytes() as u64 / limits::CATCH_UP_BYTES_PER_SECOND_MIN;
+    let patience = limits::CATCH_UP_PATIENCE + Duration::from_secs(seconds);
+    timeout(patience, outbox.eased()).await.map_err(|_| {
         let message = format!(
             "its client has not read the events that are queued within {} s",
             patience.as_secs()

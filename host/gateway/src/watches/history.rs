@@ -30,9 +30,9 @@ pub trait History: Send + Sync {
     /// [`Unread`].
     fn read(&self, after: Zxid, count_max: usize) -> Result<Vec<Arc<Entry>>, Unread>;
 
-    /// Entries that the tree does not show at the return are told with the data that they replace while the result is held.
-    /// May wait for a moment.
-    fn want_before(&self) -> WantBefore;
+    /// Entries behind the transaction that the tree shows at the return, which is told, are told with the data that they replace
+    /// while the result is held. May wait for a moment.
+    fn want_before(&self) -> (WantBefore, Zxid);
 }
 
 impl History for quorate_raft::History {
@@ -43,7 +43,8 @@ impl History for quorate_raft::History {
         })
     }
 
-    fn want_before(&self) -> WantBefore {
-        Box::new(Self::want_before(self))
+    fn want_before(&self) -> (WantBefore, Zxid) {
+        let (wanted, shown) = Self::want_before(self);
+        (Box::new(wanted), shown)
     }
 }

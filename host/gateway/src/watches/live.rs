@@ -36,6 +36,20 @@ impl Watches {
         state.queued = state.queued.max(last.zxid);
     }
 
+    /// The session of an attachment has ended, and with it the watches that are open there.
+    pub(crate) fn end_all(&self, attachment: u64, refusal: &Refusal) {
+        let mut state = self.lock();
+        let queued = state.queued;
+        for key in state.keys_of(attachment) {
+            if state.all.get(&key).is_some_and(|one| one.is_live) {
+                state.end(key, queued, WatchEnd::Refused(refusal.clone()));
+            } else {
+                // Its answer will say so.
+                state.remove(key);
+            }
+        }
+    }
+
     /// The tree was replaced by one that stands at this transaction. What lies between is in no entry that comes here: the
     /// watches that lack it end where they are.
     pub(crate) fn installed(&self, zxid: Zxid) {

@@ -27,9 +27,18 @@ impl Budget {
     /// Lends so many bytes more to an outbox that holds so many. None may hold more than a part of what is left: those that
     /// nobody reads leave something to the others.
     fn lend(&self, held: usize, more: usize) -> bool {
+        self.lend_of(self.bytes_max, held, more)
+    }
+
+    /// The same for what is told however much is queued, out of a part: the rest is for what happens now.
+    fn lend_past(&self, held: usize, more: usize) -> bool {
+        self.lend_of(self.bytes_max / limits::EVENT_QUEUE_PAST_DIVISOR, held, more)
+    }
+
+    fn lend_of(&self, bytes_max: usize, held: usize, more: usize) -> bool {
         let share = |lent: usize| {
             let sum = lent.checked_add(more)?;
-            let left = self.bytes_max.checked_sub(sum)?;
+            let left = bytes_max.checked_sub(sum)?;
             (held + more <= left / limits::EVENT_QUEUE_SHARE_DIVISOR).then_some(sum)
         };
         self.lent.fetch_update(Ordering::AcqRel, Ordering::Relaxed, share).is_ok()
@@ -131,24 +140,30 @@ impl Outbox {
     }
 
     /// Queues what must be told however much is queued. Nothing happens if the outbox has ended; one that is told without end and
-    /// not read is ended: its client finds out, and goes on from its positions.
-    pub(super) fn push_always(&self, frames: Vec<Bytes>) {
+    /// not read is ended: its client finds out, and goes on from its positions. Whether the outboxes' memory had room for it.
+    pub(super) fn push_always(&self, frames: Vec<Bytes>) -> bool {
         let more: usize = frames.iter().map(cost).sum();
         let mut queue = self.lock();
         if self.is_ended() {
-            return;
+            return true;
         }
         let bytes = queue.bytes + more;
         if bytes > limits::EVENT_QUEUE_BYTES_END {
             drop(queue);
-            return self.end();
+            self.end();
+            return true;
         }
         let lent = beyond_own(bytes);
+        let mut has_room = true;
         if lent > queue.lent {
-            self.budget.take(lent - queue.lent);
+            has_room = self.budget.lend_past(queue.lent, lent - queue.lent);
+            if !has_room {
+                self.budget.take(lent - queue.lent);
+            }
             queue.lent = lent;
         }
         self.append(queue, frames, bytes);
+        has_room
     }
 
     fn append(&self, mut queue: MutexGuard<'_, Queue>, frames: Vec<Bytes>, bytes: usize) {
@@ -224,8 +239,7 @@ impl Outbox {
         frames
     }
 
-    /// Bytes that are queued.
-    #[cfg(test)]
+    /// Bytes that are queued, and what they cost beside.
     pub(super) fn bytes(&self) -> usize {
         self.lock().bytes
     }

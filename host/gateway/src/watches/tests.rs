@@ -14,6 +14,7 @@ use quorate_core::znode::Lifetime;
 use quorate_wire::message::watch::{EventMessage, WatchEnd};
 
 use super::*;
+use crate::principals::Kind;
 
 const SESSION: SessionId = SessionId(7);
 
@@ -53,7 +54,7 @@ impl History for Past {
         Ok(entries[first..].iter().take(count_max.min(piece)).cloned().collect())
     }
 
-    fn want_before(&self) -> WantBefore {
+    fn want_before(&self) -> (WantBefore, Zxid) {
         struct Wanting(Arc<AtomicUsize>);
         impl Drop for Wanting {
             fn drop(&mut self) {
@@ -61,7 +62,8 @@ impl History for Past {
             }
         }
         self.wanted.fetch_add(1, Ordering::SeqCst);
-        Box::new(Wanting(self.wanted.clone()))
+        let shown = lock(&self.entries).last().map_or(Zxid(0), |entry| span(entry).1);
+        (Box::new(Wanting(self.wanted.clone())), shown)
     }
 }
 
@@ -109,8 +111,12 @@ fn asked(watch: u64, text: &str, scope: wire::Scope) -> wire::Watch {
 
 impl Rig {
     fn new() -> Self {
+        Self::over(Watches::new())
+    }
+
+    fn over(watches: Watches) -> Self {
         let past: Arc<Past> = Arc::default();
-        let watches = Arc::new(Watches::new());
+        let watches = Arc::new(watches);
         watches.start(past.clone(), Zxid(0));
         Self { watches, past, zxid: Mutex::default() }
     }
@@ -125,6 +131,13 @@ impl Rig {
         transactions: Vec<Vec<Change>>,
         before: Option<&BTreeMap<Path, Bytes>>,
     ) -> Zxid {
+        let transactions = self.change_tree(transactions);
+        self.watches.applied(&transactions, before);
+        transactions.last().unwrap().zxid
+    }
+
+    /// The tree shows these transactions of an entry; nobody is told of them yet.
+    fn change_tree(&self, transactions: Vec<Vec<Change>>) -> Vec<Transaction> {
         let mut zxid = lock(&self.zxid);
         let base = *zxid;
         let mut all = Vec::new();
@@ -136,8 +149,7 @@ impl Rig {
         }
         let body = EntryBody::Batch { base, transactions: all.clone() };
         self.past.push(Arc::new(Entry { term: Term(1), epoch: Epoch(1), body }));
-        self.watches.applied(&all, before);
-        *zxid
+        all
     }
 
     fn begin(&self, outbox: &Arc<Outbox>, watch: &wire::Watch) -> Result<Opening, Refusal> {
@@ -145,7 +157,8 @@ impl Rig {
     }
 
     async fn open(&self, outbox: &Arc<Outbox>, watch: &wire::Watch, from: u64) -> Zxid {
-        let mut opening = self.begin(outbox, watch).unwrap();
+        let watch = wire::Watch { from: Some(Zxid(from)), ..watch.clone() };
+        let mut opening = self.begin(outbox, &watch).unwrap();
         opening.prepare().await.unwrap();
         opening.open(Zxid(from)).await.unwrap()
     }
@@ -330,4 +343,31 @@ async fn what_can_not_be_watched_is_refused_by_name() {
     assert_eq!(rig.watches.count(), 1);
     outbox.end();
     assert_eq!(refused(&asked(9, "/b", wire::Scope::Node)), "slow-consumer");
+}
+
+#[tokio::test]
+async fn a_watch_counts_for_its_principal_until_it_is_gone_however_that_comes() {
+    let rig = Rig::new();
+    let alice = crate::principals::Principals::default().named("alice").unwrap();
+    let of_alice = || alice.take(Kind::Watches, 1).ok();
+    let (outbox, other) = (rig.watches.outbox(), rig.watches.outbox());
+    for number in 1..=4 {
+        let opening = rig.begin(&outbox, &asked(number, "/a", wire::Scope::Node)).unwrap();
+        opening.count(of_alice());
+        opening.open(Zxid(0)).await.unwrap();
+    }
+    let theirs = rig.watches.begin((2, SESSION), &other, &asked(1, "/a", wire::Scope::Node));
+    let theirs = theirs.unwrap();
+    theirs.count(of_alice());
+    assert_eq!(alice.count(Kind::Watches), 5);
+    drop(theirs);
+    assert_eq!(alice.count(Kind::Watches), 4, "never opened");
+    rig.watches.close(1, 2);
+    rig.watches.close(1, 2);
+    assert_eq!(alice.count(Kind::Watches), 3);
+    // One that has ended before it was counted counts nothing.
+    let late = rig.begin(&outbox, &asked(9, "/a", wire::Scope::Node)).unwrap();
+    rig.watches.forget(1);
+    late.count(of_alice());
+    assert_eq!(alice.count(Kind::Watches), 0);
 }

@@ -173,7 +173,8 @@ fn what_an_entry_replaces_is_told_to_who_wants_it() {
     assert!(life.node.propose(entry, leadership).wait().is_taken());
     let entry = set(&mut script, &[("one", 1, 1)]);
     assert!(life.node.propose(entry, leadership).wait().is_taken());
-    let wanted = life.node.history().want_before();
+    let (wanted, shown) = life.node.history().want_before();
+    assert_eq!(shown, life.node.tree().meta().zxid);
     let entry = set(&mut script, &[("two", 2, 2), ("three", 3, 3)]);
     assert!(life.node.propose(entry, leadership).wait().is_taken());
     drop(wanted);

@@ -8,6 +8,8 @@ mod gateway;
 pub mod history;
 pub mod recipes;
 
+pub use self::gateway::PRINCIPAL;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 

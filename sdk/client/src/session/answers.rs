@@ -11,6 +11,7 @@ use quorate_wire::message::{Results, ServerMessage};
 use super::hold::Ready;
 use super::reads::ReadEnd;
 use super::watches::WatchStep;
+use super::writes::Writes;
 use super::{Flow, Loss, Outcome, Session, Token};
 
 impl Session {
@@ -82,6 +83,8 @@ impl Session {
         match step {
             WatchStep::GoOn => {}
             WatchStep::Leave => return Flow::Leave,
+            // The answer to what has ended it is on its way.
+            WatchStep::Over(_) if self.writes.as_ref().is_some_and(Writes::is_closing) => {}
             WatchStep::Over(refusal) => self.lose(Loss::Ended(refusal), None),
             WatchStep::Answered(token, zxid, results) => {
                 self.found(token, results.map(|results| (zxid, results)));

@@ -341,6 +341,12 @@ impl Watches {
     }
 
     fn handle_ended(&mut self, id: u64, position: Zxid, end: WatchEnd) -> WatchStep {
+        if let WatchEnd::Refused(refusal) = &end
+            && matches!(refusal.code, ErrorCode::SessionEnded | ErrorCode::NoSession)
+        {
+            // Whoever reads it hears of that.
+            return WatchStep::Over(refusal.clone());
+        }
         let Some(entry) = self.entries.get_mut(&id) else { return WatchStep::GoOn };
         entry.assembly = None;
         if entry.is_started {

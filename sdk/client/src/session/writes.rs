@@ -168,6 +168,11 @@ impl Writes {
             || self.unanswered.values().next().is_some_and(|write| write.purpose == Purpose::Probe)
     }
 
+    /// Whether the end of the session was asked for, and is not answered.
+    pub(super) fn is_closing(&self) -> bool {
+        self.unanswered.values().any(|write| write.purpose == Purpose::Close)
+    }
+
     /// Whether one was sent on this connection and is not answered.
     pub(super) fn is_waiting(&self) -> bool {
         !self.copies.is_empty()
@@ -293,6 +298,13 @@ impl Writes {
             }
         }
         Verdict::GoOn
+    }
+
+    /// Request number of the newest copy of the first write that is to be sent again, if it was sent on this connection. What
+    /// was sent behind that copy may be answered without the write; behind older copies of later writes nothing waits any
+    /// more, since nothing new is sent before all of them are.
+    pub(super) fn goes_back(&self) -> Option<u64> {
+        self.unanswered.range(self.cursor..).next().and_then(|(_, write)| write.newest)
     }
 
     /// All that is left, when the session is over: token, and the number.

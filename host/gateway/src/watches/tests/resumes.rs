@@ -18,6 +18,105 @@ async fn a_position_that_is_not_retained_is_answered_with_the_oldest_that_is() {
     assert_eq!(told(&outbox), ["1@10 + /last v0"]);
 }
 
+#[tokio::test]
+async fn a_watch_that_begins_with_now_is_answered_with_the_state_that_its_client_was_shown() {
+    let rig = Rig::new();
+    let outbox = rig.watches.outbox();
+    rig.apply(vec![vec![created("/a", "")]]);
+    let opening = rig.begin(&outbox, &asked(1, "/a", wire::Scope::Node)).unwrap();
+    // Between its first read and the moment in which it is live.
+    rig.apply(vec![vec![set("/a", "", 1, 1)], vec![]]);
+    assert_eq!(opening.open(Zxid(1)).await, Ok(Zxid(1)));
+    rig.apply(vec![vec![set("/a", "", 2, 2)]]);
+    assert_eq!(told(&outbox), ["1@2 = /a v1", "1@4 = /a v2"], "what is behind the answer");
+}
+
+#[tokio::test]
+async fn data_before_is_known_of_what_the_tree_shows_and_nobody_was_told_of() {
+    let rig = Rig::new();
+    let outbox = rig.watches.outbox();
+    rig.apply(vec![vec![created("/a", "one")]]);
+    let untold = rig.change_tree(vec![vec![set("/a", "two", 1, 1)]]);
+    let mut watch = asked(1, "/a", wire::Scope::Node);
+    watch.with_previous = true;
+    assert_eq!(rig.open(&outbox, &watch, 1).await, Zxid(2));
+    // Nobody wanted to know when it was applied.
+    rig.watches.applied(&untold, None);
+    assert_eq!(told(&outbox), ["1@2 = /a v1 was one"]);
+}
+
+/// Entries whose events are more than a client may leave in its queue while it catches up.
+fn large_past(rig: &Rig) -> Zxid {
+    let data: &'static str = String::leak("x".repeat(100 << 10));
+    (0..9).map(|at| rig.apply(vec![vec![created(&format!("/n{at}"), data)]])).last().unwrap()
+}
+
+#[tokio::test]
+async fn clients_that_take_the_past_slowly_do_not_hold_up_others() {
+    let rig = Rig::new();
+    let last = large_past(&rig);
+    let watch = wire::Watch { with_data: true, ..asked(1, "/", wire::Scope::Subtree) };
+    let mut slow = tokio::task::JoinSet::new();
+    let mut outboxes = Vec::new();
+    for number in 0..limits::CATCH_UPS_MAX as u64 {
+        let outbox = rig.watches.outbox();
+        outboxes.push(outbox.clone());
+        let opening = rig.watches.begin((2 + number, SESSION), &outbox, &watch).unwrap();
+        slow.spawn(opening.open(Zxid(0)));
+    }
+    while outboxes.iter().any(|outbox| outbox.count() == 0) {
+        tokio::task::yield_now().await;
+    }
+    let (outbox, watch) = (rig.watches.outbox(), asked(1, "/", wire::Scope::Subtree));
+    let opened = rig.open(&outbox, &watch, 0);
+    let opened = tokio::time::timeout(limits::CATCH_UP_PATIENCE / 2, opened).await;
+    assert_eq!(opened, Ok(last), "it does not wait for the others");
+    // They go on, each at its own pace, and miss nothing.
+    let reading = tokio::spawn(async move {
+        let mut counts = vec![0; outboxes.len()];
+        while counts.iter().any(|count| *count < 9) {
+            for (count, outbox) in counts.iter_mut().zip(&outboxes) {
+                *count += outbox.drain().len();
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    while let Some(opened) = slow.join_next().await {
+        opened.unwrap().unwrap();
+    }
+    reading.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_there_is_no_memory_for_is_queued_for_few_at_a_time() {
+    let mut watches = Watches::new();
+    watches.budget = Arc::new(Budget::new(0));
+    watches.turns = Semaphore::new(1);
+    let rig = Rig::over(watches);
+    let last = large_past(&rig);
+    let (from, with_data) = (Some(Zxid(0)), true);
+    let watch = wire::Watch { from, with_data, ..asked(1, "/", wire::Scope::Subtree) };
+    let outboxes = [rig.watches.outbox(), rig.watches.outbox()];
+    let mut slow = tokio::task::JoinSet::new();
+    for (number, outbox) in (2..).zip(&outboxes) {
+        let opening = rig.watches.begin((number, SESSION), outbox, &watch).unwrap();
+        slow.spawn(opening.open(Zxid(0)));
+    }
+    let mut counts = [0, 0];
+    while counts != [9, 9] {
+        tokio::task::yield_now().await;
+        let held: Vec<usize> = outboxes.iter().map(|outbox| outbox.bytes()).collect();
+        let beyond = held.iter().filter(|held| **held > limits::EVENT_QUEUE_BYTES_OWN);
+        assert!(beyond.count() <= 1, "{held:?}");
+        // Whoever has most is read, the other one not before.
+        let at = usize::from(held[1] > held[0]);
+        counts[at] += outboxes[at].drain().len();
+    }
+    while let Some(opened) = slow.join_next().await {
+        assert_eq!(opened.unwrap(), Ok(last));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_purge_in_the_middle_is_told_and_no_gap() {
     let rig = Arc::new(Rig::new());
@@ -26,7 +125,9 @@ async fn a_purge_in_the_middle_is_told_and_no_gap() {
         rig.apply(vec![vec![created(&format!("/n{at}"), "")]]);
     }
     // The client reads for as long as there is something, and the log goes under it.
-    let opening = rig.begin(&outbox, &asked(1, "/", wire::Scope::Subtree)).unwrap();
+    let from = Some(Zxid(0));
+    let watch = wire::Watch { from, ..asked(1, "/", wire::Scope::Subtree) };
+    let opening = rig.begin(&outbox, &watch).unwrap();
     let purging = {
         let (rig, outbox) = (rig.clone(), outbox.clone());
         std::thread::spawn(move || {

@@ -6,6 +6,7 @@
 
 mod access;
 mod below;
+mod principals;
 mod quotas;
 mod reap;
 mod recipes;
@@ -18,6 +19,7 @@ use crate::draft::{Draft, Meta, ReadRecords};
 use crate::ids::{Millis, SessionId, Term, WriteNumber, Zxid};
 use crate::key;
 use crate::path::Path;
+use crate::principal::Holding;
 use crate::read::{Direction, Read};
 use crate::session::{Acks, End, KeptReply, Opening, Parked, Session};
 use crate::transaction::{Entry, EntryBody, Origin, Outcome, Transaction};
@@ -134,6 +136,7 @@ pub fn change<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, change: &
             };
             let session = Session::opened(opening, time);
             draft.put(key::session(key::session_id(zxid)), session.encode());
+            principals::changed(draft, principal, Holding::Sessions, 1);
         }
         Change::IdentityAdded { session: id, held } => {
             let mut session = expect_session(draft, *id);
@@ -220,6 +223,7 @@ fn node_created<R: Read>(
         record.owned_count += 1;
         record.owned_acl_bytes += node.acl_bytes();
         draft.put(key::session(session), record.encode());
+        principals::changed(draft, &record.principal, Holding::Ephemerals, 1);
     }
 }
 
@@ -259,8 +263,8 @@ fn data_set<R: Read>(
     }
 }
 
-fn signed(bytes: u64) -> i64 {
-    i64::try_from(bytes).expect("a znode's data is bounded by DATA_BYTES_MAX")
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).expect("data, and what is counted, is bounded by limits far below")
 }
 
 fn node_deleted<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, path: &Path, node: Node) {
@@ -292,6 +296,7 @@ fn node_deleted<R: Read>(draft: &mut Draft<R>, zxid: Zxid, time: Millis, path: &
         record.owned_count -= 1;
         record.owned_acl_bytes -= node.acl_bytes();
         draft.put(key::session(session), record.encode());
+        principals::changed(draft, &record.principal, Holding::Ephemerals, -1);
     }
 }
 
@@ -314,6 +319,13 @@ fn session_ended<R: Read>(draft: &mut Draft<R>, time: Millis, id: SessionId, end
     for (write, _) in draft.parked_of(id) {
         draft.delete(key::parked(id, write));
     }
+    principals::changed(
+        draft,
+        &session.principal,
+        Holding::ParkedCalls,
+        -signed(session.parked_count),
+    );
+    principals::changed(draft, &session.principal, Holding::Sessions, -1);
     session.parked_count = 0;
     session.ended = Some((time, end));
     draft.put(key::session(id), session.encode());
@@ -345,6 +357,7 @@ fn bookkeeping<R: Read>(draft: &mut Draft<R>, transaction: &Transaction) {
         session.is_live() || changes.iter().any(|one| ends(one, id)),
         "session {id} has ended and writes"
     );
+    let parked_before = session.parked_count;
     match origin {
         Origin::Write { acks, .. } => {
             assert_eq!(write, session.last_write.next(), "writes of session {id} are dense");
@@ -372,6 +385,8 @@ fn bookkeeping<R: Read>(draft: &mut Draft<R>, transaction: &Transaction) {
         ),
         Outcome::Parked(parked) => park(draft, id, write, &mut session, parked),
     }
+    let parked_more = signed(session.parked_count) - signed(parked_before);
+    principals::changed(draft, &session.principal, Holding::ParkedCalls, parked_more);
     draft.put(key::session(id), session.encode());
 }
 

@@ -14,6 +14,7 @@ use crate::ids::{Epoch, Millis, SessionId, Term, WriteNumber, Zxid};
 use crate::key;
 use crate::level::Level;
 use crate::path::Path;
+use crate::principal::Holdings;
 use crate::query::subtree::Below;
 use crate::quota::Metered;
 use crate::read::{Direction, Read, Records, SharedRead, Writes, merge};
@@ -120,6 +121,12 @@ pub trait ReadRecords: Read {
     /// The record of a session, ended ones included.
     fn session(&self, id: SessionId) -> Option<Session> {
         self.get(&key::session(id)).map(|bytes| sound(Session::decode(bytes)))
+    }
+
+    /// What the sessions of a principal hold together.
+    fn holdings(&self, principal: &str) -> Holdings {
+        let record = self.get(&key::principal(principal));
+        record.map_or_else(Holdings::default, |bytes| sound(Holdings::decode(bytes)))
     }
 
     /// The kept reply of a write.

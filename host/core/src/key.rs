@@ -35,6 +35,8 @@ pub enum Table {
     Owned = 0x23,
     /// time of its end, session -> nothing: ended sessions in the order in which they are forgotten.
     Ended = 0x24,
+    /// principal -> what its sessions hold together; for those with a session that lives only.
+    Principal = 0x25,
     /// name -> recipe record.
     Recipe = 0x30,
     /// name, 0, version -> deployed version.
@@ -54,7 +56,7 @@ pub enum Table {
 }
 
 impl Table {
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 21] = [
         Self::Meta,
         Self::Level,
         Self::Node,
@@ -67,6 +69,7 @@ impl Table {
         Self::Parked,
         Self::Owned,
         Self::Ended,
+        Self::Principal,
         Self::Recipe,
         Self::Version,
         Self::Component,
@@ -314,6 +317,24 @@ pub fn ended(at_ms: u64, id: SessionId) -> Bytes {
 #[must_use]
 pub fn ended_before(at_ms: u64) -> (Bytes, Bytes) {
     (of_numbers(Table::Ended, &[0], &[]), of_numbers(Table::Ended, &[at_ms], &[]))
+}
+
+/// What the sessions of a principal hold together.
+#[must_use]
+pub fn principal(name: &str) -> Bytes {
+    of_numbers(Table::Principal, &[], name.as_bytes())
+}
+
+/// All principals that have sessions, in the bytewise order of their names.
+#[must_use]
+pub fn principals() -> (Bytes, Bytes) {
+    table_range(Table::Principal)
+}
+
+/// The name in a key of the table `Principal`.
+#[must_use]
+pub fn principal_name(key: &[u8]) -> Option<&str> {
+    std::str::from_utf8(key.get(1..)?).ok()
 }
 
 /// The session in a key of the tables `Session` and `Ended`.

@@ -4,7 +4,7 @@
 //! state come in as arguments, transactions and replies go out as values. A refused operation is a reply, not an `Err`.
 //!
 //! Reading order: the values ([`ids`], [`limits`], [`error`], [`codec`], [`level`], [`path`], [`access`]), the records and where they stand
-//! ([`znode`], [`quota`], [`session`], [`deployment`], [`condition`], [`key`], [`read`], [`room`], [`draft`]), what is asked and answered ([`request`]), what
+//! ([`znode`], [`quota`], [`session`], [`principal`], [`deployment`], [`condition`], [`key`], [`read`], [`room`], [`draft`]), what is asked and answered ([`request`]), what
 //! changes ([`change`], [`transaction`], [`apply`]), what can be read ([`query`]) and watched ([`watch`]), and how a request becomes a transaction ([`txn`],
 //! [`recipe`], [`execute`]).
 #![forbid(unsafe_code)]
@@ -18,6 +18,7 @@ pub mod limits;
 pub mod path;
 
 pub mod deployment;
+pub mod principal;
 pub mod quota;
 pub mod session;
 pub mod znode;

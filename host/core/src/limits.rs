@@ -62,6 +62,11 @@ pub const ACK_RANGES_MAX: usize = 256;
 pub const PARKED_CALLS_PER_SESSION_MAX: u64 = 4096;
 /// Ephemeral and call-owned znodes of one session: its expiry is one transaction that deletes them all.
 pub const EPHEMERALS_PER_SESSION_MAX: u64 = 4096;
+/// Parked calls of all sessions of one principal: sixteen sessions' worth. The leader keeps each in memory, with its request.
+pub const PARKED_CALLS_PER_PRINCIPAL_MAX: u64 = 16 * PARKED_CALLS_PER_SESSION_MAX;
+/// Ephemeral and call-owned znodes of all sessions of one principal: one for each session that it may have, and as many again
+/// for those that have more.
+pub const EPHEMERALS_PER_PRINCIPAL_MAX: u64 = 2 * SESSIONS_PER_PRINCIPAL_MAX;
 /// Bytes of state that a parked call keeps from run to run.
 pub const CALL_STATE_BYTES_MAX: usize = 1024;
 /// Interests of one park.
@@ -88,6 +93,8 @@ pub const SESSION_TIMEOUT_MS_MAX: u64 = 600_000;
 pub const SESSION_TIMEOUT_MS_DEFAULT: u64 = 10_000;
 /// Sessions of one namespace.
 pub const SESSIONS_MAX: u64 = 1_000_000;
+/// Sessions of one principal that live: what is lost in a loop must leave room for everybody else.
+pub const SESSIONS_PER_PRINCIPAL_MAX: u64 = SESSIONS_MAX / 4;
 /// Milliseconds for which an expired or closed session's replies can still be asked for.
 pub const TOMBSTONE_MS: u64 = 600_000;
 /// Bytes of a principal's name.
@@ -145,6 +152,7 @@ const _: () = assert!(
         < 2 * TRANSACTION_BYTES_MAX as u64,
     "an expiry may pass the limit of a client's transaction, but stays below two of them"
 );
+const _: () = assert!(EPHEMERALS_PER_PRINCIPAL_MAX > 16 * EPHEMERALS_PER_SESSION_MAX);
 const _: () = assert!(KEPT_REPLIES_BYTES_MAX > 2 * REPLY_BYTES_MAX as u64);
 const _: () = assert!(RESULT_BYTES_MAX + MESSAGE_BYTES_MAX + 64 <= REPLY_BYTES_MAX);
 const _: () = assert!(

@@ -3,6 +3,7 @@
 
 mod access;
 mod compound;
+mod principals;
 mod quotas;
 mod sessions;
 
@@ -232,7 +233,7 @@ impl Txn {
     /// Sets a znode's data.
     ///
     /// # Errors
-    /// `bad-path`, `limit`, `no-node`, `no-access`, `bad-version`.
+    /// In this order: `bad-path`, `limit`, `no-node`, `no-access`, `quota-passed` and `too-many-writes`, `bad-version`, `limit`.
     pub fn set(
         &mut self,
         text: &str,
@@ -242,8 +243,12 @@ impl Txn {
         self.check_may_change()?;
         let path = Path::parse(text)?;
         check_data(&data)?;
-        let node = self.expect(&path, Permissions::WRITE, condition.into())?;
-        self.record(Change::data_set(path.clone(), data, &node))?;
+        let node = self.expect(&path, Permissions::WRITE, Condition::ANY)?;
+        let change = Change::data_set(path.clone(), data, &node);
+        // Before the version, as ZooKeeper does.
+        self.check_quotas(std::slice::from_ref(&change))?;
+        condition.into().check(&path, &node.stat())?;
+        self.record_within_quotas(change)?;
         self.note_lifetime(node.lifetime);
         query::stat(&self.draft, &path)
     }
@@ -317,6 +322,11 @@ impl Txn {
     /// `limit`.
     pub fn record(&mut self, change: Change) -> Result<(), Refusal> {
         self.check_quotas(std::slice::from_ref(&change))?;
+        self.record_within_quotas(change)
+    }
+
+    /// As `record`, of a change whose quotas were looked at.
+    fn record_within_quotas(&mut self, change: Change) -> Result<(), Refusal> {
         self.spend(1, change.weight() as u64)?;
         self.record_unbounded(change);
         Ok(())
@@ -470,19 +480,18 @@ impl Txn {
         if parent.is_some() || options.parents {
             self.require_creations_under(&parent_path)?;
         }
-        let missing = match &parent {
-            Some(_) => Vec::new(),
-            None if options.parents => self.creations_up_to(&parent_path)?,
-            None => return Err(no_node(&parent_path)),
-        };
+        if parent.is_none() && !options.parents {
+            return Err(no_node(&parent_path));
+        }
         let number = parent.as_ref().map_or(0, |parent| parent.children_created);
         let path = Path::parse(&sequence_name(text, options.sequence, number)?)?;
         if query::node(&self.draft, &path).is_some() {
             return Err(node_exists(&path));
         }
         match parent {
-            Some(parent) if !parent.may_have_children() => Err(no_children_for(&parent_path)),
-            _ => Ok((path, missing)),
+            Some(parent) if parent.may_have_children() => Ok((path, Vec::new())),
+            Some(_) => Err(no_children_for(&parent_path)),
+            None => Ok((path, self.creations_up_to(&parent_path)?)),
         }
     }
 
@@ -516,21 +525,6 @@ impl Txn {
         let changes = self.creations_up_to(path)?;
         self.has_persistent_writes |= !changes.is_empty();
         self.record_all(changes)
-    }
-
-    fn check_owned(&self, lifetime: Lifetime) -> Result<(), Refusal> {
-        let Some(id) = lifetime.session() else { return Ok(()) };
-        let Some(session) = self.draft.session(id).filter(|session| session.is_live()) else {
-            return Err(Refusal::new(ErrorCode::SessionEnded, format!("session {id} has ended")));
-        };
-        if session.owned_count >= limits::EPHEMERALS_PER_SESSION_MAX {
-            return Err(Refusal::limit(
-                "ephemeral znodes of a session",
-                session.owned_count + 1,
-                limits::EPHEMERALS_PER_SESSION_MAX,
-            ));
-        }
-        Ok(())
     }
 
     fn note_lifetime(&mut self, lifetime: Lifetime) {

@@ -38,7 +38,7 @@ fn write_origin(session: SessionId, write: u64) -> Origin {
 }
 
 fn opening() -> Opening {
-    Opening { timeout_ms: 1_000, ..Opening::default() }
+    Opening { timeout_ms: 1_000, principal: "someone".to_owned(), ..Opening::default() }
 }
 
 fn open(pair: &mut Pair) -> SessionId {

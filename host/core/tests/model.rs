@@ -401,9 +401,10 @@ impl Run {
         match step {
             Step::Open => {
                 self.before.push(self.model.clone());
-                let known_as = rights::known_as(self.model.sessions.len());
+                let count = self.model.sessions.len();
+                let known_as = rights::known_as(count);
                 let (transaction, ()) = self.pair.execute(|view, slot| {
-                    let principal = "someone".to_owned();
+                    let principal = ["", "alice", "bob"][count % 3].to_owned();
                     let identities = known_as.iter().cloned().map(Held::for_good).collect();
                     let opening =
                         Opening { timeout_ms: 1_000, secret_hash: [0; 32], principal, identities };

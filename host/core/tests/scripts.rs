@@ -67,6 +67,7 @@ scripts! {
     owned_below
     parked
     precedence
+    principals
     quotas
     read_only
     reads_in_a_multi

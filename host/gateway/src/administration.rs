@@ -36,7 +36,7 @@ const CHANGE_PATIENCE: Duration = Duration::from_secs(30);
 const TRANSFER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How this member is.
-pub type OwnStatus = Arc<dyn Fn() -> Status + Send + Sync>;
+pub type OwnStatus = Arc<dyn Fn() -> Result<Status, Refusal> + Send + Sync>;
 
 /// Carries out commands to the cluster.
 #[derive(Clone)]
@@ -90,7 +90,7 @@ impl Administration {
     ) -> Result<(), String> {
         let mut writer = Writer::new();
         if purpose == Purpose::Status {
-            (self.status)().write(&mut writer);
+            (self.status)().map_err(|refusal| refusal.to_string())?.write(&mut writer);
         } else {
             let frame = receiver.recv().await.map_err(|error| error.to_string())?;
             let mut reader = Reader::new(frame.ok_or("no command")?);
@@ -325,8 +325,10 @@ impl Administration {
             let status = Arc::clone(&self.status);
             let is_own = member == own.member;
             asked.spawn(async move {
-                let found =
-                    if is_own { Ok(status()) } else { ask_status(&mesh, member, &contact).await };
+                let found = match is_own {
+                    true => status().map_err(|refusal| refusal.to_string()),
+                    false => ask_status(&mesh, member, &contact).await,
+                };
                 (member, found)
             });
         }
@@ -337,7 +339,8 @@ impl Administration {
             }
         }
         if contacts.is_empty() {
-            found.insert(own.member, Ok((self.status)()));
+            let status = (self.status)().map_err(|refusal| refusal.to_string());
+            found.insert(own.member, status);
         }
         let members = found.into_iter().map(|(member, status)| MemberLine {
             member,

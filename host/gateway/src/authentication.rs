@@ -10,6 +10,7 @@ use quorate_core::access::{Held, Identity, Scheme};
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::Millis;
 use quorate_core::limits;
+pub use quorate_core::principal::masked;
 use quorate_core::session::Opening;
 use quorate_net::limits::{
     CERTIFICATE_NAMES_MAX, NAME_BYTES_MAX, PASSWORD_BYTES_MAX, TOKEN_BYTES_MAX,
@@ -214,13 +215,6 @@ pub fn principal(known: &[Held]) -> String {
     let of = |scheme| known.iter().find(move |held| held.identity.scheme() == scheme);
     let first = [Scheme::X509, Scheme::Token, Scheme::Digest].into_iter().find_map(of);
     first.map(|held| held.identity.to_string()).unwrap_or_default()
-}
-
-/// A principal as logs have it: without the hash of a password, on which others could be tried.
-#[must_use]
-pub fn masked(principal: &str) -> String {
-    Identity::parse(principal)
-        .map_or_else(|_| principal.to_owned(), |identity| identity.masked().to_string())
 }
 
 /// The hash by which a credential that is sent again is told from another request. It goes into the log, so a password can not be

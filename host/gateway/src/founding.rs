@@ -71,7 +71,8 @@ impl Administration {
     }
 
     /// Has all members belong to this cluster, first this one: of two who claim each other, one at least sees the other's
-    /// claim. Nothing has begun when this fails, and this member is free again.
+    /// claim. Nothing has begun here when this fails, and this member is free again, unless another may have heard of the
+    /// claim: the same command, given there, may have begun with this one.
     async fn claim(
         &self,
         cluster: ClusterId,
@@ -87,7 +88,7 @@ impl Administration {
             note.leave(joined).map_err(|error| internal(error.to_string()))?;
             joined = note.join(cluster).map_err(|error| internal(error.to_string()))?;
         }
-        if joined != cluster && contacts.len() > 1 {
+        if joined != cluster {
             let message = format!(
                 "this member was claimed by another `quorate cluster init`, for cluster {joined}: {ADVICE}"
             );

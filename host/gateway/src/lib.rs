@@ -5,14 +5,14 @@
 //! their entry has been applied here.
 //!
 //! Reading order: [`link`] (between a member and its leader), [`audit`] (who did what), [`watches`] (what clients are told of without
-//! asking again), [`registry`] (attachments, what they wait for and who executes
+//! asking again), [`principals`] (what the clients of each have under way), [`registry`] (attachments, what they wait for and who executes
 //! it), [`quorum`] and [`raft`] (who asks whether this member leads, and whom), [`leader`] (the thread around the sequencer), [`links`] (the
 //! leader's ends of links), [`follow`] (a member's own link), [`disk`] (how full it is), [`reads`], [`read_index`] (how fresh
 //! they are), [`read_calls`] (recipe calls among them), [`compile`], `backlog` (what waits behind bulk bodies),
 //! `paced` (streams to clients that have to keep up), [`snapshots`] (the tree as one, beside a lane), [`scans`] (subtrees), [`authentication`] (who clients are), [`quic`] (the face), [`mesh`] (connections to other
 //! members), [`halted`] (why it must not start again), [`divergence`] (is its tree the same as theirs), [`administration`]
 //! (commands to the cluster), `founding` (new clusters), [`level`] (when its
-//! feature level rises), `told` (who hears what raft tells), [`renewal`] (has
+//! feature level rises), `soft_bounds` (warnings of quotas), `told` (who hears what raft tells), [`renewal`] (has
 //! its certificate changed), [`member`] (all of it, started
 //! and stopped), [`restore`] (a data directory made of a snapshot).
 #![forbid(unsafe_code)]
@@ -35,6 +35,7 @@ pub mod links;
 pub mod member;
 pub mod mesh;
 mod paced;
+pub mod principals;
 pub mod process;
 pub mod quic;
 pub mod quorum;
@@ -49,5 +50,6 @@ pub mod restore;
 mod rig;
 pub mod scans;
 pub mod snapshots;
+mod soft_bounds;
 mod told;
 pub mod watches;

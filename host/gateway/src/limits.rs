@@ -50,6 +50,18 @@ pub const LANE_QUEUE_BYTES_OWN: u32 = 64 * 1024;
 /// what is left of it (`quorate_net::limits::BUDGET_SHARE_DIVISOR`): one that has its share gets no more, so its reads wait,
 /// and it is cut when a reply can not.
 pub const MEMBER_LANE_QUEUE_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Writes of all sessions of one principal that wait for their reply on this member, parked calls among them: sixteen sessions'
+/// worth. Above this, new ones are refused, but for those that only free something.
+pub const OUTSTANDING_WRITES_PER_PRINCIPAL_MAX: usize = 16 * OUTSTANDING_WRITES_MAX;
+/// Bytes of those: a quarter of what may wait on this member.
+pub const OUTSTANDING_BYTES_PER_PRINCIPAL_MAX: usize = MEMBER_OUTSTANDING_BYTES_MAX / 4;
+/// Reads of all sessions of one principal that wait on this member: sixteen sessions' worth. Above this they are refused: were
+/// its lanes not read further, one client that does not take its answers would hold up the heartbeats of the others.
+pub const OUTSTANDING_READS_PER_PRINCIPAL_MAX: usize = 16 * OUTSTANDING_READS_MAX;
+/// Blocks of recipe calls that only read, of all sessions of one principal: a quarter of this member's.
+pub const READ_CALL_BLOCKS_PER_PRINCIPAL_MAX: usize = READ_CALL_BLOCKS_MAX / 4;
+/// Watches of all sessions of one principal on this member: half of them.
+pub const WATCHES_PER_PRINCIPAL_MAX: usize = WATCHES_MAX / 2;
 /// Bodies of bulk writes that have arrived and were not asked for on the lane. They are read one by one, in the order in
 /// which their streams were opened, so more than a few means that their client does not keep that order.
 pub const BODIES_ARRIVED_MAX: usize = 4;
@@ -165,6 +177,16 @@ pub const CERTIFICATES_LOOK_EVERY: Duration = Duration::from_secs(10);
 pub const CERTIFICATE_FILE_BYTES_MAX: u64 = 256 * 1024;
 /// How often a leader looks whether all members know a higher feature level than the cluster has.
 pub const LEVEL_LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How often a leader looks whether a subtree is above a soft bound of its quota: some three look-ups for each quota.
+pub const QUOTA_LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Quotas that are looked at in one go before others get their turn: some hundred microseconds.
+pub const QUOTAS_PAGE: u32 = 64;
+/// Lines about quotas that one look may write into the log; the others have their turn in the next ones.
+pub const QUOTA_LINES_PER_LOOK_MAX: usize = 20;
+/// How long a subtree that is written above its soft bound is not told of again.
+pub const QUOTA_WARN_EVERY: Duration = Duration::from_secs(600);
+/// How long a subtree must have been within its soft bounds before that is told: one that goes up and down is one that is above.
+pub const QUOTA_CALM: Duration = Duration::from_secs(60);
 /// How often a member tries to tell the cluster its new addresses.
 pub const ANNOUNCE_EVERY: Duration = Duration::from_secs(1);
 /// How long an attach waits for a leader.
@@ -189,6 +211,14 @@ pub const HISTORY_BYTES_MAX: u64 = 512 * 1024 * 1024;
 pub const FAREWELL: Duration = Duration::from_secs(2);
 
 const _: () = assert!(OUTSTANDING_WRITES_MAX as u64 > limits::PARKED_CALLS_PER_SESSION_MAX);
+const _: () = assert!(
+    OUTSTANDING_WRITES_PER_PRINCIPAL_MAX as u64 > limits::PARKED_CALLS_PER_PRINCIPAL_MAX,
+    "a principal whose calls all wait on one member can still write there"
+);
+const _: () = assert!(OUTSTANDING_BYTES_PER_PRINCIPAL_MAX > OUTSTANDING_BYTES_MAX);
+const _: () = assert!(READ_CALL_BLOCKS_PER_PRINCIPAL_MAX > READ_CALL_BLOCKS_PER_LANE_MAX);
+const _: () = assert!(WATCHES_PER_PRINCIPAL_MAX > WATCHES_PER_ATTACHMENT_MAX);
+const _: () = assert!(QUOTA_CALM.as_secs() > 2 * QUOTA_LOOK_EVERY.as_secs());
 const _: () = assert!(READ_CALL_THREADS_MIN <= quorate_engine::READERS_MAX);
 const _: () = assert!(
     READ_CALL_BLOCKS_PER_LANE_MAX * READ_CALL_BLOCK_BYTES

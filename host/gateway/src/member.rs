@@ -312,7 +312,7 @@ impl Member {
             log: log.clone(),
             tree: Arc::new(tree),
             incoming,
-            before_first_vote: Some(Arc::new(move || noting.note().take_part())),
+            on_first_vote: Some(Arc::new(move || noting.note().take_part())),
         };
         check_not_forgotten(&store, &mesh)?;
         let mut config =

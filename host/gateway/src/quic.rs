@@ -6,6 +6,7 @@ mod audited;
 mod bodies;
 mod calls;
 mod commands;
+mod reading;
 mod scans;
 mod watching;
 
@@ -274,7 +275,7 @@ impl Lane {
             reads: JoinSet::new(),
             reads_room: Arc::new(Semaphore::new(limits::OUTSTANDING_READS_MAX)),
             read_turns: Arc::new(Semaphore::new(limits::READS_PER_LANE_TURN)),
-            calls: LaneShare::default(),
+            calls: LaneShare::of(attachment.principal().cloned()),
             connection: connection.clone(),
             snapshot_room: Arc::new(Semaphore::new(limits::SNAPSHOTS_PER_LANE_MAX)),
             has_event_lane: false,
@@ -475,13 +476,14 @@ impl Lane {
 
     async fn start_reads(&mut self, reads: Vec<WaitingRead>, is_linearizable: bool) {
         let Ok(count) = u32::try_from(reads.len()) else { return };
+        let Some((reads, counted)) = self.counted(reads).await else { return };
         // Waits for room: the lane is not read further, which holds its client back.
         let Ok(room) = self.reads_room.clone().acquire_many_owned(count).await else { return };
         let (face, attachment) = (self.face.clone(), self.attachment.clone());
         let turns = self.read_turns.clone();
         let client = self.client();
         self.reads.spawn(async move {
-            let _room = room;
+            let _room = (room, counted);
             answer_when_fresh(&face, client, &attachment, &turns, reads, is_linearizable).await;
         });
     }
@@ -502,11 +504,7 @@ async fn answer_when_fresh(
         let Ok(_turn) = turns.acquire().await else { return };
         match &refusal {
             None => answer(face, client, attachment, read).await,
-            Some(refusal) => {
-                let (zxid, refused) = (face.registry.zxid(), Err(refusal.clone()));
-                audit_read(attachment, &read.query, zxid, &refused);
-                attachment.deliver(read_reply(attachment, zxid, read.request, refused)).await;
-            }
+            Some(refusal) => reading::refuse(face, attachment, read, refusal).await,
         }
     }
 }

@@ -16,6 +16,7 @@ use quorate_core::request::Call;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::limits;
+use crate::principals::{Counted, Kind, Principal};
 use crate::reads::Client;
 
 /// The encoded result of a call, or why there is none, and the transaction that it reflects.
@@ -43,11 +44,13 @@ pub struct ReadCalls {
 pub struct LaneShare {
     room: Arc<Semaphore>,
     turns: Arc<Semaphore>,
+    principal: Option<Arc<Principal>>,
 }
 
 /// A call that was taken in; it has its room until this is dropped.
 pub struct Taken {
     _rooms: [OwnedSemaphorePermit; 2],
+    _counted: Option<Counted>,
     turns: Arc<Semaphore>,
 }
 
@@ -58,9 +61,12 @@ pub fn threads() -> usize {
     cores.clamp(limits::READ_CALL_THREADS_MIN, quorate_engine::READERS_MAX)
 }
 
-impl Default for LaneShare {
-    fn default() -> Self {
+impl LaneShare {
+    /// Of a lane whose session has this principal.
+    #[must_use]
+    pub fn of(principal: Option<Arc<Principal>>) -> Self {
         Self {
+            principal,
             room: Arc::new(Semaphore::new(limits::READ_CALL_BLOCKS_PER_LANE_MAX)),
             turns: Arc::new(Semaphore::new(limits::READ_CALLS_PER_LANE_TURN)),
         }
@@ -115,11 +121,13 @@ impl ReadCalls {
                 ))
             })
         };
+        let of_principal = |one: &Arc<Principal>| one.take(Kind::ReadCallBlocks, blocks as usize);
+        let counted = lane.principal.as_ref().map(of_principal).transpose()?;
         let rooms = [
             room(&lane.room, "this session", limits::READ_CALL_BLOCKS_PER_LANE_MAX)?,
             room(&self.room, "this member", limits::READ_CALL_BLOCKS_MAX)?,
         ];
-        Ok(Taken { _rooms: rooms, turns: Arc::clone(&lane.turns) })
+        Ok(Taken { _rooms: rooms, _counted: counted, turns: Arc::clone(&lane.turns) })
     }
 
     /// Runs a call of this client on the tree as it is when a thread comes to it. A call that is dropped before is not run.

@@ -42,7 +42,10 @@ pub trait Surroundings: Send + Sync {
     fn at_once(&self) -> SharedRead;
 
     /// How this member is.
-    fn status(&self) -> Status;
+    ///
+    /// # Errors
+    /// `internal`: its tree does not say where it stands.
+    fn status(&self) -> Result<Status, Refusal>;
 }
 
 /// Whose a read is, and from where it was asked.
@@ -209,7 +212,7 @@ impl Reads {
                 Results::Logs(self.surroundings.logs(recipe, *limit))
             }
             Query::Access(query) => Results::Access(access(tree, asker, query)?),
-            Query::Status => Results::Status(self.surroundings.status()),
+            Query::Status => Results::Status(self.surroundings.status()?),
             Query::Snapshot { .. }
             | Query::Call(_)
             | Query::Watch(_)
@@ -306,12 +309,8 @@ fn owned_by(
     if !is_own {
         require_on_path(tree, asker, &prefix, Permissions::READ)?;
     }
-    let mut found = ephemerals(tree, session, &prefix, after, limit);
-    let may_read = |text: &str| {
-        Path::parse(text).is_ok_and(|path| ask::require_read(tree, asker, &path).is_ok())
-    };
-    found.children.retain(|path| is_own || may_read(path));
-    Ok(found)
+    let may_see = |path: &Path| is_own || ask::require_read(tree, asker, path).is_ok();
+    Ok(ephemerals(tree, session, &prefix, after, limit, may_see))
 }
 
 /// A page of quotas: those of subtrees that the asker may read.
@@ -322,13 +321,8 @@ fn quotas(
     limit: u32,
 ) -> Result<Listing<QuotaUse>, Refusal> {
     let after = after.map(Path::parse).transpose()?;
-    let mut found = tree::quota::quotas(tree, after.as_ref(), limit);
-    let may_read = |text: &str| {
-        Path::parse(text)
-            .is_ok_and(|path| require_on_path(tree, asker, &path, Permissions::READ).is_ok())
-    };
-    found.children.retain(|quota| may_read(&quota.path));
-    Ok(found)
+    let may_see = |path: &Path| require_on_path(tree, asker, path, Permissions::READ).is_ok();
+    Ok(tree::quota::quotas(tree, after.as_ref(), limit, may_see))
 }
 
 fn recipes(tree: &dyn Read) -> Results {
@@ -361,3 +355,7 @@ fn history(tree: &dyn Read, name: &str) -> Result<Results, Refusal> {
 fn no_recipe(name: &str) -> Refusal {
     Refusal::new(ErrorCode::NoRecipe, format!("no recipe is deployed as \"{name}\""))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests;

@@ -42,6 +42,7 @@ use self::turned::Place;
 use crate::audit::Audit;
 use crate::leader::SequencerHandle;
 use crate::limits;
+use crate::principals::{Kind, Principals};
 use crate::watches::Watches;
 
 /// A session that is being opened.
@@ -80,6 +81,7 @@ pub struct Registry {
     watches: Arc<Watches>,
     sequencer: SequencerHandle,
     audit: Audit,
+    principals: Principals,
     /// The last epoch that was this member's own.
     own: Mutex<Option<Tag>>,
 }
@@ -110,6 +112,7 @@ impl Registry {
             watches: Arc::default(),
             sequencer,
             audit,
+            principals: Principals::default(),
             own: Mutex::default(),
         }
     }
@@ -158,19 +161,25 @@ impl Registry {
     /// the session is over.
     ///
     /// # Errors
-    /// What [`Registry::goodbye`] was called with.
+    /// What [`Registry::goodbye`] was called with; `session-moved` for a lane whose client has given it up, and may have another
+    /// one by now.
     pub fn attach(
         &self,
         session: SessionId,
         lane: impl Into<ClientLane>,
         sent: WriteNumber,
     ) -> Result<Arc<Attachment>, Refusal> {
+        let lane = lane.into();
+        if lane.is_gone() {
+            let message = "the client has left before its session was attached";
+            return Err(Refusal::new(ErrorCode::SessionMoved, message));
+        }
         let taken = lock(&self.taken).entry(session).or_default().clone();
         let number = self.next_token.fetch_add(1, Ordering::Relaxed);
         let total_bytes = self.total_bytes.clone();
         let outbox = self.watches.outbox();
         let attachment =
-            Arc::new(Attachment::new(number, session, lane.into(), outbox, total_bytes, taken));
+            Arc::new(Attachment::new(number, session, lane, outbox, total_bytes, taken));
         // Before it can be found: see `Attachment::is_replaced_by`.
         attachment.note_doubtful(sent);
         let before = {
@@ -187,6 +196,13 @@ impl Registry {
         }
         attachment.note_doubtful(attachment.taken());
         Ok(attachment)
+    }
+
+    /// What is asked on this lane counts for the principal of its session. To be called before anything is.
+    pub fn count_for(&self, attachment: &Attachment, principal: &str) {
+        if let Some(principal) = self.principals.named(principal) {
+            attachment.count_for(principal);
+        }
     }
 
     /// A lane has ended, and its watches with it. The session lives on.
@@ -251,10 +267,18 @@ impl Registry {
         if attachment.is_over() {
             return Ok(());
         }
-        let place = self.place(&waiting, gate.route.as_ref(), &request, bytes)?;
+        let principal = attachment.principal();
+        let place = self.place(&waiting, principal, gate.route.as_ref(), &request, bytes)?;
         attachment.note_taken(request.write);
         let is_parked = matches!(place, Place::Joined { is_parked: true });
-        let entry = WaitingWrite { request_id, request: request.clone(), bytes, is_parked };
+        let entry = WaitingWrite {
+            request_id,
+            request: request.clone(),
+            bytes,
+            is_parked,
+            _counted: principal
+                .map(|one| [one.add(Kind::Writes, 1), one.add(Kind::WriteBytes, bytes)]),
+        };
         waiting.bytes += bytes;
         self.total_bytes.fetch_add(bytes, Ordering::Relaxed);
         if let Some(before) = waiting.writes.insert(request.write, entry) {

@@ -121,7 +121,7 @@ async fn fill(file: &Path, data: &Path, member: u64, known: Level) -> Result<Res
         log: Arc::clone(&log),
         tree,
         incoming: directory.incoming_path(),
-        before_first_vote: None,
+        on_first_vote: None,
     };
     let restored = restore(&store, NamespaceId::DEFAULT, known, file, member, contact).await;
     let restored = restored.map_err(wrong)?;

@@ -21,6 +21,7 @@ use crate::level::Levels;
 use crate::limits;
 use crate::mesh::Mesh;
 use crate::registry::Registry;
+use crate::soft_bounds;
 
 /// Who hears of entries. The compiler and the tree come after raft has begun to tell.
 pub(crate) struct Listener {
@@ -138,6 +139,7 @@ pub(crate) async fn tell_leadership(
         sequencer.send(Input::Lead(quorate_sequencer::Leadership { term }));
         tokio::select! {
             () = levels.keep(now, raise) => return,
+            () = soft_bounds::watch(levels.tree.clone()) => return,
             changed = leadership.changed() => if changed.is_err() { return },
         }
     }

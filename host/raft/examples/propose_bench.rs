@@ -98,8 +98,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let log = Log::open(&directory.path().join("log"), LogOptions::default(), fatal)?;
     let tree = Tree::open(&directory.path().join("tree"), &TreeOptions::default())?;
     let incoming = directory.path().join("incoming");
-    let store =
-        Store { log: Arc::new(log), tree: Arc::new(tree), incoming, before_first_vote: None };
+    let store = Store { log: Arc::new(log), tree: Arc::new(tree), incoming, on_first_vote: None };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let begin = Instant::now();

@@ -86,10 +86,12 @@ impl Acknowledged {
         lock(&self.reverted).remove(&member);
     }
 
-    /// Members that were found to have lost entries, with a sentence for people.
-    pub(crate) fn reverted(&self) -> BTreeMap<u64, String> {
+    /// Members that were found to have lost entries by this leadership of this member, with a sentence for people. What an
+    /// earlier one found may have been overwritten since, and was told to the member, which has ended.
+    pub(crate) fn reverted(&self, term: Term) -> BTreeMap<u64, String> {
         let all = lock(&self.reverted);
-        all.iter().map(|(member, found)| (*member, found.why.clone())).collect()
+        let found = all.iter().filter(|(_, found)| found.term == term);
+        found.map(|(member, found)| (*member, found.why.clone())).collect()
     }
 }
 
@@ -135,6 +137,8 @@ mod tests {
         assert_eq!(acknowledged.lost(TWO, &leader).map(|(index, _)| index), Some(9));
         assert_eq!(acknowledged.lost(new, &leader), None);
         assert_eq!(acknowledged.lost(TWO, &Vote::new_committed(5, 1)), None, "a later leadership");
+        assert!(acknowledged.reverted(Term(3)).contains_key(&2));
+        assert!(acknowledged.reverted(Term(5)).is_empty(), "it names what this one has found");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use openraft::ChangeMembers;
 use openraft::async_runtime::{Instant as _, WatchReceiver};
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::{RaftMetrics, ServerState};
+use quorate_core::ids::Term;
 
 use crate::codec::MEMBERS_MAX;
 use crate::contact::{CLIENT_ADDRESSES_MAX, Contact};
@@ -133,10 +134,17 @@ impl Node {
     }
 
     /// Members that this leader refuses because they have lost entries that they had acknowledged, with a sentence for
-    /// people.
+    /// people. None where another leads: what it refuses is its own matter.
     #[must_use]
     pub fn reverted(&self) -> BTreeMap<u64, String> {
-        self.acknowledged.reverted()
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        if metrics.state != ServerState::Leader {
+            return BTreeMap::new();
+        }
+        let mut found = self.acknowledged.reverted(Term(metrics.vote.leader_id.term));
+        found.retain(|member, _| metrics.membership_config.membership().get_node(member).is_some());
+        found
     }
 
     /// Adds a member that gets the log and does not vote. Returns when the change is committed; the member may still be
@@ -153,8 +161,7 @@ impl Node {
                 known.address
             )));
         }
-        let changes = ChangeMembers::AddNodes(BTreeMap::from([(member, contact)]));
-        self.change(changes, true).await
+        self.change(ChangeMembers::AddNodes(BTreeMap::from([(member, contact)]))).await
     }
 
     /// Tells the cluster the new addresses of a member that belongs to it.
@@ -172,8 +179,7 @@ impl Node {
         if *known == contact {
             return Ok(());
         }
-        let changes = ChangeMembers::SetNodes(BTreeMap::from([(member, contact)]));
-        self.change(changes, true).await
+        self.change(ChangeMembers::SetNodes(BTreeMap::from([(member, contact)]))).await
     }
 
     /// Makes a learner a voter.
@@ -195,7 +201,7 @@ impl Node {
         self.check_caught_up(member)?;
         let voters = members.voters.iter().copied().chain([member]).collect();
         self.check_quorum(&voters, &format!("with member {member} as a voter")).await?;
-        self.change(ChangeMembers::AddVoterIds(BTreeSet::from([member])), true).await
+        self.change(ChangeMembers::AddVoterIds(BTreeSet::from([member]))).await
     }
 
     /// Takes a member out of the cluster, voter or learner, alive or dead; also the leader, which hands over first.
@@ -209,7 +215,7 @@ impl Node {
         }
         let one = BTreeSet::from([member]);
         if !members.voters.contains(&member) {
-            self.change(ChangeMembers::RemoveNodes(one), false).await?;
+            self.change(ChangeMembers::RemoveNodes(one)).await?;
         } else {
             let voters: BTreeSet<u64> =
                 members.voters.iter().copied().filter(|voter| *voter != member).collect();
@@ -218,7 +224,7 @@ impl Node {
                 return Err(ChangeRefusal::Refused(cause));
             }
             self.check_quorum(&voters, &format!("without member {member}")).await?;
-            self.change(ChangeMembers::RemoveVoters(one), false).await?;
+            self.change(ChangeMembers::RemoveVoters(one)).await?;
         }
         self.acknowledged.forget(member);
         Ok(())
@@ -358,11 +364,8 @@ impl Node {
         )))
     }
 
-    async fn change(
-        &self,
-        changes: ChangeMembers<u64, Contact>,
-        retain: bool,
-    ) -> Result<(), ChangeRefusal> {
+    /// Makes a change, and with it ends one that was left unfinished.
+    async fn change(&self, changes: ChangeMembers<u64, Contact>) -> Result<(), ChangeRefusal> {
         if let ChangeMembers::AddNodes(new) | ChangeMembers::SetNodes(new) = &changes {
             check_contacts(new).map_err(ChangeRefusal::Refused)?;
             if self.members().contacts.len() >= MEMBERS_MAX
@@ -375,7 +378,8 @@ impl Node {
         let Ok(_changing) = self.changing.try_lock() else {
             return Err(ChangeRefusal::Refused(UNDER_WAY.to_owned()));
         };
-        match self.raft.change_membership(changes, retain).await {
+        // No voter stays as a learner: who votes no more was being removed, by this change or by the one before it.
+        match self.raft.change_membership(changes, false).await {
             Ok(_) => Ok(()),
             Err(RaftError::Fatal(fatal)) => Err(ChangeRefusal::Stopped(fatal.to_string())),
             Err(RaftError::APIError(error)) => Err(match error {

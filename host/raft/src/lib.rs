@@ -66,7 +66,7 @@ pub use contact::{Contact, Incarnation};
 pub use history::{History, HistoryError};
 pub use leadership::{Leader, Leadership};
 pub use level::LevelTooHigh;
-pub use log_store::BeforeFirstVote;
+pub use log_store::OnFirstVote;
 pub use network::{Lane, LaneKind, Network};
 pub use node::{BarrierError, InitializeRefusal, Metrics, Node, Role, StartError, Store};
 pub use position::Position;

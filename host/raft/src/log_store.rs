@@ -19,9 +19,10 @@ use crate::codec::{self, rotten};
 use crate::recent::Recent;
 use crate::types::{LogId, Payload, RaftEntry, RaftPayload, TypeConfig, Vote, log_id, position};
 
-/// Called before the first vote of a member is written, hence before it has promised anything to others. It must be durable
-/// when this returns; after an error, the member stops.
-pub type BeforeFirstVote = Arc<dyn Fn() -> io::Result<()> + Send + Sync>;
+/// Called when the first vote of a member is on the disk and nobody has heard of it yet, hence before the member has promised
+/// anything to others: where this was called and there is no vote, the log was lost. What it notes must be durable when it
+/// returns; after an error, the member stops.
+pub type OnFirstVote = Arc<dyn Fn() -> io::Result<()> + Send + Sync>;
 
 /// Bytes of payload that one read of the log brings into memory.
 const READ_BYTES_MAX: u64 = 4 << 20;
@@ -32,17 +33,17 @@ pub(crate) struct LogStore {
     log: Arc<Log>,
     namespace: NamespaceId,
     recent: Arc<Mutex<Recent>>,
-    before_first_vote: Option<BeforeFirstVote>,
+    on_first_vote: Option<OnFirstVote>,
 }
 
 impl LogStore {
     pub(crate) fn new(log: Arc<Log>, namespace: NamespaceId) -> Self {
-        Self { log, namespace, recent: Arc::default(), before_first_vote: None }
+        Self { log, namespace, recent: Arc::default(), on_first_vote: None }
     }
 
-    /// The same, of a member that first notes elsewhere that it takes part.
-    pub(crate) fn noting(self, before_first_vote: Option<BeforeFirstVote>) -> Self {
-        Self { before_first_vote, ..self }
+    /// The same, of a member that notes elsewhere that it takes part.
+    pub(crate) fn noting(self, on_first_vote: Option<OnFirstVote>) -> Self {
+        Self { on_first_vote, ..self }
     }
 
     /// What this member has proposed and not yet applied, decoded.
@@ -204,12 +205,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
-        // Waits for the disk on a worker, once in the life of a directory.
-        if let Some(note) = self.before_first_vote.as_ref().filter(|_| !self.has_vote()) {
-            note()?;
-        }
+        let note = self.on_first_vote.clone().filter(|_| !self.has_vote());
         let bytes = codec::vote(vote);
-        durable(|callback| self.log.save_vote(self.namespace.0, bytes, callback)).await
+        durable(|callback| self.log.save_vote(self.namespace.0, bytes, callback)).await?;
+        // Waits for the disk on a worker, once in the life of a directory.
+        note.map_or(Ok(()), |note| note())
     }
 
     /// Not durable before the next sync of something else: after a crash an older one is there, and openraft learns the
@@ -309,5 +309,33 @@ impl LogStore {
         })?;
         let term = codec::read_record_term(bytes).map_err(rotten)?;
         Ok(log_id(crate::position::Position { term, index }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_store::LogOptions;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_first_vote_is_on_the_disk_when_it_is_noted_and_counts_only_then() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let fatal = Box::new(|error: &io::Error| panic!("{error}"));
+        let log = Log::open(directory.path(), LogOptions::default(), fatal).expect("a log");
+        let store = LogStore::new(Arc::new(log), NamespaceId::DEFAULT);
+        let seen: Arc<Mutex<Vec<bool>>> = Arc::default();
+        let note: OnFirstVote = {
+            let (seen, store) = (Arc::clone(&seen), store.clone());
+            Arc::new(move || {
+                seen.lock().expect("sound").push(store.has_vote());
+                Err(io::Error::other("it can not be noted"))
+            })
+        };
+        let mut noting = store.noting(Some(note));
+        assert!(noting.save_vote(&Vote::new(1, 1)).await.is_err(), "nobody may hear of it");
+        assert_eq!(*seen.lock().expect("sound"), [true]);
+        assert!(noting.save_vote(&Vote::new(2, 1)).await.is_ok());
+        assert_eq!(seen.lock().expect("sound").len(), 1, "it is not the first one");
     }
 }

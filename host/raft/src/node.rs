@@ -33,7 +33,7 @@ use crate::history::{History, Tail};
 use crate::housekeeping::Housekeeper;
 use crate::leadership::{self, Leader, Leadership};
 use crate::level::{self, LevelTooHigh};
-use crate::log_store::{BeforeFirstVote, LogStore};
+use crate::log_store::{LogStore, OnFirstVote};
 use crate::namespace::Scoped;
 use crate::network::{Network, Ways};
 use crate::position::Position;
@@ -60,8 +60,8 @@ pub struct Store {
     pub tree: Arc<Tree>,
     /// Directory for trees that other members send; what is in it is nobody's after a restart.
     pub incoming: PathBuf,
-    /// See [`BeforeFirstVote`].
-    pub before_first_vote: Option<BeforeFirstVote>,
+    /// See [`OnFirstVote`].
+    pub on_first_vote: Option<OnFirstVote>,
 }
 
 impl Store {
@@ -225,7 +225,7 @@ impl Node {
         listener: ApplyListener,
     ) -> Result<Self, StartError> {
         let raft_config = Arc::new(config.openraft()?);
-        let Store { log, tree, incoming, before_first_vote } = store;
+        let Store { log, tree, incoming, on_first_vote } = store;
         let namespace = config.namespace;
         let found = level::of_tree(&tree, namespace);
         if found > config.level {
@@ -244,7 +244,7 @@ impl Node {
         );
         let checkpoints = Arc::new(checkpoints.map_err(recovery)?);
 
-        let log_store = LogStore::new(Arc::clone(&log), namespace).noting(before_first_vote);
+        let log_store = LogStore::new(Arc::clone(&log), namespace).noting(on_first_vote);
         if let Some(applied) = standing.applied {
             if !log_store.has_vote() {
                 let cause = "the tree has entries, and the log has not even a vote: the log was lost, and what this \
@@ -535,13 +535,14 @@ impl Node {
         Arc::new(Scoped { namespace: self.config.namespace, reader: self.tree.snapshot() })
     }
 
-    /// The same, with the index of the last entry that is in it.
-    #[must_use]
-    pub fn tree_at_index(&self) -> (Option<u64>, SharedRead) {
+    /// The same, with the index of the last entry that is in it; `None` if there was none yet.
+    ///
+    /// # Errors
+    /// The record that says so can not be read.
+    pub fn tree_at_index(&self) -> std::io::Result<(Option<u64>, SharedRead)> {
         let snapshot = self.tree.snapshot();
-        let standing = Standing::read(&snapshot, self.config.namespace);
-        let index = standing.ok().and_then(|standing| standing.applied).map(|at| at.index);
-        (index, Arc::new(Scoped { namespace: self.config.namespace, reader: snapshot }))
+        let index = Standing::read(&snapshot, self.config.namespace)?.applied.map(|at| at.index);
+        Ok((index, Arc::new(Scoped { namespace: self.config.namespace, reader: snapshot })))
     }
 
     /// The namespace's part of the tree as a stream of bytes: with everything that was applied on this member before the

@@ -69,3 +69,17 @@ pub(crate) fn membership_write(
     let bytes = codec::stored_membership(membership);
     (raft_key(namespace, RaftRecord::Membership), Some(bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_standing_that_can_not_be_read_is_not_that_of_an_empty_tree() {
+        let standing = |record: Option<&'static [u8]>| {
+            Standing::get(|_| record.map(Bytes::from_static), NamespaceId::DEFAULT)
+        };
+        assert_eq!(standing(None).expect("an empty tree"), Standing::default());
+        assert!(standing(Some(b"rotten")).is_err());
+    }
+}

@@ -10,15 +10,16 @@ use quorate_core::draft::ReadRecords;
 use quorate_core::ids::{Millis, WriteNumber};
 use quorate_core::key;
 use quorate_core::path::Path;
+use quorate_core::principal::Holdings;
 use quorate_core::query;
 use quorate_core::read::{Direction, Read};
 use quorate_core::request::{Body, LifetimeKind, Operation};
-use quorate_core::session::End;
+use quorate_core::session::{End, Session};
 use quorate_core::znode::{Lifetime, Node};
 use quorate_sequencer::{Input, Reserve};
 
-use crate::harness::World;
 use crate::harness::client::{call, create, delete, set};
+use crate::harness::{PRINCIPAL, World};
 
 /// Moves of one schedule.
 const MOVES: u32 = 500;
@@ -303,6 +304,7 @@ impl Simulation {
         };
         assert!(tree.range(&from, &to, Direction::Forward).all(|(key, _)| live(&key)));
         self.check_ephemerals();
+        self.check_principal();
         self.check_nobody_sleeps_through();
         for other in &world.members {
             assert_eq!(other.tree.records(), tree.records(), "members hold the same");
@@ -346,6 +348,20 @@ impl Simulation {
                 }
             }
         }
+    }
+
+    /// All sessions have one principal here: what is counted for it is what they hold.
+    fn check_principal(&self) {
+        let tree = &self.world.members[self.world.leader.expect("elected")].tree;
+        let (from, to) = key::sessions();
+        let mut summed = Holdings::default();
+        for (_, record) in tree.range(&from, &to, Direction::Forward) {
+            let session = Session::decode(record).expect("our record");
+            summed.sessions_count += u64::from(session.is_live());
+            summed.parked_count += session.parked_count;
+            summed.owned_count += session.owned_count;
+        }
+        assert_eq!(tree.holdings(PRINCIPAL), summed);
     }
 
     fn check_ephemerals(&self) {

@@ -1,5 +1,7 @@
 //! Parked calls: what wakes them, how they end, and what is left of them.
 
+use std::sync::Arc;
+
 use quorate_core::deployment::Manifest;
 use quorate_core::draft::ReadRecords;
 use quorate_core::error::ErrorCode;
@@ -7,7 +9,7 @@ use quorate_core::ids::{Millis, WriteNumber};
 use quorate_core::limits;
 use quorate_core::path::Path;
 use quorate_core::recipe::Reason;
-use quorate_core::request::{Answer, Body, Deploy, LifetimeKind};
+use quorate_core::request::{Answer, Body, Call, Deploy, LifetimeKind, Operation, Request};
 use quorate_sequencer::port::DirectAnswer;
 use quorate_sequencer::{Input, Output, Submission};
 
@@ -88,6 +90,28 @@ fn a_waiting_call_that_is_sent_again_is_told_that_it_waits_once_its_first_run_is
     world.settle();
     assert_eq!(told(&world), 2);
     assert_eq!(world.members[0].sequencer.parked_count(), 1);
+}
+
+#[test]
+fn what_is_no_call_of_the_recipe_that_waits_does_not_join_it_whatever_its_hash() {
+    let (mut world, _, waits) = contended();
+    let request = world.clients[1].unanswered[&waits].clone();
+    let token = world.clients[1].token;
+    world.clients[1].unanswered.clear();
+    // Another leader, to which the call has to be brought first.
+    world.elect(0, 0);
+    world.settle();
+    let Body::Single(Operation::Call(call)) = &request.body else { panic!("a call") };
+    let other = Call { recipe: "other".to_owned(), ..call.clone() };
+    for body in [Body::Single(Operation::Call(other)), Body::Cancel(WriteNumber(1))] {
+        let forged = Arc::new(Request { body, ..(*request).clone() });
+        world.handle(0, Input::Submit(Submission { token, request: forged }));
+        world.settle();
+        let is_refused = |output: &Output| matches!(output, Output::Answer { write, answer: DirectAnswer::Refused(refusal), .. } if *write == waits && refusal.code == ErrorCode::ResendDiffers);
+        let said = world.members[0].said.drain(..).collect::<Vec<_>>();
+        assert_eq!(said.iter().filter(|output| is_refused(output)).count(), 1, "{said:?}");
+        assert_eq!(world.members[0].sequencer.parked_count(), 0);
+    }
 }
 
 #[test]

@@ -4,7 +4,8 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use quorate_client::{Authority, Client, Options};
+use quorate_client::{Authority, Client, Error, Options};
+use quorate_core::error::ErrorCode;
 use quorate_core::level::Level;
 
 use crate::dev_file::{self, DevFile};
@@ -44,6 +45,16 @@ pub struct Global {
         help_heading = "Connection"
     )]
     pub server_name: Option<String>,
+    /// The znode that is / for this command, as in `quorate --root /app ls /`; recipes know no root
+    #[arg(
+        long,
+        global = true,
+        env = "QUORATE_ROOT",
+        value_name = "PATH",
+        value_parser = root,
+        help_heading = "Connection"
+    )]
+    pub root: Option<String>,
     #[command(flatten)]
     pub identify: Identify,
     /// How long to try to connect
@@ -71,6 +82,43 @@ pub struct Global {
 const GOODBYE: Duration = Duration::from_secs(2);
 
 impl Global {
+    /// For commands that are about the service, wherever the root of the tree is.
+    #[must_use]
+    pub fn without_root(&self) -> Self {
+        Self { root: None, ..self.clone() }
+    }
+
+    /// The root, if it is not that of the whole tree.
+    fn root_below(&self) -> Option<&str> {
+        self.root.as_deref().filter(|root| *root != "/")
+    }
+
+    /// Refuses to show a part where the whole is meant.
+    ///
+    /// # Errors
+    /// If there is a root.
+    pub fn of_whole_tree(&self, what: &str) -> anyhow::Result<()> {
+        self.root_below().map_or(Ok(()), |root| {
+            let told = Usage(format!("{what} of the whole tree, and the root is {root}"));
+            Err(hinted(told, "--root / stands for the whole tree, also where QUORATE_ROOT is set."))
+        })
+    }
+
+    /// Says of a znode that is not there that this is below a root.
+    fn explained(&self, error: anyhow::Error) -> anyhow::Error {
+        let code = error.downcast_ref::<Error>().map(Error::code);
+        match self.root_below() {
+            Some(root) if code == Some(ErrorCode::NoNode) => hinted(
+                error,
+                format!(
+                    "The root is {root}, by --root or QUORATE_ROOT: `quorate stat /` shows whether it is there, and \
+                     `quorate create / --parents` creates it."
+                ),
+            ),
+            _ => error,
+        }
+    }
+
     /// Where results go.
     #[must_use]
     pub fn output(&self) -> Output {
@@ -120,6 +168,7 @@ impl Global {
         options.server_name.clone_from(&self.server_name);
         self.identify.show(&mut options)?;
         options.connect_timeout = self.connect_timeout;
+        options.root.clone_from(&self.root);
         options.agent = concat!("quorate/", env!("CARGO_PKG_VERSION")).to_owned();
         Ok(options)
     }
@@ -158,7 +207,15 @@ impl Global {
         let client = Client::connect(self.options()?).await?;
         let result = work(client.clone()).await;
         goodbye(client).await;
-        result
+        result.map_err(|error| self.explained(error))
+    }
+}
+
+/// A path, checked before anything is sent.
+fn root(text: &str) -> Result<String, String> {
+    match quorate_core::path::Path::parse(text) {
+        Ok(path) => Ok(path.to_string()),
+        Err(refusal) => Err(refusal.message),
     }
 }
 

@@ -55,6 +55,7 @@ Examples:
   quorate lock /deploys/web -- ./deploy.sh
   quorate call counter 'add(\"/hits\", 1)'
   quorate ls / --output json
+  quorate --root /app get /config     # of /app/config
 ";
     format!("{examples}\n{}", failure::EXIT_CODES)
 }

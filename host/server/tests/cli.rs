@@ -25,10 +25,14 @@ mod histories;
 mod lock;
 #[path = "cli/namespace.rs"]
 mod namespace;
+#[path = "cli/quota.rs"]
+mod quota;
 #[path = "cli/recipe.rs"]
 mod recipe;
 #[path = "cli/refusals.rs"]
 mod refusals;
+#[path = "cli/root.rs"]
+mod root;
 #[path = "cli/rounds.rs"]
 mod rounds;
 #[path = "cli/small_disk.rs"]

@@ -20,7 +20,7 @@ use crate::error::OpenError;
 use crate::modes::FILE_MODE;
 
 /// Version of everything that is stored below the data directory.
-pub(crate) const FORMAT_VERSION: u32 = 2;
+pub(crate) const FORMAT_VERSION: u32 = 3;
 /// Most bytes of an identity. A cluster's and a member's id are some dozens; this bounds what is read from a disk.
 pub(crate) const IDENTITY_BYTES_MAX: usize = 4096;
 

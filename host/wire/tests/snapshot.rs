@@ -10,11 +10,12 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use quorate_core::apply;
 use quorate_core::change::Change;
-use quorate_core::draft::{Draft, Meta, ReadRecords};
+use quorate_core::draft::{Draft, Meta, ReadRecords, record_hash};
 use quorate_core::ids::{Epoch, Millis, NamespaceId, SessionId, Term, Zxid};
 use quorate_core::key::{self, Table};
 use quorate_core::level::Level;
 use quorate_core::path::Path;
+use quorate_core::principal::Holdings;
 use quorate_core::read::MemoryTree;
 use quorate_core::session::End;
 use quorate_core::transaction::{Entry, EntryBody, Origin, Outcome, Transaction};
@@ -318,6 +319,39 @@ fn a_change_of_the_head_that_passes_the_checksum_is_refused() {
     let mut records = records;
     records[0].1 = Meta { zxid: Zxid(meta.zxid.0 + 1), ..meta }.encode();
     assert_eq!(read(&stream(&head(), &records, meta), 1 << 16).err(), Some(Unsound::Frame));
+}
+
+/// A tree whose digest is right and whose counts are not would stop every member that takes a session's end from it.
+#[test]
+fn what_is_said_of_a_principal_and_is_not_so_of_its_sessions_is_refused() {
+    let garden = Garden::of(&[(2, 7, vec![]), (2, 7, vec![]), (3, 1, vec![]), (2, 8, vec![])]);
+    let (records, meta) = (garden.records(), garden.tree.meta());
+    assert!(read(&stream(&head(), &records, meta), 1 << 16).is_ok());
+    let (key, holdings) = (key::principal("user 7"), garden.tree.holdings("user 7"));
+    let told = Holdings { sessions_count: 2, parked_count: 0, owned_count: 1 };
+    assert_eq!(holdings, told);
+    let forged = [
+        None,
+        Some(Holdings { sessions_count: 1, ..holdings }),
+        Some(Holdings { parked_count: 1, ..holdings }),
+        Some(Holdings { sessions_count: 1, parked_count: 1, owned_count: 1 }),
+        Some(Holdings { owned_count: 0, ..holdings }),
+    ];
+    for forged in forged {
+        let mut tree: BTreeMap<Bytes, Bytes> = records.iter().cloned().collect();
+        match forged {
+            Some(holdings) => drop(tree.insert(key.clone(), holdings.encode())),
+            None => drop(tree.remove(&key)),
+        }
+        let counted = tree.iter().filter(|(key, _)| key::counts_in_digest(key));
+        let digest =
+            counted.fold(0, |sum: u128, (key, value)| sum.wrapping_add(record_hash(key, value)));
+        let meta = Meta { digest, ..meta };
+        tree.insert(key::meta(), meta.encode());
+        let mended = stream(&head(), &tree.into_iter().collect(), meta);
+        let refused = read(&mended, 1 << 16).err();
+        assert!(matches!(refused, Some(Unsound::Torn(_))), "{forged:?}: {refused:?}");
+    }
 }
 
 #[test]

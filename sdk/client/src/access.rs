@@ -96,7 +96,7 @@ impl Client {
     /// All rules, page by page; those that change meanwhile may be seen as they were or as they are.
     ///
     /// # Errors
-    /// `Refused` with `no-access`; `SessionLost`.
+    /// `Refused` with `no-access`, with `bad-arguments` below a root: rules above it decide there, too; `SessionLost`.
     pub async fn rules(&self) -> Result<AllRules, Error> {
         let mut all = Vec::new();
         loop {

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use quorate_core::error::{Advice, ErrorCode, Refusal};
 use quorate_core::ids::Zxid;
 use quorate_core::znode::Stat;
+use quorate_wire::message::{Consistency, Query};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -261,17 +262,13 @@ impl Cache {
     /// # Errors
     /// As `get`; what a read is refused with.
     pub async fn sync(&self) -> Result<CacheMark, Error> {
-        let query = quorate_wire::message::Query::Stat(self.path.to_string());
-        let read = self.client.with_consistency(quorate_wire::message::Consistency::Linearizable);
-        let zxid = match read.read(query).await {
-            Ok((zxid, _)) => zxid,
-            // There is no zxid in a refusal: the root is always there.
-            Err(error) if error.code() == ErrorCode::NoNode => {
-                read.read(quorate_wire::message::Query::Stat("/".to_owned())).await?.0
-            }
-            Err(error) => return Err(error),
-        };
-        self.caught_up(zxid).await
+        let read = self.client.with_consistency(Consistency::Linearizable);
+        // Within many reads a znode that is not there has a zxid, too.
+        let (zxid, found) = read.read_many(vec![Query::Stat(self.path.to_string())]).await?;
+        match found.into_iter().next() {
+            Some(Err(refusal)) if refusal.code != ErrorCode::NoNode => Err(refusal.into()),
+            _ => self.caught_up(zxid).await,
+        }
     }
 }
 

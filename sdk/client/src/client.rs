@@ -31,6 +31,7 @@ use crate::options::Options;
 use crate::outbox::{Outbox, Seen};
 use crate::owner::{Cancel, NotAttached, Owner, Submission};
 use crate::recipe::Types;
+use crate::root::{Root, Texts};
 use crate::session::{
     Ask, Backoff, Loss, Outcome, Session, SessionKey, SessionState, Token, WatchAsk,
 };
@@ -44,6 +45,7 @@ use crate::streams::{Expected, Streams};
 pub struct Client {
     shared: Arc<Shared>,
     consistency: Consistency,
+    root: Root,
 }
 
 struct Shared {
@@ -87,17 +89,21 @@ impl Client {
         Self::start(options, Some(key)).await
     }
 
-    /// A new client with the options of this one and a session of its own: for those who go on after the session was lost.
-    /// What belonged to the old session does not come back.
+    /// A new client with the options and the root of this one and a session of its own: for those who go on after the session was
+    /// lost. What belonged to the old session does not come back.
     ///
     /// # Errors
     /// See [`ConnectError`].
     pub async fn reopen(&self) -> Result<Self, ConnectError> {
-        Self::start(self.shared.options.clone(), None).await
+        let opened = Self::start(self.shared.options.clone(), None).await?;
+        Ok(Self { root: self.root.clone(), ..opened })
     }
 
     async fn start(options: Options, key: Option<SessionKey>) -> Result<Self, ConnectError> {
         let dialer = Dialer::new(options.clone())?;
+        let root = options.root.as_deref().map(|root| Root::whole().at(root)).transpose();
+        let root = root.map_err(|refusal| ConnectError::Options(format!("the root: {refusal}")))?;
+        let root = root.unwrap_or_else(Root::whole);
         let seed = seed()?;
         let session = Session::new(key, options.session_timeout_ms(), seed);
         let (submissions, submitted) = mpsc::channel(COMMANDS_MAX);
@@ -136,13 +142,58 @@ impl Client {
             next_watch: AtomicU64::new(1),
             seen,
         };
-        Ok(Self { shared: Arc::new(shared), consistency: Consistency::Linearizable })
+        Ok(Self { shared: Arc::new(shared), consistency: Consistency::Linearizable, root })
     }
 
     /// This client with another consistency for its reads; the default is linearizable. Clones of it keep that.
     #[must_use]
     pub fn with_consistency(&self, consistency: Consistency) -> Self {
-        Self { shared: Arc::clone(&self.shared), consistency }
+        Self { consistency, ..self.clone() }
+    }
+
+    /// This client with a part of its tree as all of it: `/a` is `/app/a` for one with the root `/app`, in everything that names a
+    /// znode, on its way out and back. Clones keep the root, and a root below this one adds to it; `/` adds nothing.
+    ///
+    /// The root need not be there: until it is, requests are refused with `no-node`, and creating `/`, or anything with its missing
+    /// parents, creates it. It is not deleted as `/`. It is no protection: rights are given by access lists and rules.
+    ///
+    /// Not below it are arguments and results of recipes ([`Client::absolute`] is for those), fences, manifests, and the sentences
+    /// of refusals, which name whole paths. What is about the whole tree is refused with `bad-arguments`: [`Client::rules`],
+    /// [`Client::snapshot`]. Limits of paths count the root.
+    ///
+    /// # Errors
+    /// `bad-path`; `limit` if it is too long or too deep. Nothing is sent.
+    pub fn with_root(&self, path: &str) -> Result<Self, Refusal> {
+        Ok(Self { root: self.root.at(path)?, ..self.clone() })
+    }
+
+    /// The path of what is `/` for this client; `/` without a root.
+    #[must_use]
+    pub fn root(&self) -> &str {
+        self.root.as_str()
+    }
+
+    /// A path of this client as one of the whole tree: what a recipe is given as an argument, which knows no root. What does not
+    /// begin with `/` is no path, and stays so for the recipe to refuse.
+    #[must_use]
+    pub fn absolute(&self, path: &str) -> String {
+        self.root.outward(path)
+    }
+
+    /// The inverse of [`Client::absolute`]; none for a path that is not below the root.
+    #[must_use]
+    pub fn relative(&self, path: &str) -> Option<String> {
+        self.root.inward(path).map(str::to_owned)
+    }
+
+    /// Where paths are changed on their way.
+    pub(crate) fn mapping(&self) -> &Root {
+        &self.root
+    }
+
+    /// This client without its root.
+    pub(crate) fn of_whole_tree(&self) -> Self {
+        Self { root: Root::whole(), ..self.clone() }
     }
 
     /// Id and secret of the session, for [`Client::resume`].
@@ -201,7 +252,7 @@ impl Client {
     /// # Errors
     /// `Refused` with `limit` or `bad-message`; `SessionLost`.
     pub async fn send(&self, body: Body) -> Result<WriteHandle, Error> {
-        let encoded = checked(&body)?;
+        let encoded = self.checked(body)?;
         let room = self.room(encoded.len()).await;
         let pending = self.submit(Ask::Write(encoded), room).await?;
         Ok(WriteHandle { pending })
@@ -212,7 +263,7 @@ impl Client {
     /// # Errors
     /// `Refused` with `overloaded`, naming the limit, with `limit` for a body that is too large, with `bad-message`; `SessionLost`.
     pub async fn try_send(&self, body: Body) -> Result<WriteHandle, Error> {
-        let encoded = checked(&body)?;
+        let encoded = self.checked(body)?;
         let full = |what: &str, limit: usize| {
             let message =
                 format!("{what} have reached the limit of {limit}: some must be answered first");
@@ -247,10 +298,11 @@ impl Client {
         self.send_read(Query::Call(call), bytes).await
     }
 
-    async fn send_read(&self, query: Query, bytes: usize) -> Result<ReadHandle, Error> {
+    async fn send_read(&self, mut query: Query, bytes: usize) -> Result<ReadHandle, Error> {
+        let texts = self.root.query(&mut query)?;
         let room = self.room(bytes).await;
         let pending = self.submit(Ask::Read(self.consistency, query), room).await?;
-        Ok(ReadHandle { pending })
+        Ok(ReadHandle { pending, texts })
     }
 
     /// A number for a watch, and what its outbox looks at.
@@ -262,13 +314,14 @@ impl Client {
     /// Asks for a watch. Its answer says that it is open; dropped before, it goes on until [`Client::end_watch`].
     pub(crate) async fn ask_watch(
         &self,
-        watch: Watch,
+        mut watch: Watch,
         outbox: Arc<Outbox>,
     ) -> Result<(Zxid, Results), Error> {
+        self.root.watch(&mut watch)?;
         let room = self.room(watch.path.len()).await;
         let ask = WatchAsk { consistency: self.consistency, watch, outbox };
         let pending = self.submit(Ask::Watch(Box::new(ask)), room).await?;
-        ReadHandle { pending }.await
+        ReadHandle { pending, texts: Texts::Names }.await
     }
 
     /// Nobody reads this watch any more.
@@ -349,6 +402,12 @@ impl Client {
         &self.shared.lock_watches
     }
 
+    /// A body as it is sent: below the root.
+    fn checked(&self, mut body: Body) -> Result<Bytes, Error> {
+        self.root.body(&mut body).map_err(Error::Refused)?;
+        checked(&body)
+    }
+
     async fn room(&self, bytes: usize) -> Vec<OwnedSemaphorePermit> {
         let bytes = Arc::clone(&self.shared.bytes).acquire_many_owned(permits(bytes)).await;
         let request = Arc::clone(&self.shared.requests).acquire_owned().await;
@@ -372,6 +431,7 @@ impl std::fmt::Debug for Client {
             .field("session", &self.shared.key.id)
             .field("state", &*self.shared.state.borrow())
             .field("consistency", &self.consistency)
+            .field("root", &self.root.as_str())
             .finish()
     }
 }
@@ -398,6 +458,8 @@ impl WriteHandle {
 #[must_use]
 pub(crate) struct ReadHandle {
     pending: Pending,
+    /// Those of the answer.
+    texts: Texts,
 }
 
 impl Future for ReadHandle {
@@ -405,7 +467,10 @@ impl Future for ReadHandle {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         Poll::Ready(match ready!(Pin::new(&mut self.pending).poll(context)) {
-            Ok(Outcome::Found(zxid, results)) => Ok((zxid, results)),
+            Ok(Outcome::Found(zxid, mut results)) => {
+                self.pending.client.root.results(&self.texts, &mut results)?;
+                Ok((zxid, results))
+            }
             Ok(other) => Err(failed(other)),
             Err(error) => Err(error),
         })
@@ -430,7 +495,11 @@ impl Future for WriteHandle {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         Poll::Ready(match ready!(Pin::new(&mut self.pending).poll(context)) {
-            Ok(Outcome::Replied(zxid, reply)) => decode(zxid, reply),
+            Ok(Outcome::Replied(zxid, reply)) => {
+                let mut reply = decode(reply)?;
+                self.pending.client.root.reply(&mut reply)?;
+                Ok((zxid, reply))
+            }
             Ok(other) => Err(failed(other)),
             Err(error) => Err(error),
         })
@@ -463,7 +532,7 @@ pub(crate) fn done((zxid, reply): (Zxid, Reply)) -> Result<(Zxid, Answer), Error
     }
 }
 
-/// A body as it is sent, if a member will read it.
+/// The bytes of a body, if a member will read it.
 fn checked(body: &Body) -> Result<Bytes, Error> {
     let encoded = body::encode(body);
     if encoded.len() > BODY_BYTES_MAX {
@@ -483,9 +552,8 @@ fn permits(bytes: usize) -> u32 {
     u32::try_from(bytes.min(REQUEST_BYTES_MAX)).unwrap_or(u32::MAX)
 }
 
-fn decode(zxid: Zxid, reply: Bytes) -> Result<(Zxid, Reply), Error> {
-    let reply = Reply::decode(reply).map_err(|error| Error::BadAnswer(error.to_string()))?;
-    Ok((zxid, reply))
+fn decode(reply: Bytes) -> Result<Reply, Error> {
+    Reply::decode(reply).map_err(|error| Error::BadAnswer(error.to_string()))
 }
 
 fn failed(outcome: Outcome) -> Error {

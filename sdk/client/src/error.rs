@@ -4,6 +4,7 @@ use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::request::Failure;
 use quorate_wire::value::{DecodeError, EncodeError};
 
+use crate::root::Senseless;
 use crate::session::Loss;
 use crate::wave::WaveError;
 
@@ -75,6 +76,12 @@ impl From<Refusal> for Error {
 impl From<EncodeError> for Error {
     fn from(error: EncodeError) -> Self {
         Self::Arguments(error.to_string())
+    }
+}
+
+impl From<Senseless> for Error {
+    fn from(error: Senseless) -> Self {
+        Self::BadAnswer(error.to_string())
     }
 }
 

@@ -18,7 +18,13 @@
 //! future of a write that was sent does not take it back. Dropping a [`CallHandle`] (or a future of [`Recipe::call`]) cancels
 //! the call, if it still waits.
 //!
-//! Modules in reading order: [`limits`], `clock`, `outbox` (between a watch and its reader), `session` (the state machine, and the argument for the promises above), `error`,
+//! # A part of the tree as the root
+//!
+//! [`Client::with_root`] gives a clone for which `/app` is `/`, and [`Options::root`] a client that has only that: what it sends is
+//! below it, what it is told is stripped of it. Recipes know no root: [`Client::absolute`] makes the path that one is given, and
+//! [`Client::lock`] does so by itself.
+//!
+//! Modules in reading order: [`limits`], `clock`, `root` (which texts are paths, and how they are changed on their way), `outbox` (between a watch and its reader), `session` (the state machine, and the argument for the promises above), `error`,
 //! `credential`, `options`, `dial`, `race`, [`admin`] (commands to a cluster), `moving` (leaving a silent member), `wire`, `owner` (the one task of a client), `client` (the handle), then what can be asked: `tree`, `operations`, `scan`, `watch`, `cache`, [`wave`], `recipe`,
 //! [`typed`], [`types`], `deploy`, `lock`.
 #![forbid(unsafe_code)]
@@ -26,6 +32,8 @@
 pub mod limits;
 
 mod clock;
+
+mod root;
 
 mod outbox;
 

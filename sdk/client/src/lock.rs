@@ -93,6 +93,8 @@ pub struct LockGuard {
     client: Client,
     name: String,
     path: String,
+    /// As the recipe is told it, which knows no root of a client.
+    absolute: String,
     node: String,
     token: u64,
     suspended_max: Option<Duration>,
@@ -100,7 +102,8 @@ pub struct LockGuard {
 }
 
 impl Client {
-    /// Gets a lock by its path, waiting in line for it. To be called inside a tokio runtime.
+    /// Gets a lock by its path, waiting in line for it. To be called inside a tokio runtime. With a root `/app` the lock `/a` is the
+    /// one that a client without has as `/app/a`.
     ///
     /// Dropped before it is ready, the request is given up; a grant that crosses with that is given back in the background.
     ///
@@ -110,11 +113,12 @@ impl Client {
         let LockOptions { recipe: name, timeout, note, suspended_max } = options;
         let recipe = Lock::new(self, &name);
         let options = Options { note, timeout_ms: timeout.map(milliseconds) };
-        let call = recipe.acquire(path, options).start().await?;
+        let absolute = self.absolute(path);
+        let call = recipe.acquire(absolute.as_str(), options).start().await?;
         let (client, path) = (self.clone(), path.to_owned());
         let guard = move |Grant { token, node }| {
             let is_held = true;
-            LockGuard { recipe, client, name, path, node, token, suspended_max, is_held }
+            LockGuard { recipe, client, name, path, absolute, node, token, suspended_max, is_held }
         };
         let (granted, receiver) = oneshot::channel();
         // A task of its own, because a grant may come although nobody waits for it any more.
@@ -144,7 +148,8 @@ impl LockGuard {
         self.token
     }
 
-    /// What writes to the tree show, so that they are refused once the lock has ended: see [`Client::fenced`].
+    /// What writes to the tree show, so that they are refused once the lock has ended: see [`Client::fenced`]. It is in the
+    /// recipe's words, and the same for clients with any root.
     #[must_use]
     pub fn fence(&self) -> Fence {
         Fence { recipe: self.name.clone(), node: self.node.clone(), token: self.token }
@@ -202,7 +207,7 @@ impl LockGuard {
             return std::future::pending().await;
         };
         loop {
-            let refused = match self.recipe.await_loss(path.as_str(), self.token).await {
+            let refused = match self.recipe.await_loss(self.absolute.as_str(), self.token).await {
                 Ok(()) => return LockLost::TakenAway,
                 Err(CallError::Call(Error::Refused(failure))) => failure.refusal,
                 // The session's end is told by the session.
@@ -232,7 +237,7 @@ impl LockGuard {
     /// `NotHeld` if somebody took it away; `Call`.
     pub async fn release(mut self) -> Result<(), LockError> {
         self.is_held = false;
-        Ok(self.recipe.release(self.path.as_str(), self.token).await?)
+        Ok(self.recipe.release(self.absolute.as_str(), self.token).await?)
     }
 }
 
@@ -244,8 +249,8 @@ impl Drop for LockGuard {
         }
         // Outside a runtime nobody can send anything: the session's end gives the lock back.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let (release, path) =
-                (self.recipe.release(self.path.as_str(), self.token), self.path.clone());
+            let release = self.recipe.release(self.absolute.as_str(), self.token);
+            let path = self.path.clone();
             runtime.spawn(async move {
                 if let Err(error) = release.await {
                     tracing::debug!(%path, %error, "a lock was not given back");

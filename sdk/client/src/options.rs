@@ -54,6 +54,9 @@ pub struct Options {
     pub agent: String,
     /// The namespace.
     pub namespace: NamespaceId,
+    /// The part of the tree that the client takes for all of it: see [`Client::with_root`](crate::Client::with_root). None: the
+    /// whole tree. Commands to a cluster do not look at it.
+    pub root: Option<String>,
     /// How long `connect` tries all addresses. Afterwards, a client whose session lives tries for as long as that.
     pub connect_timeout: Duration,
 }
@@ -73,6 +76,7 @@ impl Options {
             session_timeout: None,
             agent: concat!("quorate-client/", env!("CARGO_PKG_VERSION")).to_owned(),
             namespace: NamespaceId::DEFAULT,
+            root: None,
             connect_timeout: limits::CONNECT_TIMEOUT,
         }
     }

@@ -1,14 +1,17 @@
 //! What has come for one watch and was not taken yet: a queue between the owner, which never waits, and the stream's reader. It
-//! has bounds, and the position behind which nothing is missing; it knows neither the lane nor the session.
+//! has bounds, and the position behind which nothing is missing; it knows neither the lane nor the session. What is taken is
+//! seen from the client's root.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use quorate_core::error::Refusal;
+use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::{Millis, Zxid};
 use quorate_wire::message::watch::Event;
+
+use crate::root::{Root, Senseless};
 
 /// What counts for a change beside its events.
 const CHANGE_BYTES: usize = 64;
@@ -82,6 +85,7 @@ pub(crate) struct Outbox {
     seen: Seen,
     bytes_max: usize,
     wants_progress: bool,
+    root: Root,
 }
 
 /// The queue is full: its reader is slow.
@@ -93,7 +97,12 @@ impl Outbox {
     pub(crate) fn new(seen: Seen, from: Option<Zxid>, bytes_max: usize, progress: bool) -> Self {
         let position = from.unwrap_or_default();
         let state = Mutex::new(State { position, taken: position, ..State::default() });
-        Self { state, seen, bytes_max, wants_progress: progress }
+        Self { state, seen, bytes_max, wants_progress: progress, root: Root::whole() }
+    }
+
+    /// For a client with this root.
+    pub(crate) fn with_root(self, root: &Root) -> Self {
+        Self { root: root.clone(), ..self }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -207,7 +216,7 @@ impl Outbox {
     /// Takes the next notice; `None` behind the last one.
     pub(crate) fn poll(&self, context: &mut Context<'_>) -> Poll<Option<Notice>> {
         let mut state = self.lock();
-        match take(&mut state) {
+        match self.take(&mut state) {
             Some(notice) => Poll::Ready(Some(notice)),
             None if state.end.is_some() => Poll::Ready(None),
             None => {
@@ -219,7 +228,7 @@ impl Outbox {
 
     /// Takes the next notice, if there is one.
     pub(crate) fn try_take(&self) -> Option<Notice> {
-        take(&mut self.lock())
+        self.take(&mut self.lock())
     }
 
     /// Whether there is a next notice, as soon as that is known.
@@ -230,6 +239,24 @@ impl Outbox {
         }
         state.waker = Some(context.waker().clone());
         Poll::Pending
+    }
+
+    fn take(&self, state: &mut State) -> Option<Notice> {
+        let (weight, mut notice) = state.queue.pop_front()?;
+        let (zxid, seen) = match &mut notice {
+            Notice::Progress(zxid) => (*zxid, Ok(())),
+            Notice::Change(change) => {
+                let events = &mut change.events;
+                (change.zxid, events.iter_mut().try_for_each(|event| self.root.event(event)))
+            }
+        };
+        if let Err(why) = seen {
+            state.break_off(&why);
+            return None;
+        }
+        state.bytes -= weight;
+        state.taken = zxid;
+        Some(notice)
     }
 
     /// Why nothing more comes: said once.
@@ -252,14 +279,16 @@ impl Outbox {
     }
 }
 
-fn take(state: &mut State) -> Option<Notice> {
-    let (weight, notice) = state.queue.pop_front()?;
-    state.bytes -= weight;
-    state.taken = match &notice {
-        Notice::Change(change) => change.zxid,
-        Notice::Progress(zxid) => *zxid,
-    };
-    Some(notice)
+impl State {
+    /// What has come is not for this client, nor is what comes behind it: the stream ends where it was.
+    fn break_off(&mut self, why: &Senseless) {
+        self.queue.clear();
+        self.bytes = 0;
+        self.is_abandoned = true;
+        self.open_since = None;
+        self.position = self.taken;
+        self.end = Some(End::Refused(Refusal::new(ErrorCode::BadMessage, why.to_string())));
+    }
 }
 
 fn wake(mut state: MutexGuard<'_, State>) {

@@ -11,14 +11,26 @@ use crate::error::Error;
 use crate::tree::unexpected;
 
 impl Client {
-    /// A page of quotas, with what is used of each, in the bytewise order of their paths, behind this one.
+    /// A page of quotas, with what is used of each, in the bytewise order of their paths, behind this one. Those at and below this
+    /// client's root: one above it, which bounds it as well, is not among them.
     ///
     /// # Errors
     /// `Refused` with `bad-path`; `SessionLost`.
     pub async fn quotas_page(&self, after: Option<String>) -> Result<Listing<QuotaUse>, Error> {
-        match self.read(Query::Quotas { after, limit: 0 }).await? {
-            (_, Results::Quotas(listing)) => Ok(listing),
-            _ => Err(unexpected("quotas")),
+        let whole = self.of_whole_tree();
+        let mut after = after.map(|after| self.absolute(&after));
+        loop {
+            let (_, Results::Quotas(mut page)) =
+                whole.read(Query::Quotas { after, limit: 0 }).await?
+            else {
+                return Err(unexpected("quotas"));
+            };
+            let last = page.children.last().map(|last| last.path.clone());
+            self.mapping().quotas_below(&mut page.children);
+            if !page.children.is_empty() || !page.has_more || last.is_none() {
+                return Ok(page);
+            }
+            after = last;
         }
     }
 

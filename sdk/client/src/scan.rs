@@ -12,6 +12,7 @@ use quorate_wire::message::{Query, Results};
 use crate::client::Client;
 use crate::error::Error;
 use crate::limits::ANSWER_TIMEOUT;
+use crate::root::Root;
 use crate::streams::{Expected, Head, Opened};
 use crate::tree::unexpected;
 
@@ -67,7 +68,8 @@ impl ScanRequest {
             Ok(Some(opened)) => {
                 let mut decoder = Decoder::new();
                 decoder.handle(&opened.first);
-                Ok(Scan { zxid, opened, decoder, last: None, _expected: expected })
+                let root = client.mapping().clone();
+                Ok(Scan { zxid, opened, decoder, root, last: None, _expected: expected })
             }
             Ok(None) | Err(_) => Err(Error::BadAnswer("the scan's stream did not come".into())),
         }
@@ -91,6 +93,7 @@ pub struct Scan {
     zxid: Zxid,
     opened: Opened,
     decoder: Decoder,
+    root: Root,
     last: Option<Path>,
     _expected: Expected,
 }
@@ -119,7 +122,8 @@ impl Scan {
     pub async fn next(&mut self) -> Result<Option<Scanned>, ScanBroken> {
         loop {
             match self.decoder.poll() {
-                Ok(Some(Item::Znode(found))) => {
+                Ok(Some(Item::Znode(mut found))) => {
+                    self.root.scanned(&mut found).map_err(|error| self.broken(error))?;
                     self.last = Some(found.path.clone());
                     return Ok(Some(found));
                 }

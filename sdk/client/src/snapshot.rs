@@ -27,7 +27,8 @@ impl Client {
     /// of it is there: [`SnapshotStream::place`] tells whether the member still had it, or this is another one, from its begin.
     ///
     /// # Errors
-    /// `Refused` with `overloaded` while the member sends as many as it may; `SessionLost`; `BadAnswer`.
+    /// `Refused` with `overloaded` while the member sends as many as it may, with `bad-arguments` for a client with a root;
+    /// `SessionLost`; `BadAnswer`.
     pub async fn snapshot(&self, go_on: Option<SnapshotPlace>) -> Result<SnapshotStream, Error> {
         let mut expected = self.expect_stream();
         let query = Query::Snapshot { bulk: expected.number(), go_on };

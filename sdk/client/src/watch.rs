@@ -253,7 +253,7 @@ impl Watch {
             return Err(WatchError::Refused { position: from.unwrap_or_default(), refusal });
         }
         let outbox = Outbox::new(seen, from, self.buffer_bytes, self.with_progress);
-        let outbox = Arc::new(outbox);
+        let outbox = Arc::new(outbox.with_root(client.mapping()));
         let stream = WatchStream { client, number, outbox: Arc::clone(&outbox) };
         let first = first.map(Box::new);
         let watch =

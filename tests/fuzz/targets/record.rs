@@ -9,6 +9,7 @@ use quorate_core::codec::{Reader, Writer};
 use quorate_core::deployment::{Component, Recipe, Version};
 use quorate_core::ids::{SessionId, WriteNumber};
 use quorate_core::key;
+use quorate_core::principal::Holdings;
 use quorate_core::query::subtree::Below;
 use quorate_core::quota::Metered;
 use quorate_core::session::{Acks, KeptReply, Parked, Session};
@@ -56,6 +57,7 @@ fuzz_target!(|data: &[u8]| {
         15 => check_part!(Object, data),
         11 => check!(Below, data),
         20 => check!(Metered, data),
+        21 => check!(Holdings, data),
         _ => {}
     }
 });
@@ -78,6 +80,9 @@ fn keys(bytes: &[u8]) {
     }
     if let Some(name) = key::child_name(bytes) {
         assert!(!name.contains('/'));
+    }
+    if let Some(name) = key::principal_name(bytes) {
+        assert_eq!(key::principal_name(&key::principal(name)), Some(name));
     }
     let number = key::version_number(bytes);
     assert_eq!(number.is_some(), bytes.len() >= 8);

@@ -35,11 +35,11 @@ async fn start(change: impl FnOnce(&mut MemberOptions, &Path)) -> Result<Rig> {
 }
 
 /// The directory of the member's own authority.
-fn authority(rig: &Rig) -> PathBuf {
+pub fn authority(rig: &Rig) -> PathBuf {
     rig.directory.path().join("data/certificates")
 }
 
-fn options(rig: &Rig) -> Options {
+pub fn options(rig: &Rig) -> Options {
     Options::new([rig.address().to_string()], Authority::File(rig.authority()))
 }
 
@@ -53,13 +53,13 @@ fn certificate(rig: &Rig, authority: &Path, name: &str) -> Result<Certificate> {
     })
 }
 
-fn token_for(authority: &Path, name: &str, valid: Duration) -> Result<String> {
+pub fn token_for(authority: &Path, name: &str, valid: Duration) -> Result<String> {
     let not_before = SystemTime::now();
     let (name, expires) = (name.to_owned(), not_before + valid);
     Ok(token::issue(authority, &Token { name, not_before, expires, audience: None })?)
 }
 
-const HOUR: Duration = Duration::from_secs(3600);
+pub const HOUR: Duration = Duration::from_secs(3600);
 
 fn password() -> Credential {
     Credential::Password { user: "ann".to_owned(), password: PASSWORD.to_owned() }

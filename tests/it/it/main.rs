@@ -17,6 +17,7 @@ mod protocol;
 mod reading;
 mod recipes;
 mod resend;
+mod rights;
 mod scans;
 mod snapshots;
 mod starting;

@@ -9,6 +9,7 @@ use crate::draft::ReadRecords;
 use crate::error::{ErrorCode, Refusal};
 use crate::ids::CallId;
 use crate::limits;
+use crate::principal::Holding;
 use crate::recipe::{Interest, Reason, Recipes, Run, RunEnd};
 use crate::request::{Call, Request};
 use crate::session::Parked;
@@ -146,12 +147,16 @@ fn check_park(
             limits::CALL_STATE_BYTES_MAX as u64,
         ));
     }
-    if run.reason == Reason::First && parked_count >= limits::PARKED_CALLS_PER_SESSION_MAX {
+    // One that waits on is counted already.
+    if run.reason != Reason::First {
+        return Ok(());
+    }
+    if parked_count >= limits::PARKED_CALLS_PER_SESSION_MAX {
         return Err(Refusal::limit(
             "parked calls of a session",
             parked_count + 1,
             limits::PARKED_CALLS_PER_SESSION_MAX,
         ));
     }
-    Ok(())
+    txn.check_holding(run.principal, Holding::ParkedCalls)
 }

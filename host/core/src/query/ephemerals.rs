@@ -8,14 +8,15 @@ use crate::path::Path;
 use crate::read::{Direction, Read};
 
 /// A page of paths of a session's ephemeral znodes: `prefix` itself and what is below it, in the order of the paths' bytes,
-/// strictly behind `after`; at most `limit`, capped at `PAGE_CHILDREN_MAX`, 0 means that cap. None for a session that is not
-/// known.
+/// strictly behind `after`, that `may_see` lets pass; at most `limit`, capped at `PAGE_CHILDREN_MAX`, 0 means that cap. A page
+/// before the last one has a path: it is where the next one goes on. None for a session that is not known.
 pub fn ephemerals<R: Read + ?Sized>(
     read: &R,
     session: SessionId,
     prefix: &Path,
     after: Option<&str>,
     limit: u32,
+    may_see: impl Fn(&Path) -> bool,
 ) -> Listing<String> {
     let limit = match limit {
         0 => limits::PAGE_CHILDREN_MAX,
@@ -33,7 +34,7 @@ pub fn ephemerals<R: Read + ?Sized>(
         .into_iter()
         .chain(below.filter_map(|(key, _)| key::owned_path(&key)));
     let (mut children, mut bytes) = (Vec::new(), 0);
-    for path in paths {
+    for path in paths.filter(may_see) {
         if children.len() == limit as usize || bytes >= limits::PAGE_BYTES_MAX {
             return Listing { children, has_more: true };
         }

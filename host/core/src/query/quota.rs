@@ -37,21 +37,27 @@ pub(crate) fn above<R: Read + ?Sized>(read: &R, path: &Path) -> Vec<(Path, Meter
         .collect()
 }
 
-/// A page of quotas, in the bytewise order of their paths, behind this one.
-pub fn quotas<R: Read + ?Sized>(read: &R, behind: Option<&Path>, limit: u32) -> Listing<QuotaUse> {
+/// A page of quotas, in the bytewise order of their paths, behind this one, that `may_see` lets pass. A page before the last one
+/// has a quota: its path is where the next one goes on.
+pub fn quotas<R: Read + ?Sized>(
+    read: &R,
+    behind: Option<&Path>,
+    limit: u32,
+    may_see: impl Fn(&Path) -> bool,
+) -> Listing<QuotaUse> {
     let limit = match limit {
         0 => limits::PAGE_CHILDREN_MAX,
         limit => limit.min(limits::PAGE_CHILDREN_MAX),
     };
     let (from, to) = key::quotas(behind);
     let (mut children, mut bytes) = (Vec::new(), 0);
-    for (key, _) in read.range(&from, &to, Direction::Forward) {
+    let paths = read.range(&from, &to, Direction::Forward);
+    for path in paths.filter_map(|(key, _)| key::quota_path(&key)).filter(may_see) {
         if children.len() == limit as usize || bytes >= limits::PAGE_BYTES_MAX {
             return Listing { children, has_more: true };
         }
-        let Some(path) = key::quota_path(&key) else { continue };
         let Some(metered) = read.quota(&path) else { continue };
-        bytes += key.len() + limits::QUOTA_BYTES_MAX + limits::STAT_BYTES_MAX;
+        bytes += path.as_str().len() + limits::QUOTA_BYTES_MAX + limits::STAT_BYTES_MAX;
         let used = used(read, &path);
         children.push(QuotaUse { path: path.as_str().to_owned(), used, metered });
     }

@@ -9,13 +9,14 @@ use crate::error::{ErrorCode, Refusal};
 use crate::ids::SessionId;
 use crate::key;
 use crate::limits;
+use crate::principal::Holding;
 use crate::session::{End, Opening};
 
 impl Txn {
     /// Opens a session; its id is this transaction's zxid.
     ///
     /// # Errors
-    /// `limit`, at the most sessions, or for too long a principal or too many identities.
+    /// `limit`, at the most sessions, of all or of its principal, or for too long a principal or too many identities.
     pub fn open_session(&mut self, opening: Opening) -> Result<SessionId, Refusal> {
         let Opening { timeout_ms, secret_hash, principal, mut identities } = opening;
         identities.sort();
@@ -39,6 +40,7 @@ impl Txn {
         if count >= limits::SESSIONS_MAX {
             return Err(Refusal::limit("sessions", count + 1, limits::SESSIONS_MAX));
         }
+        self.check_holding(&principal, Holding::Sessions)?;
         self.record(Change::SessionOpened { timeout_ms, secret_hash, principal, identities })?;
         Ok(key::session_id(self.slot.zxid))
     }

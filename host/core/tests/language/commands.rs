@@ -13,6 +13,7 @@ use quorate_core::key;
 use quorate_core::level::Level;
 use quorate_core::limits;
 use quorate_core::path::Path;
+use quorate_core::principal::Holdings;
 use quorate_core::query::{self, Page};
 use quorate_core::quota::{Bounds, Quota};
 use quorate_core::read::{Direction, MemoryTree, Read};
@@ -431,7 +432,7 @@ fn read(world: &mut World, command: &str, words: &mut Words) -> Said {
             vec![format!("{}, {}", show::short(&data), show::stat(&stat, &name))]
         }),
         "quotas" => {
-            let all = query::quota::quotas(&tree, None, 0).children;
+            let all = query::quota::quotas(&tree, None, 0, |_| true).children;
             Ok(all.iter().map(show::quota).collect())
         }
         "ls" => return list(&tree, words),
@@ -455,12 +456,26 @@ fn read(world: &mut World, command: &str, words: &mut Words) -> Said {
             )])
         }
         "session" => Ok(session(world, world.session(&words.next("a session")?)?)),
+        "principals" => Ok(principals(&tree)),
         "components" => Ok(components(&tree)),
         "recipe" => Ok(recipe(&tree, &words.next("a name")?)),
         "name" => check_name(&words.path()?).map(|()| vec!["well formed".to_owned()]),
         other => return Err(format!("no command is called {other}")),
     };
     Ok(said.unwrap_or_else(|refusal| vec![refusal.to_string()]))
+}
+
+/// What the sessions of each principal hold together.
+fn principals(tree: &MemoryTree) -> Vec<String> {
+    let (from, to) = key::principals();
+    let all = tree.range(&from, &to, Direction::Forward).filter_map(|(key, _)| {
+        let name = key::principal_name(&key)?;
+        let Holdings { sessions_count, parked_count, owned_count } = tree.holdings(name);
+        Some(format!(
+            "{name}: sessions {sessions_count}, parked {parked_count}, owns {owned_count}"
+        ))
+    });
+    all.collect()
 }
 
 /// How many components are whole, and how many chunks are stored.
@@ -477,7 +492,7 @@ fn owned(world: &World, tree: &MemoryTree, words: &mut Words) -> Said {
     let session = world.session(&words.next("a session")?)?;
     let prefix = Path::parse(&words.path()?).map_err(|refusal| refusal.to_string())?;
     let after = page.after.as_deref();
-    let found = query::ephemerals::ephemerals(tree, session, &prefix, after, page.limit);
+    let found = query::ephemerals::ephemerals(tree, session, &prefix, after, page.limit, |_| true);
     let more = if found.has_more { " and more" } else { "" };
     Ok(vec![format!("[{}]{more}", found.children.join(" "))])
 }

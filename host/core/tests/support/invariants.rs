@@ -9,6 +9,7 @@ use quorate_core::ids::{SessionId, WriteNumber};
 use quorate_core::key;
 use quorate_core::limits;
 use quorate_core::path::Path;
+use quorate_core::principal::Holdings;
 use quorate_core::query;
 use quorate_core::query::subtree::Below;
 use quorate_core::read::{Direction, MemoryTree, Read};
@@ -33,6 +34,7 @@ pub fn check(tree: &MemoryTree) {
     check_owners(tree, &nodes);
     check_reaping(tree, &nodes);
     check_sessions(tree);
+    check_principals(tree);
     check_recipes(tree);
     check_components(tree);
 }
@@ -211,6 +213,27 @@ fn check_sessions(tree: &MemoryTree) {
     let (from, to) = key::ended_before(u64::MAX);
     let ended = tree.range(&from, &to, Direction::Forward).count() as u64;
     assert_eq!(ended + live, sessions.len() as u64);
+}
+
+/// What is counted for each principal is the sum over its sessions, and nothing is counted for those that have none.
+fn check_principals(tree: &MemoryTree) {
+    let mut summed: BTreeMap<String, Holdings> = BTreeMap::new();
+    for session in sessions(tree).into_values() {
+        let holdings = summed.entry(session.principal.clone()).or_default();
+        holdings.sessions_count += u64::from(session.is_live());
+        holdings.parked_count += session.parked_count;
+        holdings.owned_count += session.owned_count;
+    }
+    summed.retain(|principal, holdings| !principal.is_empty() && !holdings.is_empty());
+    let (from, to) = key::principals();
+    let stored: BTreeMap<String, Holdings> = tree
+        .range(&from, &to, Direction::Forward)
+        .map(|(key, value)| {
+            let name = key::principal_name(&key).expect("names are text").to_owned();
+            (name, Holdings::decode(value).expect("what was stored decodes"))
+        })
+        .collect();
+    assert_eq!(stored, summed, "what the sessions of each principal hold");
 }
 
 fn check_recipes(tree: &MemoryTree) {

@@ -2,6 +2,7 @@
 //! Nothing here knows how a script is written.
 #![allow(dead_code, reason = "each test binary uses its part of it")]
 
+pub mod before;
 pub mod invariants;
 pub mod pair;
 pub mod rights;

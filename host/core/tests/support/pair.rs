@@ -14,7 +14,7 @@ use quorate_core::read::{Direction, MemoryTree, Read};
 use quorate_core::transaction::{Entry, EntryBody, Transaction};
 use quorate_core::txn::Slot;
 
-use super::invariants;
+use super::{before, invariants};
 
 /// Leader and follower.
 pub struct Pair {
@@ -171,6 +171,9 @@ pub fn apply_entry(tree: &Arc<MemoryTree>, entry: &Entry, committed_in: Term) ->
         Applied::Discarded(_) => {}
     }
     let writes = draft.into_parts().1;
+    if applied == Applied::Taken {
+        assert_eq!(before::check(tree.clone(), entry), Ok(()), "of what was before");
+    }
     assert!(applied == Applied::Taken || writes.is_empty(), "a discarded entry wrote");
     tree.commit(writes);
     applied

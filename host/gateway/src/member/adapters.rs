@@ -165,13 +165,17 @@ impl Surroundings for Around {
         self.node.tree_at_once()
     }
 
-    fn status(&self) -> Status {
+    fn status(&self) -> Result<Status, Refusal> {
         let metrics = self.node.metrics();
         // At one moment: members that stand at one index are compared by their digests.
-        let (applied, tree) = self.node.tree_at_index();
+        let (applied, tree) = self.node.tree_at_index().map_err(|error| {
+            let message =
+                format!("the tree of member {} does not say where it stands", metrics.member);
+            Refusal::new(ErrorCode::Internal, format!("{message}: {error}"))
+        })?;
         let meta = tree.meta();
         let usage = process::usage();
-        Status {
+        Ok(Status {
             member: metrics.member,
             version: agent(),
             role: metrics.role.name().to_owned(),
@@ -190,6 +194,6 @@ impl Surroundings for Around {
             disk_free_bytes: self.free.load(Ordering::Relaxed),
             level: self.mesh.own().level,
             cluster_level: tree.level(),
-        }
+        })
     }
 }

@@ -61,7 +61,7 @@ pub(super) fn check_not_forgotten(store: &Store, mesh: &Mesh) -> Result<(), Star
     let has_something =
         store.has_taken_part(NamespaceId::DEFAULT).map_err(StartError::Unreadable)?;
     if has_something {
-        // Of a restored directory the first vote was written by the restoration.
+        // Of a restored directory the first vote was written by the restoration; and a process may have ended behind its first.
         return mesh.note().take_part().map_err(StartError::Unreadable);
     }
     if mesh.note().has_taken_part() {

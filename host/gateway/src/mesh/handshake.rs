@@ -10,6 +10,7 @@ use quorate_wire::member::{
 };
 
 use super::Mesh;
+use super::note::NoteError;
 use crate::level;
 use crate::limits;
 
@@ -41,6 +42,9 @@ impl Mesh {
     ) -> Result<Identity, String> {
         let opened = connection.open_lane(GREETING_LIMITS).await;
         let (sender, mut receiver) = opened.map_err(|reason| reason.to_string())?;
+        if incarnation.is_some() {
+            self.note.about_to_tell();
+        }
         let hello = Hello {
             protocols: PROTOCOLS,
             from: self.identity(),
@@ -58,6 +62,9 @@ impl Mesh {
                 ));
             }
             Answer::Refused(refusal) => {
+                if incarnation.is_some() {
+                    self.note.was_refused();
+                }
                 if incarnation.is_some() && refusal.code == ErrorCode::MemberRemoved {
                     self.removed(&format!("member {member}: {}", refusal.message));
                 } else if incarnation.is_some() && refusal.code == ErrorCode::MemberRefused {
@@ -188,16 +195,15 @@ impl Mesh {
 
     /// Whether both are of the same cluster. A member that waits for one joins that which knows its data directory.
     fn check_joined(&self, from: &Identity, cluster: ClusterId) -> Result<(), Refusal> {
-        let own = match self.note.cluster() {
-            Some(own) => own,
-            None => {
-                let joined = self.note.join(cluster);
-                let joined =
-                    joined.map_err(|error| Refusal::new(ErrorCode::Internal, error.to_string()))?;
-                tracing::info!(cluster = %joined, by = from.member, "this member has joined a cluster");
-                joined
-            }
-        };
+        let was_free = self.note.cluster().is_none();
+        let own = self.note.join_for(cluster);
+        let own = own.map_err(|error| match error {
+            NoteError::TakenPart => refused(error.to_string()),
+            error => Refusal::new(ErrorCode::Internal, error.to_string()),
+        })?;
+        if was_free {
+            tracing::info!(cluster = %own, by = from.member, "this member has joined a cluster");
+        }
         if own == cluster {
             return Ok(());
         }
@@ -322,6 +328,19 @@ mod tests {
     fn know(mesh: &Mesh, members: &[u64]) {
         let contacts = members.iter().map(|&one| (one, contact(u8::try_from(one).unwrap())));
         *lock(&mesh.serve) = Some(Arc::new(Known(contacts.collect())));
+    }
+
+    #[tokio::test]
+    async fn a_founder_that_fails_stays_with_whom_has_counted_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let mesh = mesh(directory.path(), &[]);
+        // The same command at another member has dialled this one; then this one's fails.
+        assert_eq!(mesh.check_dialler(&identity(2, 1)), Ok(()));
+        mesh.note.leave(CLUSTER).unwrap();
+        assert_eq!(mesh.note.cluster(), Some(CLUSTER), "the other has begun, perhaps");
+        let other = Identity { cluster: Some(ClusterId([8; 16])), ..identity(3, 1) };
+        let refusal = mesh.check_dialler(&other).unwrap_err();
+        assert_eq!(refusal.code, ErrorCode::MemberRefused);
     }
 
     #[tokio::test]

@@ -34,6 +34,12 @@ pub enum NoteError {
     /// The operating system's random bytes.
     #[error("no random bytes for a new data directory: {0}")]
     Random(String),
+    /// It has promised something in a cluster, and does not know in which.
+    #[error(
+        "the data directory has taken part in a cluster, and does not say in which: move it away, and add the member anew with a \
+         number that was never used"
+    )]
+    TakenPart,
 }
 
 /// Another member is not what it was.
@@ -56,6 +62,8 @@ struct Contents {
     /// Whether it may have promised something to others: a vote, or an entry.
     has_taken_part: bool,
     met: Vec<Met>,
+    /// Greetings of this start in which another member may have heard of its cluster. Not written down.
+    told: u64,
 }
 
 /// A directory that was met.
@@ -91,6 +99,7 @@ impl Note {
                     cluster: None,
                     has_taken_part: false,
                     met: Vec::new(),
+                    told: 0,
                 }
             }
         };
@@ -127,25 +136,42 @@ impl Note {
     /// Belongs to this cluster from now on, unless it belongs to one already. Gives the one that holds.
     ///
     /// # Errors
-    /// The disk: it belongs to none then.
+    /// The disk, or [`NoteError::TakenPart`]: it belongs to none then.
     pub fn join(&self, cluster: ClusterId) -> Result<ClusterId, NoteError> {
-        let mut contents = self.lock();
-        if let Some(known) = contents.cluster {
-            return Ok(known);
-        }
-        let joined = Contents { cluster: Some(cluster), ..contents.clone() };
-        self.directory.keep_note(NAME, &joined.bytes())?;
-        *contents = joined;
-        Ok(cluster)
+        self.lock().join(cluster, &self.directory)
     }
 
-    /// Belongs to this cluster no more: it was never made.
+    /// The same, for another member that counts on it from now on if it is told its own cluster.
+    ///
+    /// # Errors
+    /// As [`Note::join`].
+    pub fn join_for(&self, cluster: ClusterId) -> Result<ClusterId, NoteError> {
+        let mut contents = self.lock();
+        let joined = contents.join(cluster, &self.directory)?;
+        contents.told += u64::from(joined == cluster);
+        Ok(joined)
+    }
+
+    /// Another member is about to hear of the cluster that this one belongs to, and may count on it from then on, whether its
+    /// answer comes or not. To be called before what it will hear is read from here.
+    pub fn about_to_tell(&self) {
+        self.lock().told += 1;
+    }
+
+    /// The member that was about to hear of it has refused this one, and counts on nothing.
+    pub fn was_refused(&self) {
+        let mut contents = self.lock();
+        contents.told = contents.told.saturating_sub(1);
+    }
+
+    /// Belongs to this cluster no more: it was never made. Stays in it if another member may have heard that it belongs to it:
+    /// that one may have begun, and counts on this one.
     ///
     /// # Errors
     /// The disk: it still belongs to it then.
     pub fn leave(&self, cluster: ClusterId) -> Result<(), NoteError> {
         let mut contents = self.lock();
-        if contents.cluster != Some(cluster) || contents.has_taken_part {
+        if contents.cluster != Some(cluster) || contents.has_taken_part || contents.told > 0 {
             return Ok(());
         }
         let left = Contents { cluster: None, ..contents.clone() };
@@ -234,6 +260,23 @@ fn random<const N: usize>() -> Result<[u8; N], NoteError> {
 }
 
 impl Contents {
+    fn join(
+        &mut self,
+        cluster: ClusterId,
+        directory: &DataDirectory,
+    ) -> Result<ClusterId, NoteError> {
+        if let Some(known) = self.cluster {
+            return Ok(known);
+        }
+        if self.has_taken_part {
+            return Err(NoteError::TakenPart);
+        }
+        let joined = Self { cluster: Some(cluster), ..self.clone() };
+        directory.keep_note(NAME, &joined.bytes())?;
+        *self = joined;
+        Ok(cluster)
+    }
+
     fn bytes(&self) -> Bytes {
         let mut writer = Writer::new();
         writer.u8(FORMAT);
@@ -263,6 +306,7 @@ impl Contents {
             cluster: reader.option(WHAT, |reader| reader.array(WHAT).map(ClusterId))?,
             has_taken_part: reader.bool(WHAT)?,
             met: Vec::new(),
+            told: 0,
         };
         for _ in 0..reader.count(WHAT, MET_MAX)? {
             contents.met.push(Met {
@@ -317,6 +361,32 @@ mod tests {
         drop(note);
         let note = open(temporary.path());
         assert_eq!((note.cluster(), note.has_taken_part()), (Some(ClusterId([1; 16])), true));
+    }
+
+    #[test]
+    fn a_member_on_which_others_may_count_stays_in_its_cluster() {
+        const CLUSTER: ClusterId = ClusterId([1; 16]);
+        let temporary = tempfile::tempdir().unwrap();
+        let note = open(temporary.path());
+        note.join(CLUSTER).unwrap();
+        assert_eq!(note.join_for(ClusterId([2; 16])).unwrap(), CLUSTER);
+        note.about_to_tell();
+        note.was_refused();
+        note.leave(CLUSTER).unwrap();
+        assert_eq!(note.cluster(), None, "who heard of it was refused, or has refused");
+        note.join(CLUSTER).unwrap();
+        note.about_to_tell();
+        note.leave(CLUSTER).unwrap();
+        assert_eq!(note.cluster(), Some(CLUSTER), "who has heard of it may have begun");
+    }
+
+    #[test]
+    fn a_member_that_has_taken_part_joins_no_other_cluster() {
+        let temporary = tempfile::tempdir().unwrap();
+        let note = open(temporary.path());
+        note.take_part().unwrap();
+        assert!(matches!(note.join(ClusterId([1; 16])), Err(NoteError::TakenPart)));
+        assert_eq!(note.cluster(), None);
     }
 
     #[test]

@@ -40,6 +40,9 @@ pub(super) async fn attach(
     // What ended before is in the tree, and what ends from now on finds the lane.
     face.registry.check_session(&attachment, face.reads.tree());
     let record = face.reads.tree().session(id);
+    if let Some(record) = &record {
+        face.registry.count_for(&attachment, &record.principal);
+    }
     let executed = record.as_ref().map_or(WriteNumber(0), |record| record.last_write);
     attachment.note_doubtful(executed);
     let welcome = Welcome {

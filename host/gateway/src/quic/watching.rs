@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::{Face, Lane, audit_read, deliver, fresh, read_reply};
 use crate::limits;
+use crate::principals::{Kind, Principal};
 use crate::reads::Client;
 use crate::registry::Attachment;
 use crate::watches::{NotOpen, Opening};
@@ -35,7 +36,7 @@ impl Lane {
         let begun = face
             .audit
             .admit_read(&asked)
-            .and_then(|()| face.registry.watches().begin(whose, &attachment.outbox, &watch))
+            .and_then(|()| begin(&face, whose, &attachment, &watch))
             // Its session may have ended just before.
             .and_then(|opening| attachment.require_session().map(|()| opening));
         let opening = match begun {
@@ -75,6 +76,20 @@ impl Lane {
         let answer = read_reply(&self.attachment, zxid, request, ended);
         self.attachment.deliver(answer).await;
     }
+}
+
+/// Takes a watch in, if its client and the client's principal may have one more.
+fn begin(
+    face: &Face,
+    whose: (u64, Client),
+    attachment: &Attachment,
+    watch: &Watch,
+) -> Result<Opening, Refusal> {
+    let of_principal = |principal: &Arc<Principal>| principal.take(Kind::Watches, 1);
+    let counted = attachment.principal().map(of_principal).transpose()?;
+    let opening = face.registry.watches().begin(whose, &attachment.outbox, watch)?;
+    opening.count(counted);
+    Ok(opening)
 }
 
 /// Opens a watch; up to where its events are queued.

@@ -14,6 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::timeout;
 
 use super::*;
+use crate::principals::Principals;
 
 fn client(session: u64) -> Client {
     Client { session: SessionId(session), address: None }
@@ -112,7 +113,7 @@ async fn calls_run_beside_each_other() {
     let calls = start(2, 8, move |_| {
         both.wait();
     });
-    let lane = LaneShare::default();
+    let lane = LaneShare::of(None);
     let (one, other) = (send(&calls, &lane, "one"), send(&calls, &lane, "other"));
     assert_eq!(answered(one).await.unwrap(), "one");
     assert_eq!(answered(other).await.unwrap(), "other");
@@ -151,7 +152,7 @@ fn gated(queue_max: usize) -> (Arc<ReadCalls>, Gate) {
 #[tokio::test]
 async fn the_queue_is_bounded_and_who_finds_it_full_is_told() {
     let (calls, mut gate) = gated(1);
-    let lane = LaneShare::default();
+    let lane = LaneShare::of(None);
     let held = send(&calls, &lane, "wait");
     gate.arrived().await;
     let taken = [(); 2].map(|()| calls.take(&lane, &call("next")).unwrap());
@@ -168,7 +169,7 @@ async fn the_queue_is_bounded_and_who_finds_it_full_is_told() {
 #[tokio::test]
 async fn one_lane_does_not_have_the_queue_to_itself() {
     let (calls, mut gate) = gated(limits::READ_CALLS_QUEUE_MAX);
-    let (greedy, modest) = (LaneShare::default(), LaneShare::default());
+    let (greedy, modest) = (LaneShare::of(None), LaneShare::of(None));
     let held = send(&calls, &greedy, "wait");
     gate.arrived().await;
     let many: Vec<Going> = (0..300).map(|_| send(&calls, &greedy, "more")).collect();
@@ -191,7 +192,7 @@ async fn one_lane_does_not_have_the_queue_to_itself() {
 #[tokio::test]
 async fn a_lane_whose_answers_are_not_taken_gets_no_more_of_them() {
     let calls = start(1, 8, |_| {});
-    let (lane, other) = (LaneShare::default(), LaneShare::default());
+    let (lane, other) = (LaneShare::of(None), LaneShare::of(None));
     let mut kept = Vec::new();
     for _ in 0..limits::READ_CALLS_PER_LANE_TURN {
         let taken = calls.take(&lane, &call("kept")).unwrap();
@@ -210,7 +211,7 @@ async fn a_lane_whose_answers_are_not_taken_gets_no_more_of_them() {
 #[test]
 fn a_lane_and_a_member_have_so_much_room_and_no_more() {
     let calls = start(1, 1, |_| {});
-    let lane = LaneShare::default();
+    let lane = LaneShare::of(None);
     let all = limits::READ_CALL_BLOCKS_PER_LANE_MAX;
     let mut taken: Vec<Taken> =
         (0..all).map(|_| calls.take(&lane, &call("small")).unwrap()).collect();
@@ -222,7 +223,7 @@ fn a_lane_and_a_member_have_so_much_room_and_no_more() {
     let large = call(vec![0; limits::READ_CALL_BLOCK_BYTES]);
     assert!(calls.take(&lane, &large).is_err(), "a large one takes more of it");
     let lanes = limits::READ_CALL_BLOCKS_MAX / all;
-    let others: Vec<LaneShare> = (0..lanes).map(|_| LaneShare::default()).collect();
+    let others: Vec<LaneShare> = (0..lanes).map(|_| LaneShare::of(None)).collect();
     let mut full = 0;
     for other in &others {
         while let Ok(one) = calls.take(other, &call("small")) {
@@ -231,8 +232,32 @@ fn a_lane_and_a_member_have_so_much_room_and_no_more() {
         full += 1;
     }
     assert_eq!((full, taken.len()), (lanes, limits::READ_CALL_BLOCKS_MAX));
-    let refusal = calls.take(&LaneShare::default(), &call("small")).err().unwrap();
+    let refusal = calls.take(&LaneShare::of(None), &call("small")).err().unwrap();
     assert!(refusal.message.contains("this member"), "{refusal}");
+}
+
+#[test]
+fn a_principal_has_so_much_room_on_all_its_lanes() {
+    let calls = start(1, 1, |_| {});
+    let principals = Principals::default();
+    let alice = principals.named("alice").unwrap();
+    let lanes: Vec<LaneShare> = (0..5).map(|_| LaneShare::of(Some(alice.clone()))).collect();
+    let mut taken: Vec<Taken> = Vec::new();
+    for lane in &lanes {
+        while let Ok(one) = calls.take(lane, &call("small")) {
+            taken.push(one);
+        }
+    }
+    assert_eq!(taken.len(), limits::READ_CALL_BLOCKS_PER_PRINCIPAL_MAX);
+    let refusal = calls.take(&lanes[4], &call("small")).err().unwrap();
+    assert_eq!(refusal.code, ErrorCode::Overloaded);
+    assert!(refusal.message.contains("of the principal alice"), "{refusal}");
+    assert!(calls.take(&LaneShare::of(principals.named("bob")), &call("small")).is_ok());
+    assert!(calls.take(&LaneShare::of(None), &call("small")).is_ok());
+    taken.pop();
+    taken.push(calls.take(&lanes[4], &call("small")).unwrap());
+    taken.clear();
+    assert_eq!(alice.count(Kind::ReadCallBlocks), 0);
 }
 
 #[tokio::test]
@@ -240,7 +265,7 @@ async fn a_call_that_panics_is_answered_and_costs_no_thread() {
     let calls = start(1, 8, |run| {
         assert!(run.call.arguments != "defect", "announced: a defect");
     });
-    let lane = LaneShare::default();
+    let lane = LaneShare::of(None);
     let refusal = answered(send(&calls, &lane, "defect")).await.unwrap_err();
     assert_eq!(refusal.code, ErrorCode::Internal);
     assert_eq!(answered(send(&calls, &lane, "next")).await.unwrap(), "next");
@@ -249,7 +274,7 @@ async fn a_call_that_panics_is_answered_and_costs_no_thread() {
 #[tokio::test]
 async fn a_call_that_nobody_waits_for_is_not_run() {
     let (calls, mut gate) = gated(8);
-    let lane = LaneShare::default();
+    let lane = LaneShare::of(None);
     let held = send(&calls, &lane, "wait");
     gate.arrived().await;
     let taken = calls.take(&lane, &call("dropped")).unwrap();
@@ -265,7 +290,7 @@ async fn a_call_that_nobody_waits_for_is_not_run() {
 #[tokio::test]
 async fn after_the_end_calls_are_told_so() {
     let calls = start(2, 8, |_| {});
-    let lane = LaneShare::default();
+    let lane = LaneShare::of(None);
     assert_eq!(answered(send(&calls, &lane, "x")).await.unwrap(), "x");
     calls.stop();
     let refusal = answered(send(&calls, &lane, "x")).await.unwrap_err();

@@ -19,6 +19,7 @@ use super::lane::ClientLane;
 use super::lock;
 use super::turned::is_final;
 use crate::audit::Auditor;
+use crate::principals::{Counted, Principal};
 use crate::watches::Outbox;
 
 /// One lane, attached to one session.
@@ -46,6 +47,8 @@ pub struct Attachment {
     session_ended: OnceLock<Refusal>,
     /// Set before anything is asked on the lane, if there is an audit log.
     auditor: OnceLock<Auditor>,
+    /// Set before anything is asked on the lane, if its session has one.
+    principal: OnceLock<Arc<Principal>>,
 }
 
 #[derive(Default)]
@@ -65,6 +68,8 @@ pub(super) struct WaitingWrite {
     pub(super) bytes: usize,
     /// Its first run was applied and it waits: reads of its session need not wait for it (DESIGN D12).
     pub(super) is_parked: bool,
+    /// What its principal has of it: one write, and its bytes.
+    pub(super) _counted: Option<[Counted; 2]>,
 }
 
 impl Attachment {
@@ -90,6 +95,7 @@ impl Attachment {
             is_welcomed: AtomicBool::new(false),
             session_ended: OnceLock::new(),
             auditor: OnceLock::new(),
+            principal: OnceLock::new(),
         }
     }
 
@@ -102,6 +108,17 @@ impl Attachment {
     #[must_use]
     pub fn auditor(&self) -> Option<&Auditor> {
         self.auditor.get()
+    }
+
+    /// From now on what is asked on this lane is counted for this principal, too. The first one counts.
+    pub(super) fn count_for(&self, principal: Arc<Principal>) {
+        self.principal.get_or_init(|| principal);
+    }
+
+    /// Whose session it is, if it has a principal.
+    #[must_use]
+    pub fn principal(&self) -> Option<&Arc<Principal>> {
+        self.principal.get()
     }
 
     /// The highest write that a lane of this session has taken on this member.

@@ -36,6 +36,15 @@ impl ClientLane {
         }
     }
 
+    /// Whether nobody can be at its other end any more.
+    pub(super) fn is_gone(&self) -> bool {
+        match self {
+            Self::Quic(_, connection) => connection.close_reason().is_some(),
+            #[cfg(test)]
+            Self::Kept(_) => false,
+        }
+    }
+
     /// See [`LaneHandle::send`].
     pub(super) async fn send(&self, frame: Bytes) -> Result<(), LaneError> {
         match self {

@@ -20,6 +20,7 @@ use crate::rig::{Lane, Rig};
 mod elsewhere;
 mod ended;
 mod members;
+mod principals;
 mod watching;
 
 const SESSION: SessionId = SessionId(7);
@@ -334,6 +335,18 @@ async fn a_lane_that_comes_after_the_goodbyes_is_turned_away() {
     assert_eq!(refused, Some(goodbye.clone()));
     assert_eq!(rig.lane.receive().await, ServerMessage::Goodbye(goodbye));
     rig.attachment.over().await;
+}
+
+#[tokio::test]
+async fn a_lane_that_its_client_has_given_up_takes_the_session_from_no_other() {
+    let mut rig = Attached::new().await;
+    let late = rig.rig.lane().await;
+    let (lane, connection) = late.handle();
+    drop(late);
+    tokio::time::timeout(Duration::from_secs(20), connection.closed()).await.expect("in time");
+    let refused = rig.registry.attach(SESSION, (lane, connection), WriteNumber(0)).err();
+    assert_eq!(refused.map(|refusal| refusal.code), Some(ErrorCode::SessionMoved));
+    assert!(!rig.attachment.is_over(), "the lane that its client has");
 }
 
 #[tokio::test]

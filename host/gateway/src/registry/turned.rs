@@ -1,5 +1,6 @@
 //! What is said of a write that finds no place: "not executed" only if that is known. It knows the limits, not the lanes.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use quorate_core::error::{ErrorCode, Refusal};
@@ -10,6 +11,7 @@ use super::attachment::Waiting;
 use super::route::Route;
 use super::{Attachment, Registry};
 use crate::limits;
+use crate::principals::Principal;
 
 /// Why a write was not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +49,7 @@ impl Registry {
     pub(super) fn place(
         &self,
         waiting: &Waiting,
+        principal: Option<&Arc<Principal>>,
         route: Option<&Route>,
         request: &Request,
         bytes: usize,
@@ -66,7 +69,11 @@ impl Registry {
             _ if route.is_some_and(|route| self.is_overloaded(route, request.body.class())) => {
                 Err(not_taken(crate::leader::overloaded()))
             }
-            _ => self.audit.admit(&request.body).map_err(not_taken).map(|()| Place::New),
+            _ => principal
+                .map_or(Ok(()), |principal| principal.check_write(request.body.class(), bytes))
+                .and_then(|()| self.audit.admit(&request.body))
+                .map_err(not_taken)
+                .map(|()| Place::New),
         }
     }
 

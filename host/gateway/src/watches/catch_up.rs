@@ -24,6 +24,7 @@ use super::outbox::Outbox;
 use super::rights::{Rights, RightsNow};
 use super::{Asked, Watches};
 use crate::limits;
+use crate::principals::Counted;
 
 /// Why a watch is not open.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +59,14 @@ pub struct Opening {
 impl Opening {
     pub(super) fn new(watches: Arc<Watches>, key: u64, outbox: Arc<Outbox>, asked: Asked) -> Self {
         Self { watches, key: Some(key), outbox, asked, want_before: None, without_before: Zxid(0) }
+    }
+
+    /// What it counts for its client's principal is kept for as long as the watch is there.
+    pub fn count(&self, counted: Option<Counted>) {
+        let Some(key) = self.key else { return };
+        if let Some(one) = self.watches.lock().all.get_mut(&key) {
+            one._counted = counted;
+        }
     }
 
     /// To be called before the position is taken from the tree: from then on entries are told with what they replace, if the

@@ -37,6 +37,7 @@ use self::outbox::Budget;
 pub use self::outbox::Outbox;
 use self::rights::Rights;
 use crate::limits;
+use crate::principals::Counted;
 use crate::reads::Client;
 
 /// The watches of one member.
@@ -107,6 +108,8 @@ struct One {
     is_live: bool,
     /// Held while it wants to know what data was before.
     _want_before: Option<WantBefore>,
+    /// Held while it counts for its client's principal.
+    _counted: Option<Counted>,
     /// Its events of transactions up to this one were queued before it was live, or are not for it.
     after: Zxid,
     /// The last transaction of which it was sent events since.
@@ -277,8 +280,9 @@ impl State {
         watcher.watches.insert(asked.watch, key);
         let (after, last) = (Zxid(0), Zxid(0));
         let outbox = outbox.clone();
-        let one =
-            One { attachment, outbox, asked, is_live: false, _want_before: None, after, last };
+        let is_live = false;
+        let (_want_before, _counted) = (None, None);
+        let one = One { attachment, outbox, asked, is_live, _want_before, _counted, after, last };
         self.all.insert(key, one);
         Ok(key)
     }

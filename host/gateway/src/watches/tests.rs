@@ -2,6 +2,7 @@
 
 mod ends;
 mod resumes;
+mod rights;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -13,6 +14,7 @@ use quorate_core::znode::Lifetime;
 use quorate_wire::message::watch::{EventMessage, WatchEnd};
 
 use super::*;
+use crate::principals::Kind;
 
 const SESSION: SessionId = SessionId(7);
 
@@ -341,4 +343,31 @@ async fn what_can_not_be_watched_is_refused_by_name() {
     assert_eq!(rig.watches.count(), 1);
     outbox.end();
     assert_eq!(refused(&asked(9, "/b", wire::Scope::Node)), "slow-consumer");
+}
+
+#[tokio::test]
+async fn a_watch_counts_for_its_principal_until_it_is_gone_however_that_comes() {
+    let rig = Rig::new();
+    let alice = crate::principals::Principals::default().named("alice").unwrap();
+    let of_alice = || alice.take(Kind::Watches, 1).ok();
+    let (outbox, other) = (rig.watches.outbox(), rig.watches.outbox());
+    for number in 1..=4 {
+        let opening = rig.begin(&outbox, &asked(number, "/a", wire::Scope::Node)).unwrap();
+        opening.count(of_alice());
+        opening.open(Zxid(0)).await.unwrap();
+    }
+    let theirs = rig.watches.begin((2, SESSION), &other, &asked(1, "/a", wire::Scope::Node));
+    let theirs = theirs.unwrap();
+    theirs.count(of_alice());
+    assert_eq!(alice.count(Kind::Watches), 5);
+    drop(theirs);
+    assert_eq!(alice.count(Kind::Watches), 4, "never opened");
+    rig.watches.close(1, 2);
+    rig.watches.close(1, 2);
+    assert_eq!(alice.count(Kind::Watches), 3);
+    // One that has ended before it was counted counts nothing.
+    let late = rig.begin(&outbox, &asked(9, "/a", wire::Scope::Node)).unwrap();
+    rig.watches.forget(1);
+    late.count(of_alice());
+    assert_eq!(alice.count(Kind::Watches), 0);
 }

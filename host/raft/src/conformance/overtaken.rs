@@ -110,7 +110,7 @@ async fn a_member_that_ended_between_installation_and_purge_leads_on_the_snapsho
             log: log.into(),
             tree: reopened(&own.join("tree")),
             incoming: own.join("incoming"),
-            before_first_vote: None,
+            on_first_vote: None,
         };
         let config = Config { namespace: NAMESPACE, ..Config::new(1) };
         let node = Node::start(config, store, Arc::new(Alone), Box::new(|_applied| ())).await;

@@ -1,8 +1,9 @@
 //! Tests: members come and go, and a change that would stop the cluster is refused.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
-use quorate_raft::ChangeRefusal;
+use quorate_raft::{ChangeRefusal, Contact, Node};
 
 use crate::rig::DEADLINE;
 use crate::world::{World, wait};
@@ -145,21 +146,12 @@ fn a_change_that_nobody_goes_on_with_is_ended_and_two_at_once_are_refused() {
         world.members.keys().copied().filter(|member| *member != leader).collect();
     let node = world.members[&leader].node.clone();
     world.change(leader, async {
-        let mut removal = std::pin::pin!(node.remove(others[0]));
-        let begun = async {
-            while !node.members().is_changing {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::select! {
-            biased;
-            () = begun => {}
-            ended = &mut removal => panic!("it was to be left unfinished: {ended:?}"),
-        }
-        assert!(node.unfinished().is_some(), "nobody is told");
-        let second = node.remove(others[1]).await;
-        assert!(matches!(second, Err(ChangeRefusal::Refused(_))), "{second:?}");
-        // Who had asked goes away here.
+        leave_unfinished(&node, others[0], async {
+            assert!(node.unfinished().is_some(), "nobody is told");
+            let second = node.remove(others[1]).await;
+            assert!(matches!(second, Err(ChangeRefusal::Refused(_))), "{second:?}");
+        })
+        .await;
     });
     wait(|| {
         let members = node.members();
@@ -168,4 +160,46 @@ fn a_change_that_nobody_goes_on_with_is_ended_and_two_at_once_are_refused() {
     });
     assert_eq!(node.unfinished(), None);
     world.write(leader, &["/b"]);
+}
+
+#[test]
+fn a_removal_that_was_left_unfinished_is_ended_by_whatever_change_comes_next() {
+    let world = World::of(3);
+    let leader = world.leader();
+    world.write(leader, &["/a"]);
+    world.agree_on("/a");
+    let others: Vec<u64> =
+        world.members.keys().copied().filter(|member| *member != leader).collect();
+    let node = world.members[&leader].node.clone();
+    let moved = Contact { clients: vec!["there:1".to_owned()], ..world.contact(others[1]) };
+    world.change(leader, async {
+        leave_unfinished(&node, others[0], std::future::ready(())).await;
+        let until = Instant::now() + DEADLINE;
+        // Refused while the first step of the removal is not committed.
+        while let Err(why) = node.update_contact(others[1], moved.clone()).await {
+            assert!(Instant::now() < until, "{why}");
+        }
+    });
+    let members = node.members();
+    assert!(!members.is_changing);
+    assert_eq!(members.voters, BTreeSet::from([leader, others[1]]));
+    assert!(!members.contacts.contains_key(&others[0]), "it was to be removed: {members:?}");
+    assert_eq!(members.contacts[&others[1]].clients, moved.clients);
+}
+
+/// Begins the removal of a voter; who has asked for it goes away when it has begun and `meanwhile` is done.
+async fn leave_unfinished(node: &Node, voter: u64, meanwhile: impl Future<Output = ()>) {
+    let mut removal = std::pin::pin!(node.remove(voter));
+    let begun = async {
+        while !node.members().is_changing {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = begun => {}
+        ended = &mut removal => panic!("it was to be left unfinished: {ended:?}"),
+    }
+    // It is not gone on with, and not given up yet.
+    meanwhile.await;
 }

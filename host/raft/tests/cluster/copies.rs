@@ -1,5 +1,7 @@
 //! Tests: a member whose directory is an older copy has forgotten what it promised.
 
+use std::collections::BTreeMap;
+
 use crate::rig::{DEADLINE, copy};
 use crate::world::{World, wait};
 
@@ -28,6 +30,11 @@ fn a_log_that_was_rolled_back_counts_for_nothing_and_harms_nobody() {
     });
     assert!(refused[&victim].contains("older copy"), "{refused:?}");
     assert_eq!(world.leader(), leader);
+    // Who leads no more names nobody any more.
+    let third = world.members.keys().copied().find(|member| ![leader, victim].contains(member));
+    let handed_over = life.node.transfer_leader(third.expect("one more"), DEADLINE);
+    life.runtime.block_on(handed_over).expect("it leads no more");
+    assert_eq!(life.node.reverted(), BTreeMap::new());
     let tree = world.members[&victim].node.tree();
     let node = quorate_core::draft::ReadRecords::node(&tree, &crate::rig::path("/after"));
     assert!(node.is_none());

@@ -45,7 +45,7 @@ pub fn open(directory: &Path) -> Store {
     let options = TreeOptions { cache_bytes: 8 << 20 };
     let tree = Tree::open(&directory.join("tree"), &options).expect("a tree");
     let incoming = directory.join("incoming");
-    Store { log: Arc::new(log), tree: Arc::new(tree), incoming, before_first_vote: None }
+    Store { log: Arc::new(log), tree: Arc::new(tree), incoming, on_first_vote: None }
 }
 
 impl Life {

@@ -150,12 +150,20 @@ impl Sequencer {
         self.settle(&request, executed, now);
     }
 
-    /// A parked call was sent again: its waiter is here, or was lost with an earlier epoch and is to run.
-    /// A waiting call was sent again. Whoever sent it is told that it waits: the transaction that parked it came by
-    /// before they asked.
+    /// A waiting call was sent again: its waiter is here, or was lost with an earlier epoch and is to run. Whoever sent it is told
+    /// that it waits: the transaction that parked it came by before they asked.
+    ///
+    /// The hash, which members make of the request's bytes, says that it is the same one. All the same no recipe runs on the
+    /// state of another, and nothing waits that can not run.
     pub(super) fn join_parked(&mut self, submission: &Submission, parked: Parked, now: Now) {
         let request = &submission.request;
         let id = CallId { session: request.session, write: request.write };
+        if call_of(request).is_none_or(|call| call.recipe != parked.recipe) {
+            let message =
+                format!("write {} of session {} was another request", id.write, id.session);
+            let refusal = Refusal::new(ErrorCode::ResendDiffers, message);
+            return self.hold(answer(submission, DirectAnswer::Refused(refusal)));
+        }
         self.hold(answer(submission, DirectAnswer::Parked));
         if self.parked.waiter(id).is_some() {
             return;

@@ -187,7 +187,11 @@ impl World {
     }
 }
 
+/// Of all sessions.
+pub const PRINCIPAL: &str = "token:everybody";
+
 fn open_session(token: Token, timeout_ms: u64) -> Input {
-    let opening = Opening { timeout_ms, secret_hash: [7; 32], ..Opening::default() };
+    let principal = PRINCIPAL.to_owned();
+    let opening = Opening { timeout_ms, secret_hash: [7; 32], principal, ..Opening::default() };
     Input::OpenSession { token, opening }
 }

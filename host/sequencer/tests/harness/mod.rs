@@ -1,10 +1,14 @@
 //! A cluster without machines: sequencers over trees in memory, and a log whose every move (append, refuse, lose the
 //! answer, commit, apply, tell) is the test's. It knows what raft promises, and nothing of what the sequencer keeps.
 
+#[path = "../../../core/tests/support/before.rs"]
+mod before;
 pub mod client;
 mod gateway;
 pub mod history;
 pub mod recipes;
+
+pub use self::gateway::PRINCIPAL;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -192,6 +196,8 @@ impl World {
         let mut draft = Draft::new(tree.clone());
         let applied = apply::entry(&mut draft, &logged.entry, logged.term);
         if applied == Applied::Taken {
+            before::check(tree.clone(), &logged.entry)
+                .expect("what changes say of what was before");
             apply::seal(&mut draft);
             tree.commit(draft.into_parts().1);
         }

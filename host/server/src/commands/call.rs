@@ -21,6 +21,7 @@ use crate::signals::{Ask, Signals};
 When the result is err(...), the exit code is 1, and the call has changed nothing.
 A call that waits is cancelled by Ctrl-C: what it answers then is shown, and the exit code is 130, unless it had got what it
 waited for just before. A second Ctrl-C ends the command at once.
+Arguments are given to the recipe as they are, and results shown as they come: --root does not change paths in them.
 
 Examples:
   quorate call counter 'add(\"/hits\", 1)'

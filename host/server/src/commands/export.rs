@@ -34,7 +34,7 @@ base64; a first line says what it is, and a last one how many there are, with a 
 and are left out, and counted. Counters of sequential names and access lists are not in it, nor are recipes: for a
 backup of all, see `quorate snapshot save`.
 
-A file is written as FILE.part and gets its name when it is complete.
+A file is written as FILE.part and gets its name when it is complete. With --root, its paths are those below the root.
 
 Examples:
   quorate export /config > config.jsonl

@@ -25,6 +25,7 @@ use crate::{duration, fence};
 Show it to what the lock protects, so that it can refuse a holder that has been overtaken.
 What it changes in this service it can have refused once the lock is lost: QUORATE_GRANT is for --fence and for `fence` in a multi.
 Signals are passed on. When the lock is lost (with its session, or because somebody deleted its znode or removed the recipe), the command gets SIGTERM and five seconds later SIGKILL, and the exit code is 75.
+With --root /app the lock /a is the one that others have as /app/a.
 Else the exit code is the command's; 128 and the signal's number if a signal ended it; 1 if the lock was not got.
 
 Examples:
@@ -103,7 +104,8 @@ impl Lock {
             Err(error @ LockError::TimedOut) => {
                 let hint = format!(
                     "`quorate call {} 'holder(\"{}\")'` shows who has it.",
-                    self.recipe, self.path
+                    self.recipe,
+                    client.absolute(&self.path)
                 );
                 return Err(hinted(error, hint));
             }

@@ -33,6 +33,7 @@ use crate::{duration, fence, json};
   call RECIPE FUNCTION(ARGUMENTS)
 Words with spaces stand in double quotes, in which \\\" and \\\\ and \\n are known. Empty lines and lines that begin with # are skipped.
 Several files are one transaction, in their order. A read sees what the operations before it did. A call that would have to wait makes the whole fail.
+--root is for all paths but those in a fence and in a call, which are the recipe's.
 
 Examples:
   quorate multi 'check /config version=3' 'set /config new' 'call counter add(\"/changes\", 1)'

@@ -18,7 +18,8 @@ use crate::output::{FAINT, NAME};
     after_help = "A quota bounds a subtree: its top, which need not be there, with all below. A subtree may be under several, and \
 every one of them holds.
 What is there stays. Above a hard bound, what would grow further is refused: with quota-passed, or with
-too-many-writes. Above a soft one it goes on, and is counted. Deletions are always free.
+too-many-writes. Above a soft one it goes on, is counted, and the leader's log warns of it. Deletions are always free.
+With --root, those at and below the root are listed; others above it hold as well.
 
 Examples:
   quorate quota set /apps/web --znodes 10000 --bytes 64000000 --bytes-soft 48000000
@@ -146,29 +147,40 @@ fn show(found: &QuotaUse, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out, "{NAME}{}{NAME:#}  {}", found.path, text(quota))?;
     writeln!(
         out,
-        "  {FAINT}there are {} znodes, {} bytes{FAINT:#}{}",
-        found.used.znodes,
-        found.used.bytes,
+        "  {FAINT}there {} {}, {}{FAINT:#}{}",
+        if found.used.znodes == 1 { "is" } else { "are" },
+        counted(found.used.znodes, ["znode", "znodes"]),
+        counted(found.used.bytes, ["byte", "bytes"]),
         match found.metered.warned_count {
             0 => String::new(),
-            count => format!("; {count} writes above a soft bound"),
+            count => {
+                format!("; {} above a soft bound", counted(count, ["write", "writes"]))
+            }
         }
     )
 }
 
 /// The bounds that there are, in words.
 fn text(quota: &Bound) -> String {
-    let named =
-        [("znodes", quota.znodes), ("bytes", quota.bytes), ("writes a second", quota.writes_per_s)];
-    let one = |(name, bounds): (&str, Bounds)| match bounds {
+    let named = [
+        (["znode", "znodes"], quota.znodes),
+        (["byte", "bytes"], quota.bytes),
+        (["write a second", "writes a second"], quota.writes_per_s),
+    ];
+    let one = |(name, bounds): ([&str; 2], Bounds)| match bounds {
         Bounds { soft: None, hard: None } => None,
-        Bounds { soft: None, hard: Some(hard) } => Some(format!("{hard} {name}")),
-        Bounds { soft: Some(soft), hard: None } => Some(format!("{soft} {name} (soft)")),
+        Bounds { soft: None, hard: Some(hard) } => Some(counted(hard, name)),
+        Bounds { soft: Some(soft), hard: None } => Some(format!("{} (soft)", counted(soft, name))),
         Bounds { soft: Some(soft), hard: Some(hard) } => {
-            Some(format!("{hard} {name} (soft {soft})"))
+            Some(format!("{} (soft {soft})", counted(hard, name)))
         }
     };
     named.into_iter().filter_map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// So many of them: what one is called, and what several are.
+fn counted(count: u64, [one, several]: [&str; 2]) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
 }
 
 fn bounds_json(quota: &Bound) -> Json {
@@ -188,4 +200,33 @@ fn use_json(found: &QuotaUse) -> Json {
         "warned": found.metered.warned_count,
         "quota": bounds_json(&found.metered.quota),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_core::quota::{Metered, Used};
+
+    use super::*;
+
+    fn shown(used: Used, warned_count: u64, bound: u64) -> String {
+        let both = Bounds { soft: Some(bound), hard: Some(bound) };
+        let quota = Bound { znodes: both, bytes: both, writes_per_s: both };
+        let metered = Metered { quota, warned_count, ..Metered::default() };
+        let mut out = Vec::new();
+        let found = QuotaUse { path: "/a".to_owned(), used, metered };
+        show(&found, &mut out).expect("memory takes all");
+        String::from_utf8(anstream::adapter::strip_bytes(&out).into_vec()).expect("text")
+    }
+
+    #[test]
+    fn one_is_not_several() {
+        assert_eq!(
+            shown(Used { znodes: 1, bytes: 1 }, 1, 1),
+            "/a  1 znode (soft 1), 1 byte (soft 1), 1 write a second (soft 1)\n  there is 1 znode, 1 byte; 1 write above a soft bound\n"
+        );
+        assert_eq!(
+            shown(Used { znodes: 0, bytes: 2 }, 0, 2),
+            "/a  2 znodes (soft 2), 2 bytes (soft 2), 2 writes a second (soft 2)\n  there are 0 znodes, 2 bytes\n"
+        );
+    }
 }

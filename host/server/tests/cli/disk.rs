@@ -53,7 +53,7 @@ impl Served {
     }
 
     /// Reads what the server says until a line holds this.
-    fn listen_for(&mut self, text: &str) {
+    pub fn listen_for(&mut self, text: &str) {
         while !self.said.contains(text) {
             let line = self.lines.recv_timeout(DEADLINE);
             let line = line.unwrap_or_else(|error| panic!("{text:?}: {error}: {}", self.said));

@@ -47,6 +47,7 @@ impl Home {
             "QUORATE_PASSWORD",
             "QUORATE_GRANT",
             "QUORATE_SDK",
+            "QUORATE_ROOT",
             "NO_COLOR",
             "CLICOLOR",
             "CLICOLOR_FORCE",

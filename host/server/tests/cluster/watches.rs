@@ -8,14 +8,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use quorate_client::Client;
+use quorate_client::core::error::ErrorCode;
+use quorate_client::{Client, Notice};
 use quorate_core::ids::{NamespaceId, Zxid};
 use quorate_net::{
     ClientConfig, Connection, FrameReceiver, LaneLimits, LaneReceiver, LaneSender, Protocol,
     TrustAnchors, issue,
 };
 use quorate_wire::message::watch::{
-    EVENT_FRAME_BYTES_MAX, EVENT_LANE, EventMessage, Scope, Watch, Watched,
+    EVENT_FRAME_BYTES_MAX, EVENT_LANE, EventMessage, Scope, Watch, WatchEnd, Watched,
 };
 use quorate_wire::message::{
     Attach, ClientMessage, Consistency, Hello, LANE_FRAME_BYTES_MAX, PROTOCOLS, Query, Results,
@@ -45,13 +46,21 @@ struct Follower {
     part: Vec<String>,
     /// How often it had to go on elsewhere.
     moves: u64,
+    /// How its watches were ended.
+    ends: Vec<WatchEnd>,
+    /// A member that says nothing for so long is left.
+    silence: Duration,
+    /// Transactions that were told, for others to see.
+    count: Arc<AtomicU64>,
 }
 
 impl Follower {
     fn new(cluster: &Cluster) -> Self {
         let trust = TrustAnchors::load(&cluster.authority().join(issue::AUTHORITY_FILE));
         let (told, part) = (Vec::new(), Vec::new());
-        Self { trust: trust.expect("an authority"), told, part, moves: 0 }
+        let (ends, count) = (Vec::new(), Arc::default());
+        let trust = trust.expect("an authority");
+        Self { trust, told, part, moves: 0, ends, silence: SILENCE, count }
     }
 
     /// Follows them up to the last change, by way of these members in turn.
@@ -78,7 +87,7 @@ impl Follower {
             }
             let mut frames = FrameReceiver::new(stream, EVENT_FRAME_BYTES_MAX);
             loop {
-                let frame = timeout(SILENCE, frames.recv()).await??;
+                let frame = timeout(self.silence, frames.recv()).await??;
                 if self.take_in(EventMessage::decode(frame.context("it has ended")?)?)? {
                     return Ok(());
                 }
@@ -118,10 +127,12 @@ impl Follower {
                 self.part.extend(events.into_iter().map(|event| event.path));
                 if !has_more {
                     self.told.push((zxid, std::mem::take(&mut self.part)));
+                    self.count.fetch_add(1, Ordering::SeqCst);
                 }
             }
             EventMessage::Ended { position, end, .. } => {
                 assert!(position >= self.position(), "it was told of more than that");
+                self.ends.push(end.clone());
                 bail!("{end:?}");
             }
         }
@@ -207,6 +218,37 @@ impl Writer {
     }
 }
 
+/// Whether a member has nothing any more of what follows a position, but for what its log has of now.
+async fn is_gone_at(cluster: &Cluster, member: u64, position: Zxid) -> Result<bool> {
+    let trust = TrustAnchors::load(&cluster.authority().join(issue::AUTHORITY_FILE))?;
+    let client = quorate_net::Client::bind(ClientConfig::default())?;
+    let listen = cluster.node(member).listen;
+    let ip = listen.ip().to_string();
+    let connection = client.connect(listen, &ip, &trust, Protocol::Client);
+    let connection = timeout(SILENCE, connection).await??;
+    let (_sender, mut lane) = watching_lane(&connection, position).await?;
+    loop {
+        let frame = timeout(SILENCE, lane.recv()).await??.context("the lane has ended")?;
+        if let ServerMessage::ReadReply { results, .. } = ServerMessage::decode(frame)? {
+            return Ok(matches!(results?, Results::Watched(Watched::NotHere { .. })));
+        }
+    }
+}
+
+/// Writes until these members have forgotten what follows a position.
+async fn forget(cluster: &Cluster, client: &Client, members: &[u64], position: Zxid) {
+    for member in members {
+        until("it is forgotten", async || {
+            let data = vec![0u8; 200 * 1024];
+            for _ in 0..4 {
+                client.set("/large", data.clone(), None).await.expect("set");
+            }
+            is_gone_at(cluster, *member, position).await.ok().filter(|is_gone| *is_gone)
+        })
+        .await;
+    }
+}
+
 async fn in_time(following: JoinHandle<Follower>) -> Follower {
     timeout(PATIENCE, following).await.expect("in time").expect("no panic")
 }
@@ -283,5 +325,72 @@ async fn a_watch_at_a_member_that_is_cut_off_goes_on_elsewhere_and_misses_nothin
     assert_eq!(followed.told.len() as u64, count);
     assert!(followed.told.is_sorted_by(|one, next| one.0 < next.0));
     cluster.heal(others[0]);
+    cluster.settled().await;
+}
+
+/// Of the log of such a member next to nothing stays.
+const FORGETFUL: &str = "history_keep = \"1s\"\nhistory_mib_max = 1";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_whose_member_is_sent_the_whole_tree_goes_on_where_the_past_is() {
+    let _alone = one_at_a_time().await;
+    let mut cluster = Cluster::start_with(3, |node| {
+        if node.number != 2 {
+            FORGETFUL.clone_into(&mut node.further);
+        }
+    })
+    .await;
+    if cluster.settled().await != 1 {
+        cluster.ok(1, &["cluster", "transfer-leader", "1"]);
+        cluster.leader_among(&[1]).await;
+    }
+    let large = cluster.client_direct(1).await;
+    large.create("/large").await.expect("created");
+    let mut follower = Follower::new(&cluster);
+    // It stays at a member that says nothing: its watch is not over before that is told.
+    follower.silence = PATIENCE;
+    let told = follower.count.clone();
+    let members = vec![cluster.node(3).listen, cluster.node(2).listen];
+    let following = tokio::spawn(follower.follow(members));
+    let writer = Writer::start(cluster.client_direct(1).await).await;
+    until("the watch tells", async || (told.load(Ordering::SeqCst) >= 10).then_some(())).await;
+
+    cluster.cut_off(3);
+    writer.goes_on().await;
+    // Behind all that the member that is cut off has.
+    let applied = large.set("/large", "last", None).await.expect("set").mzxid;
+    forget(&cluster, &large, &[1], applied).await;
+    cluster.heal(3);
+    writer.goes_on().await;
+    let count = writer.finish().await;
+    let followed = in_time(following).await;
+    assert!(
+        followed.ends.iter().any(|end| matches!(end, WatchEnd::NotHere { .. })),
+        "member 3 was sent no tree: {:?}",
+        followed.ends
+    );
+    assert_eq!(followed.told.len() as u64, count, "each once, and none is missing");
+    assert!(followed.told.is_sorted_by(|one, next| one.0 < next.0));
+
+    // The client library finds the one member that has the past. When that has forgotten it too, it says so.
+    let first = followed.told[0].0;
+    let client = cluster.client(&[1, 2, 3]).await;
+    let mut past = client.watch("/w").subtree().from(first).open().await.expect("member 2 has it");
+    let next = timeout(PATIENCE, past.next()).await.expect("in time").expect("open");
+    assert!(matches!(next, Ok(Notice::Change(change)) if change.zxid == followed.told[1].0));
+    drop(past);
+    assert_eq!(cluster.node_mut(2).stop(), 0);
+    FORGETFUL.clone_into(&mut cluster.node_mut(2).further);
+    cluster.restart(2).await;
+    forget(&cluster, &large, &[1, 2, 3], first).await;
+    let refused = match client.watch("/w").subtree().from(first).open().await {
+        Err(refused) => refused,
+        Ok(mut stream) => timeout(PATIENCE, stream.next())
+            .await
+            .expect("in time")
+            .expect("why it ends")
+            .expect_err("nobody has the past"),
+    };
+    assert_eq!(refused.code(), ErrorCode::WatchCompacted, "{refused}");
     cluster.settled().await;
 }

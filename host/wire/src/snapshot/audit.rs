@@ -9,6 +9,7 @@ use quorate_core::draft::{Meta, record_hash};
 use quorate_core::key::{self, Table};
 use quorate_core::level::Level;
 use quorate_core::path::Path;
+use quorate_core::principal::Holdings;
 use quorate_core::query::subtree::Below;
 use quorate_core::quota::Metered;
 use quorate_core::session::{KeptReply, Parked, Session};
@@ -47,6 +48,8 @@ pub(super) struct Audit {
     rules_said: u64,
     /// Those that were there.
     rules_found: u64,
+    /// Sum over what each session holds, by its principal, less the same of what is said of principals: 0 at the end.
+    held: u128,
 }
 
 /// The chunks of one component so far.
@@ -109,6 +112,15 @@ impl Audit {
                 let session = Session::decode(whole())?;
                 key::session_of(key).ok_or(malformed("key of a session"))?;
                 self.counts.sessions += u64::from(session.is_live());
+                if !session.principal.is_empty() {
+                    let own = Holdings {
+                        sessions_count: u64::from(session.is_live()),
+                        parked_count: session.parked_count,
+                        owned_count: session.owned_count,
+                    };
+                    let said = said_of_principal(&key::principal(&session.principal), own);
+                    self.held = self.held.wrapping_add(said);
+                }
             }
             Table::Reply => {
                 KeptReply::decode(whole())?;
@@ -123,6 +135,11 @@ impl Audit {
             }
             Table::Ended => {
                 key::session_of(key).ok_or(malformed("key of an ended session"))?;
+            }
+            Table::Principal => {
+                let holdings = Holdings::decode(whole())?;
+                key::principal_name(key).ok_or(malformed("key of a principal"))?;
+                self.held = self.held.wrapping_sub(said_of_principal(key, holdings));
             }
             Table::Recipe => {
                 Recipe::decode(whole())?;
@@ -217,8 +234,20 @@ impl Audit {
         if self.rules_said != self.rules_found {
             return Err(Unsound::Torn("there are not as many objects with rules as the tree says"));
         }
+        if self.held != 0 {
+            return Err(Unsound::Torn("the sessions of a principal hold not what the tree says"));
+        }
         Ok(meta)
     }
+}
+
+/// Counts are multiplied, so that what is said of many sessions adds up to what is said of their principal.
+fn said_of_principal(key: &[u8], holdings: Holdings) -> u128 {
+    let Holdings { sessions_count, parked_count, owned_count } = holdings;
+    let counts =
+        [(b"sessions", sessions_count), (b"parked  ", parked_count), (b"owned   ", owned_count)];
+    let said = counts.map(|(what, count)| record_hash(key, what).wrapping_mul(u128::from(count)));
+    said.into_iter().fold(0, u128::wrapping_add)
 }
 
 fn said_of_data(key: &[u8], bytes: u64, hash: u128) -> u128 {

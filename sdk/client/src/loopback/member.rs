@@ -439,6 +439,25 @@ impl World {
             Query::Children { path, page, with_data: true } => {
                 Results::Children(tree::children_with_data(read, &Path::parse(path)?, page)?)
             }
+            Query::Many(queries) => {
+                Results::Many(queries.iter().map(|query| self.read(session, query)).collect())
+            }
+            Query::Ephemerals { session, prefix, after, limit } => {
+                let (prefix, after) = (Path::parse(prefix)?, after.as_deref());
+                Results::Names(tree::ephemerals::ephemerals(
+                    read,
+                    *session,
+                    &prefix,
+                    after,
+                    *limit,
+                    |_| true,
+                ))
+            }
+            Query::Quotas { after, .. } => {
+                let after = after.as_deref().map(Path::parse).transpose()?;
+                // Pages of two, so that some have nothing for whoever sees a part.
+                Results::Quotas(tree::quota::quotas(read, after.as_ref(), 2, |_| true))
+            }
             Query::Interface(_) => {
                 let listed: &[&str] =
                     if self.faults.lists_add { &["get", "add"] } else { &["get"] };

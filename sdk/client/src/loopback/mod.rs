@@ -5,6 +5,7 @@ mod events;
 mod member;
 mod reading;
 mod recipes;
+mod rooted;
 mod silence;
 mod typed;
 mod watching;

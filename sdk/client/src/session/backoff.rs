@@ -35,8 +35,14 @@ impl Backoff {
 
     /// The next delay, in milliseconds: between a half of it and the whole.
     pub(crate) fn next_ms(&mut self) -> u64 {
-        let doublings = self.attempts.min(32);
+        let attempts = self.attempts;
         self.attempts = self.attempts.saturating_add(1);
+        self.after_ms(attempts)
+    }
+
+    /// The delay after so many others, of something that counts them itself.
+    pub(crate) fn after_ms(&mut self, attempts: u32) -> u64 {
+        let doublings = attempts.min(32);
         let whole = self.first_ms.saturating_mul(1 << doublings).min(self.max_ms);
         whole - self.jitter.up_to(whole / 2)
     }

@@ -226,9 +226,8 @@ impl Session {
             (Some(loss), _) => self.outcomes.push_back((token, lost(loss, false))),
             // It promises nothing about what came before it, so it does not wait for that.
             (None, Ask::Read(Consistency::Stale, query)) => {
-                let consistency = Consistency::Stale;
-                self.reads
-                    .send_next(self.next_request, Read { token, consistency, query, refusals: 0 });
+                let read = Read::new(token, Consistency::Stale, query);
+                self.reads.send_next(self.next_request, read);
                 self.next_request += 1;
             }
             (None, Ask::Watch(ask)) if ask.outbox.is_abandoned() => {
@@ -337,7 +336,11 @@ impl Session {
             ServerMessage::NotExecuted { request, refusal } => {
                 let Some(writes) = &mut self.writes else { return Flow::GoOn };
                 match writes.handle_not_executed(request, refusal, now_ms) {
-                    Verdict::GoOn => {}
+                    Verdict::GoOn => {
+                        if let Some(copy) = writes.goes_back() {
+                            self.reads.write_goes_back(copy);
+                        }
+                    }
                     Verdict::Leave => return Flow::Leave,
                     Verdict::Lost(loss, from) => self.lose(loss, from),
                 }
@@ -436,7 +439,7 @@ impl Session {
         let Waiting { token, ask } = self.waiting.pop_front()?;
         let (purpose, body) = match (ask, token) {
             (Ask::Read(consistency, query), Some(token)) => {
-                let read = Read { token, consistency, query, refusals: 0 };
+                let read = Read::new(token, consistency, query);
                 return Some(self.reads.send(request, read));
             }
             (Ask::Watch(ask), token) => return Some(self.watches.ask(token, *ask, request)),

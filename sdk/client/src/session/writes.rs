@@ -300,6 +300,13 @@ impl Writes {
         Verdict::GoOn
     }
 
+    /// Request number of the newest copy of the first write that is to be sent again, if it was sent on this connection. What
+    /// was sent behind that copy may be answered without the write; behind older copies of later writes nothing waits any
+    /// more, since nothing new is sent before all of them are.
+    pub(super) fn goes_back(&self) -> Option<u64> {
+        self.unanswered.range(self.cursor..).next().and_then(|(_, write)| write.newest)
+    }
+
     /// All that is left, when the session is over: token, and the number.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = (Option<Token>, u64)> {
         self.copies.clear();

@@ -1,5 +1,6 @@
 //! Invariant 1: members that have applied the same entries have the same digest. The log is held against itself too: at one
-//! index stands one entry, for all members and for ever, also after crashes.
+//! index stands one entry, for all members and for ever, also after crashes. And what its changes say of the znodes before them,
+//! for their events, is so.
 //!
 //! A tree of its own is kept beside those of the members, entry by entry: a member's digest is known only at the end of
 //! what it applied at once.
@@ -15,6 +16,9 @@ use quorate_core::read::{MemoryTree, Writes};
 use super::Invariant;
 use super::event::{Event, What};
 use crate::raft::disk::TreeImage;
+
+#[path = "../../../../host/core/tests/support/before.rs"]
+mod before;
 
 struct Slot {
     term: Term,
@@ -78,6 +82,8 @@ impl Agreement {
                 return Err(format!("entry {index} is {applied:?} here, and there it was not"));
             }
             if is_taken {
+                before::check(self.tree.clone(), &entry)
+                    .map_err(|why| format!("entry {index}, of what was before: {why}"))?;
                 apply::seal(&mut draft);
             }
             self.tree.commit(draft.into_parts().1);

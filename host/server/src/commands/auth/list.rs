@@ -26,6 +26,9 @@ impl List {
     /// # Errors
     /// What the service refuses.
     pub async fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
+        if self.object.is_none() {
+            global.of_whole_tree("all rules are")?;
+        }
         let object = self.object.as_deref().map(|text| typed(Object::parse(text))).transpose()?;
         let look = async |client: quorate_client::Client| {
             Ok(match object {

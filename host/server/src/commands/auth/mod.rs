@@ -16,12 +16,17 @@ use crate::failure::Usage;
 
 /// `quorate auth`
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
+#[command(
+    after_help = "With --root /app a path is below that, also in what is shown; recipes and the cluster are as ever. All rules are not listed
+then: those above the root decide below it, too.
+
+Examples:
   quorate auth whoami --token-file ci.token
   quorate auth token ci --valid 8h --authority authority
   quorate auth grant /apps/web token:ci rw
   quorate auth check me write /apps/web
-  quorate auth list")]
+  quorate auth list"
+)]
 pub struct Auth {
     #[command(subcommand)]
     command: Command,

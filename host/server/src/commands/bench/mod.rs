@@ -32,7 +32,7 @@ Figures are those of this client: latencies from the sending of a request to its
 With a cluster, end its leader meanwhile: the longest latency of `set-1` is for how long nothing could be written.
 After sets, creations, counters and queues the tree is compared with what was acknowledged: each operation once, also when the
 server was killed and started again meanwhile.
-The workloads write below /bench and deploy recipes named bench-*; both are removed at the end.
+The workloads write below /bench, whatever --root says, and deploy recipes named bench-*; both are removed at the end.
 
 Examples:
   quorate bench --list
@@ -72,6 +72,8 @@ impl Bench {
     /// # Errors
     /// What the service refuses.
     pub async fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
+        // What the recipes of the workloads write is looked for where their manifests say.
+        let global = &global.without_root();
         let chosen = self.chosen()?;
         if self.list {
             let json = || json!({ "workloads": chosen.iter().map(|one| json!({ "name": one.name(), "what": one.what() })).collect::<Vec<_>>() });

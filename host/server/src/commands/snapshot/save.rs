@@ -29,7 +29,8 @@ const PAUSE: Duration = Duration::from_millis(500);
   quorate snapshot save monday.snapshot
   quorate snapshot save \"/backup/$(date +%F).snapshot\" --output json
 
-The member goes on serving. The file is written as FILE.part and gets its name when all of it has been verified.")]
+The member goes on serving. The file is written as FILE.part and gets its name when all of it has been verified.
+It is of the whole tree: with a root (--root, QUORATE_ROOT) nothing is saved.")]
 pub struct Save {
     /// The file to write; it must not be there
     file: PathBuf,
@@ -41,6 +42,7 @@ impl Save {
     /// # Errors
     /// If the file is there, the disk refuses, or no member sends a sound snapshot.
     pub async fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
+        global.of_whole_tree("a snapshot is")?;
         let name = self.file.display();
         if self.file.try_exists().with_context(|| format!("{name} can not be looked at"))? {
             return Err(Usage(format!("{name} is there already: name a new file")).into());

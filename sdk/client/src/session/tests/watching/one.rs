@@ -4,7 +4,7 @@ use super::*;
 
 /// A session with one open watch of `/0`, and its outbox.
 fn watched(once: bool, from: Option<Zxid>) -> (Session, Arc<Outbox>, u64) {
-    let mut session = super::attached();
+    let mut session = super::super::attached();
     let outbox = Arc::new(Outbox::new(session.seen(), from, 1_000, false));
     let watch = Watch {
         watch: 9,
@@ -56,7 +56,7 @@ fn a_watch_that_fires_before_its_answer_gives_both() {
     session
         .handle_event(EventMessage::Ended { watch: 9, position: Zxid(5), end: WatchEnd::Fired }, 0);
     assert_eq!(session.poll_outcome(), None, "what it begins with is not known");
-    let first = Some(Box::new(Err(super::refusal(ErrorCode::NoNode))));
+    let first = Some(Box::new(Err(super::super::refusal(ErrorCode::NoNode))));
     let answer = Results::Watched(Watched::Open { first });
     session.handle_message(found(request, Zxid(4), answer.clone()), 0);
     assert_eq!(session.poll_outcome(), Some((1, Outcome::Found(Zxid(4), answer))));
@@ -108,7 +108,7 @@ fn a_position_that_no_member_has_is_compacted_only_when_as_many_were_asked_as_th
         assert_eq!(outbox.take_end(), None);
         session.handle_disconnected();
         session.attach(0);
-        session.handle_message(ServerMessage::Welcome(super::welcome()), 0);
+        session.handle_message(ServerMessage::Welcome(super::super::welcome()), 0);
         request = asked(&mut session);
     }
     let (1, Outcome::Refused(refusal)) = session.poll_outcome().expect("ended") else {
@@ -133,7 +133,7 @@ fn a_watch_that_is_given_up_before_its_answer_is_ended_at_the_member_after_it() 
 
 /// The frame that says that the session of a watch has ended.
 fn session_ended() -> EventMessage {
-    let end = WatchEnd::Refused(super::refusal(ErrorCode::SessionEnded));
+    let end = WatchEnd::Refused(super::super::refusal(ErrorCode::SessionEnded));
     EventMessage::Ended { watch: 9, position: Zxid(6), end }
 }
 
@@ -175,7 +175,7 @@ fn answers_do_not_wait_for_a_watch_that_is_given_up_while_it_is_opened_again() {
     assert!(session.poll_outcome().is_some());
     session.handle_disconnected();
     session.attach(0);
-    session.handle_message(ServerMessage::Welcome(super::welcome()), 0);
+    session.handle_message(ServerMessage::Welcome(super::super::welcome()), 0);
     let again = asked(&mut session);
     let query = Query::Stat("/".to_owned());
     session.submit(2, Ask::Read(Consistency::Session, query));
@@ -216,7 +216,7 @@ fn what_came_for_a_watch_that_was_not_opened_comes_again_and_is_told_once() {
         EventMessage::Events { watch, zxid, time_ms, events: part, has_more: true },
         0,
     );
-    let overloaded = Err(super::refusal(ErrorCode::Overloaded));
+    let overloaded = Err(super::super::refusal(ErrorCode::Overloaded));
     let refused =
         ServerMessage::ReadReply { request, zxid: Zxid(6), events: 2, results: overloaded };
     session.handle_message(refused, 0);

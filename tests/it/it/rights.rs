@@ -134,18 +134,18 @@ async fn what_a_client_may_not_read_no_way_of_reading_shows() -> Result<()> {
 /// Commands that change the members; all there are.
 fn commands() -> Vec<Command> {
     let all = vec![
-        Command::Add { member: 2, address: "127.0.0.1:1".to_owned() },
+        Command::Add { member: 2, address: "member.invalid:1".to_owned() },
         Command::Promote { member: 2 },
         Command::Remove { member: 1 },
         Command::TransferLeader { to: 1 },
         Command::Update {
             member: 1,
-            address: "127.0.0.1:1".to_owned(),
+            address: "member.invalid:1".to_owned(),
             incarnation: [0; 16],
             clients: Vec::new(),
         },
         Command::Status,
-        Command::Initialize { members: vec![(1, "127.0.0.1:1".to_owned())] },
+        Command::Initialize { members: vec![(1, "member.invalid:1".to_owned())] },
     ];
     // One more needs a line above.
     for command in &all {

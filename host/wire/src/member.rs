@@ -12,8 +12,8 @@ use quorate_core::level::Level;
 use crate::message::{read_refusal, write_refusal};
 use crate::protocol::Versions;
 
-/// The protocols between members that this version speaks.
-pub const PROTOCOLS: Versions = Versions { min: 1, max: 1 };
+/// The protocols between members that this version speaks. Those who speak 1 have trees without records of principals.
+pub const PROTOCOLS: Versions = Versions { min: 2, max: 2 };
 /// First bytes of a member's first frame.
 pub const MAGIC: [u8; 4] = *b"QRM1";
 /// Bytes of the frames of this module.

@@ -21,7 +21,7 @@ use quorate_core::session::End;
 use quorate_core::transaction::{Entry, EntryBody, Origin, Outcome, Transaction};
 use quorate_core::znode::Lifetime;
 use quorate_wire::snapshot::{
-    BLOCK_BYTES, Decoder, Encoder, Head, Item, Records, Summary, Unsound,
+    BLOCK_BYTES, Decoder, Encoder, FORMAT, Head, Item, Records, Summary, Unsound,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -366,12 +366,14 @@ fn what_is_no_snapshot_or_of_another_format_is_named() {
     assert_eq!(read(b"# a text file that somebody has named"), Unsound::NotASnapshot);
     assert_eq!(read(b""), Unsound::Truncated { at: 0 });
     let (records, meta) = grown();
-    let mut newer = stream(&head(), &records, meta);
-    newer[8 + 17] = 2;
-    let length = u32::from_le_bytes([newer[0], newer[1], newer[2], newer[3]]) as usize;
-    let checksum = crc32c::crc32c(&newer[8..8 + length]);
-    newer[4..8].copy_from_slice(&checksum.to_le_bytes());
-    assert_eq!(read(&newer), Unsound::Format { found: 2 });
+    for found in [FORMAT - 1, FORMAT + 1] {
+        let mut other = stream(&head(), &records, meta);
+        other[8 + 17] = found;
+        let length = u32::from_le_bytes([other[0], other[1], other[2], other[3]]) as usize;
+        let checksum = crc32c::crc32c(&other[8..8 + length]);
+        other[4..8].copy_from_slice(&checksum.to_le_bytes());
+        assert_eq!(read(&other), Unsound::Format { found });
+    }
 }
 
 #[test]

@@ -101,7 +101,7 @@ fn wrong_files(home: &Home, sound: &[u8]) -> Vec<(PathBuf, &'static str, bool)> 
     let files: [(&str, Vec<u8>, &str, bool); 6] = [
         ("cut", sound[..sound.len() - 30].to_vec(), "too early", true),
         ("flipped", flipped, "its checksum", true),
-        ("newer", newer, "has format 9, this program reads format 1", false),
+        ("newer", newer, "has format 9, this program reads format 2", false),
         ("longer", [sound, b"x"].concat(), "something follows", true),
         ("text", b"a text that is no snapshot at all".to_vec(), "this is not a snapshot", false),
         ("empty", Vec::new(), "too early", false),

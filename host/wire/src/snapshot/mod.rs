@@ -4,7 +4,7 @@
 //! ```text
 //! stream    block of head, blocks of records, block of end
 //! block     payload length: u32 le, crc32c of the payload: u32 le, payload
-//! head      0, "quorate-snapshot", format: u8 = 1, namespace, place: option of (term, index), membership: bytes
+//! head      0, "quorate-snapshot", format: u8 = 2, namespace, place: option of (term, index), membership: bytes
 //! records   1, then key: bytes, value: bytes, to the block's end; keys ascend over the whole stream
 //! end       2, records in the stream: count, digest: u128, hash of head and meta record: u128
 //! ```
@@ -30,8 +30,8 @@ pub use decode::{Decoder, Item};
 pub use encode::Encoder;
 
 const MAGIC: &[u8] = b"quorate-snapshot";
-/// The format that this version writes and reads.
-pub const FORMAT: u8 = 1;
+/// The format that this version writes and reads. 1 had no records of principals: what their sessions hold was not counted.
+pub const FORMAT: u8 = 2;
 
 const HEAD: u8 = 0;
 const RECORDS: u8 = 1;
@@ -85,7 +85,10 @@ pub enum Unsound {
     #[error("this is not a snapshot")]
     NotASnapshot,
     /// Written by another version.
-    #[error("the snapshot has format {found}, this program reads format {FORMAT}")]
+    #[error(
+        "the snapshot has format {found}, this program reads format {FORMAT}: restore it with the version that wrote it, and take \
+         the tree over with `quorate export` and `quorate import`"
+    )]
     Format {
         /// The format that it states.
         found: u8,

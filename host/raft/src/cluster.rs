@@ -9,6 +9,7 @@ use openraft::async_runtime::{Instant as _, WatchReceiver};
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::{RaftMetrics, ServerState};
 use quorate_core::ids::Term;
+use tokio::sync::MutexGuard;
 
 use crate::codec::MEMBERS_MAX;
 use crate::contact::{CLIENT_ADDRESSES_MAX, Contact};
@@ -153,6 +154,7 @@ impl Node {
     /// # Errors
     /// [`ChangeRefusal`].
     pub async fn add_learner(&self, member: u64, contact: Contact) -> Result<(), ChangeRefusal> {
+        let changing = self.begin_change()?;
         let members = self.members();
         if let Some(known) = members.contacts.get(&member) {
             return Err(ChangeRefusal::Refused(format!(
@@ -161,7 +163,7 @@ impl Node {
                 known.address
             )));
         }
-        self.change(ChangeMembers::AddNodes(BTreeMap::from([(member, contact)]))).await
+        self.change(changing, ChangeMembers::AddNodes(BTreeMap::from([(member, contact)]))).await
     }
 
     /// Tells the cluster the new addresses of a member that belongs to it.
@@ -169,6 +171,7 @@ impl Node {
     /// # Errors
     /// [`ChangeRefusal`].
     pub async fn update_contact(&self, member: u64, contact: Contact) -> Result<(), ChangeRefusal> {
+        let changing = self.begin_change()?;
         let members = self.members();
         let known = members.contacts.get(&member).ok_or_else(|| unknown(member))?;
         if known.incarnation != contact.incarnation {
@@ -179,7 +182,7 @@ impl Node {
         if *known == contact {
             return Ok(());
         }
-        self.change(ChangeMembers::SetNodes(BTreeMap::from([(member, contact)]))).await
+        self.change(changing, ChangeMembers::SetNodes(BTreeMap::from([(member, contact)]))).await
     }
 
     /// Makes a learner a voter.
@@ -187,7 +190,8 @@ impl Node {
     /// # Errors
     /// [`ChangeRefusal`]: also if it lags by more than [`PROMOTE_LAG_MAX`] entries.
     pub async fn promote(&self, member: u64) -> Result<(), ChangeRefusal> {
-        let members = self.members();
+        let changing = self.begin_change()?;
+        let members = self.settled_members()?;
         if !members.contacts.contains_key(&member) {
             return Err(unknown(member));
         }
@@ -201,7 +205,7 @@ impl Node {
         self.check_caught_up(member)?;
         let voters = members.voters.iter().copied().chain([member]).collect();
         self.check_quorum(&voters, &format!("with member {member} as a voter")).await?;
-        self.change(ChangeMembers::AddVoterIds(BTreeSet::from([member]))).await
+        self.change(changing, ChangeMembers::AddVoterIds(BTreeSet::from([member]))).await
     }
 
     /// Takes a member out of the cluster, voter or learner, alive or dead; also the leader, which hands over first.
@@ -209,13 +213,14 @@ impl Node {
     /// # Errors
     /// [`ChangeRefusal`].
     pub async fn remove(&self, member: u64) -> Result<(), ChangeRefusal> {
-        let members = self.members();
+        let changing = self.begin_change()?;
+        let members = self.settled_members()?;
         if !members.contacts.contains_key(&member) {
             return Err(unknown(member));
         }
         let one = BTreeSet::from([member]);
         if !members.voters.contains(&member) {
-            self.change(ChangeMembers::RemoveNodes(one)).await?;
+            self.change(changing, ChangeMembers::RemoveNodes(one)).await?;
         } else {
             let voters: BTreeSet<u64> =
                 members.voters.iter().copied().filter(|voter| *voter != member).collect();
@@ -224,7 +229,7 @@ impl Node {
                 return Err(ChangeRefusal::Refused(cause));
             }
             self.check_quorum(&voters, &format!("without member {member}")).await?;
-            self.change(ChangeMembers::RemoveVoters(one)).await?;
+            self.change(changing, ChangeMembers::RemoveVoters(one)).await?;
         }
         self.acknowledged.forget(member);
         Ok(())
@@ -364,8 +369,27 @@ impl Node {
         )))
     }
 
+    /// The one change that may be under way: taken before anything is judged by who belongs to the cluster.
+    fn begin_change(&self) -> Result<MutexGuard<'_, ()>, ChangeRefusal> {
+        self.changing.try_lock().map_err(|_| ChangeRefusal::Refused(UNDER_WAY.to_owned()))
+    }
+
+    /// Who belongs to the cluster, when that is one set of voters: a quorum of what a change makes of two is not that of all
+    /// who vote in either. One that was left between two is ended within a second or two.
+    fn settled_members(&self) -> Result<Members, ChangeRefusal> {
+        let members = self.members();
+        if members.is_changing {
+            return Err(ChangeRefusal::Refused(UNDER_WAY.to_owned()));
+        }
+        Ok(members)
+    }
+
     /// Makes a change, and with it ends one that was left unfinished.
-    async fn change(&self, changes: ChangeMembers<u64, Contact>) -> Result<(), ChangeRefusal> {
+    async fn change(
+        &self,
+        _changing: MutexGuard<'_, ()>,
+        changes: ChangeMembers<u64, Contact>,
+    ) -> Result<(), ChangeRefusal> {
         if let ChangeMembers::AddNodes(new) | ChangeMembers::SetNodes(new) = &changes {
             check_contacts(new).map_err(ChangeRefusal::Refused)?;
             if self.members().contacts.len() >= MEMBERS_MAX
@@ -375,9 +399,6 @@ impl Node {
                 return Err(ChangeRefusal::Refused(cause));
             }
         }
-        let Ok(_changing) = self.changing.try_lock() else {
-            return Err(ChangeRefusal::Refused(UNDER_WAY.to_owned()));
-        };
         // No voter stays as a learner: who votes no more was being removed, by this change or by the one before it.
         match self.raft.change_membership(changes, false).await {
             Ok(_) => Ok(()),

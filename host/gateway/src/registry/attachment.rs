@@ -260,21 +260,21 @@ impl Attachment {
     }
 
     pub(super) fn answer(&self, write: WriteNumber, message: impl FnOnce(u64) -> ServerMessage) {
-        let taken = {
+        let (taken, message) = {
             let mut waiting = lock(&self.waiting);
-            let taken = waiting.writes.remove(&write);
-            let bytes = taken.as_ref().map_or(0, |write| write.bytes);
-            waiting.bytes -= bytes;
-            self.total_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            taken
+            // Not asked for on this lane (yet): the client that sends it again gets the kept reply.
+            let Some(taken) = waiting.writes.remove(&write) else { return };
+            waiting.bytes -= taken.bytes;
+            self.total_bytes.fetch_sub(taken.bytes, Ordering::Relaxed);
+            let message = message(taken.request_id);
+            // Before anybody finds it settled: a read that waits for it must not be answered before a refusal, behind which its
+            // client asks that read again.
+            self.send(&message);
+            (taken, message)
         };
-        // Not asked for on this lane (yet): the client that sends it again gets the kept reply.
-        let Some(taken) = taken else { return };
-        let message = message(taken.request_id);
         if let Some(auditor) = self.auditor() {
             auditor.answered(&taken.request, taken.bytes, &message);
         }
-        self.send(&message);
         self.settled.notify_waiters();
     }
 

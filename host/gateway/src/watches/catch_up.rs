@@ -102,7 +102,7 @@ impl Opening {
             let _own_turn = outbox.turn.lock().await;
             eased(&outbox).await?;
             if outbox.is_ended() {
-                return Err(cancelled());
+                return Err(ended());
             }
             let Ok(_turn) = watches.turns.acquire().await else {
                 return Err(shutting_down().into());
@@ -211,6 +211,12 @@ async fn eased(outbox: &Outbox) -> Result<(), NotOpen> {
         );
         NotOpen::Refused(Refusal::new(ErrorCode::SlowConsumer, message))
     })
+}
+
+/// Its attachment tells no events any more: its client asks for it again on another one.
+fn ended() -> NotOpen {
+    let message = "the events of this lane have ended: open the watch again on another lane";
+    NotOpen::Refused(Refusal::new(ErrorCode::Overloaded, message))
 }
 
 fn cancelled() -> NotOpen {

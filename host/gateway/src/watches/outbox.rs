@@ -214,10 +214,13 @@ impl Outbox {
         }
     }
 
-    /// Nothing is queued from now on, and what is queued is dropped.
+    /// Nothing is queued from now on, and what is queued is dropped. One frame more is counted than there will ever be, so that
+    /// no reply is taken for one that came behind all events: those that are not queued any more are missing, too.
     pub(crate) fn end(&self) {
         let mut queue = self.lock();
-        self.is_ended.store(true, Ordering::Release);
+        if !self.is_ended.swap(true, Ordering::AcqRel) {
+            self.count.fetch_add(1, Ordering::AcqRel);
+        }
         let returned = std::mem::take(&mut *queue).lent;
         drop(queue);
         self.budget.give_back(returned);
@@ -273,6 +276,8 @@ mod tests {
         assert_eq!(outbox.bytes(), 0);
         outbox.end();
         assert_eq!(outbox.push(vec![frame(1)]), Err(NotQueued::Ended));
+        outbox.end();
+        assert_eq!(outbox.count(), 5, "one that never comes");
         assert_eq!(outbox.count(), 4);
     }
 

@@ -577,13 +577,8 @@ fn lost(loss: &Loss, may_have_happened: bool) -> Outcome {
     Outcome::Lost { loss: loss.clone(), may_have_happened }
 }
 
-/// Whether a member that does not attach a lane to a session says that there is none to attach to.
+/// Whether a member that does not attach a lane to a session says that there is none to attach to. That one asks for a
+/// credential is not that: another member's clock may be behind its, and the session lives on while its lane stands.
 fn is_end(refusal: &Refusal) -> bool {
-    matches!(
-        refusal.code,
-        ErrorCode::NoSession
-            | ErrorCode::SessionEnded
-            | ErrorCode::BadSecret
-            | ErrorCode::AuthenticationRequired
-    )
+    matches!(refusal.code, ErrorCode::NoSession | ErrorCode::SessionEnded | ErrorCode::BadSecret)
 }

@@ -19,7 +19,7 @@ impl Administration {
     /// Makes a cluster of members that wait, this one among them.
     pub(crate) async fn initialize(&self, members: Vec<(u64, String)>) -> Result<Outcome, Refusal> {
         let own = self.mesh.own().member;
-        if !self.node.members().contacts.is_empty() {
+        if self.node.is_initialized().await.map_err(stopped)? {
             return Err(initialized());
         }
         if members.iter().all(|(member, _)| *member != own) {
@@ -62,7 +62,7 @@ impl Administration {
     /// # Errors
     /// If raft has stopped, or the disk can not be written.
     pub async fn stand_alone(&self) -> Result<(), Refusal> {
-        if !self.node.members().contacts.is_empty() {
+        if self.node.is_initialized().await.map_err(stopped)? {
             return Ok(());
         }
         let contacts = BTreeMap::from([(self.mesh.own().member, self.mesh.contact())]);
@@ -130,7 +130,7 @@ impl Administration {
             }
             Err(InitializeRefusal::Initialized) => Err(initialized()),
             Err(InitializeRefusal::Members(why)) => Err(bad(why)),
-            Err(InitializeRefusal::Stopped(why)) => Err(Refusal::new(ErrorCode::Internal, why)),
+            Err(InitializeRefusal::Stopped(why)) => Err(stopped(why)),
         }
     }
 }
@@ -154,6 +154,10 @@ fn cluster_of(contacts: &BTreeMap<u64, Contact>) -> ClusterId {
     let mut id = [0; 16];
     id.copy_from_slice(&hash[..16]);
     ClusterId(id)
+}
+
+fn stopped(why: String) -> Refusal {
+    Refusal::new(ErrorCode::Internal, why)
 }
 
 fn bad(message: String) -> Refusal {

@@ -375,6 +375,15 @@ impl Node {
         Ok(())
     }
 
+    /// Whether this member has taken part in a cluster, or is in one that was made. Asks raft itself: what its metrics say of
+    /// the members may be older than its start.
+    ///
+    /// # Errors
+    /// Why raft has stopped.
+    pub async fn is_initialized(&self) -> Result<bool, String> {
+        self.raft.is_initialized().await.map_err(|error| error.to_string())
+    }
+
     /// What other members ask goes here.
     #[must_use]
     pub fn served(&self) -> Served {

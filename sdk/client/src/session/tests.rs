@@ -119,6 +119,21 @@ fn attached() -> Session {
     session
 }
 
+#[test]
+fn only_a_member_that_knows_of_no_such_session_ends_it() {
+    for (code, is_over) in [
+        (ErrorCode::AuthenticationRequired, false),
+        (ErrorCode::NoLeader, false),
+        (ErrorCode::SessionEnded, true),
+        (ErrorCode::NoSession, true),
+        (ErrorCode::BadSecret, true),
+    ] {
+        let mut session = attached();
+        session.handle_message(ServerMessage::Rejected(refusal(code)), 0);
+        assert_eq!(session.loss.is_some(), is_over, "{code:?}");
+    }
+}
+
 fn write(session: &mut Session, token: Token, body: &'static str) {
     session.submit(token, Ask::Write(Bytes::from_static(body.as_bytes())));
 }

@@ -10,7 +10,6 @@ use quorate_core::access::{Held, Identity, Scheme};
 use quorate_core::error::{ErrorCode, Refusal};
 use quorate_core::ids::Millis;
 use quorate_core::limits;
-pub use quorate_core::principal::masked;
 use quorate_core::session::Opening;
 use quorate_net::limits::{
     CERTIFICATE_NAMES_MAX, NAME_BYTES_MAX, PASSWORD_BYTES_MAX, TOKEN_BYTES_MAX,

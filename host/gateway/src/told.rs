@@ -7,6 +7,7 @@ use quorate_core::apply::Applied;
 use quorate_core::change::Change;
 use quorate_core::draft::ReadRecords;
 use quorate_core::ids::SessionId;
+use quorate_core::principal::masked;
 use quorate_core::read::SharedRead;
 use quorate_core::transaction::{Entry, EntryBody};
 use quorate_raft::{Before, Kind, Leader, Leadership, Node};
@@ -14,7 +15,6 @@ use quorate_sequencer::Input;
 use tokio::sync::watch;
 
 use crate::audit::Audit;
-use crate::authentication::masked;
 use crate::compile::Compiler;
 use crate::leader::SequencerHandle;
 use crate::level::Levels;

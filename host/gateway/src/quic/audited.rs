@@ -6,12 +6,12 @@ use std::sync::Arc;
 use quorate_core::draft::ReadRecords;
 use quorate_core::error::Refusal;
 use quorate_core::ids::Zxid;
+use quorate_core::principal::masked;
 use quorate_net::Connection;
 use quorate_wire::message::{Attach, Hello, Query, Results, Welcome};
 
 use super::Face;
 use crate::audit::{Auditor, Who};
-use crate::authentication::masked;
 use crate::registry::Attachment;
 
 /// Tells the audit log who has come, and the attachment whom it serves.

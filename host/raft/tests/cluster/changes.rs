@@ -47,7 +47,7 @@ fn the_leadership_goes_where_it_is_sent() {
     let leader = world.leader();
     world.write(leader, &["/a"]);
     world.agree_on("/a");
-    let to = world.members.keys().copied().find(|member| *member != leader).expect("another");
+    let to = world.others(leader)[0];
     let node = &world.members[&leader].node;
     world.change(leader, node.transfer_leader(to, Duration::from_secs(5))).expect("handed over");
     wait(|| (world.leader() == to).then_some(()));
@@ -75,7 +75,7 @@ fn the_leadership_is_not_handed_to_the_dead() {
     let leader = world.leader();
     world.write(leader, &["/a"]);
     world.agree_on("/a");
-    let to = world.members.keys().copied().find(|member| *member != leader).expect("another");
+    let to = world.others(leader)[0];
     world.kill(to);
     leader_notices_death(&world, leader, to);
     let node = world.members[&leader].node.clone();
@@ -89,8 +89,7 @@ fn a_change_that_would_lose_the_quorum_is_refused() {
     let mut world = World::of(3);
     let leader = world.leader();
     world.write(leader, &["/a"]);
-    let followers: Vec<u64> =
-        world.members.keys().copied().filter(|member| *member != leader).collect();
+    let followers = world.others(leader);
     world.kill(followers[0]);
     let node = world.members[&leader].node.clone();
     // Of the two that would stay, one is dead.
@@ -124,8 +123,7 @@ fn a_change_that_needs_a_voter_which_has_just_died_is_refused() {
     let leader = world.leader();
     world.write(leader, &["/a"]);
     world.agree_on("/a");
-    let followers: Vec<u64> =
-        world.members.keys().copied().filter(|member| *member != leader).collect();
+    let followers = world.others(leader);
     world.kill(followers[0]);
     // The leader does not count it as dead yet.
     let node = world.members[&leader].node.clone();
@@ -142,8 +140,7 @@ fn a_change_that_nobody_goes_on_with_is_ended_and_two_at_once_are_refused() {
     let leader = world.leader();
     world.write(leader, &["/a"]);
     world.agree_on("/a");
-    let others: Vec<u64> =
-        world.members.keys().copied().filter(|member| *member != leader).collect();
+    let others = world.others(leader);
     let node = world.members[&leader].node.clone();
     world.change(leader, async {
         leave_unfinished(&node, others[0], async {
@@ -168,8 +165,7 @@ fn a_removal_that_was_left_unfinished_is_ended_by_whatever_change_comes_next() {
     let leader = world.leader();
     world.write(leader, &["/a"]);
     world.agree_on("/a");
-    let others: Vec<u64> =
-        world.members.keys().copied().filter(|member| *member != leader).collect();
+    let others = world.others(leader);
     let node = world.members[&leader].node.clone();
     let moved = Contact { clients: vec!["there:1".to_owned()], ..world.contact(others[1]) };
     world.change(leader, async {

@@ -11,7 +11,7 @@ fn a_log_that_was_rolled_back_counts_for_nothing_and_harms_nobody() {
     let leader = world.leader();
     world.write(leader, &["/a"]);
     world.agree_on("/a");
-    let victim = world.members.keys().copied().find(|member| *member != leader).expect("another");
+    let victim = world.others(leader)[0];
     let saved = world.path(99);
     copy(&world.path(victim), &saved);
     let names: Vec<String> = (0..50).map(|number| format!("/n{number}")).collect();
@@ -46,7 +46,7 @@ fn a_member_that_has_lost_what_it_acknowledged_is_told_and_takes_no_part_any_mor
     let leader = world.leader();
     world.write(leader, &["/a"]);
     world.agree_on("/a");
-    let victim = world.members.keys().copied().find(|member| *member != leader).expect("another");
+    let victim = world.others(leader)[0];
     let saved = world.path(99);
     copy(&world.path(victim), &saved);
     world.write(leader, &["/b", "/c"]);

@@ -290,6 +290,11 @@ impl World {
         }
     }
 
+    /// All members but this one, by their numbers.
+    pub fn others(&self, member: u64) -> Vec<u64> {
+        self.members.keys().copied().filter(|other| *other != member).collect()
+    }
+
     /// Waits until all running members have a znode, and the same digest.
     pub fn agree_on(&self, name: &str) {
         wait(|| {
